@@ -1,0 +1,39 @@
+# Each target sets up .venv by itself, so that every one of them works in a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BENCHMARKS := $(notdir $(basename $(wildcard tests/benchmarks/bench_*.py)))
+
+.PHONY: help setup demo test lint types clean $(BENCHMARKS:bench_%=bench-%)
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+setup: $(READY)  ## create .venv with everything the project needs
+
+demo: $(READY)  ## generate 16 labelled images and a picture of them in out/demo
+	rm -rf out/demo
+	$(BIN)/python examples/quickstart.py --output out/demo
+
+test: $(READY)  ## run the default test suite
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## ruff check and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy strict
+	$(BIN)/mypy
+
+bench-%: $(READY)  ## run one benchmark, e.g. make bench-spine (QUICK=1 for a small sample)
+	$(BIN)/python -m tests.benchmarks.bench_$* $(if $(QUICK),--quick)
+
+clean:  ## remove everything that can be made again
+	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,36 @@
+"""Class names in, a labelled segmentation dataset out: DiffuMask (arXiv 2303.11681) as a Hugging Face datasets plugin.
+
+Importing this package registers ``datasets.load_dataset("diffumask", …)``. It loads neither torch nor diffusers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from diffumask_datasets.registration import register
+
+if TYPE_CHECKING:
+    from diffumask_datasets.loading import load_dataset
+    from diffumask_datasets.recipe import Recipe
+    from diffumask_datasets.sample import ObjectAnnotation, Sample
+
+__version__ = "0.1.0"
+
+__all__ = ["ObjectAnnotation", "Recipe", "Sample", "__version__", "load_dataset", "register"]
+
+_HOMES = {
+    "ObjectAnnotation": "diffumask_datasets.sample",
+    "Recipe": "diffumask_datasets.recipe",
+    "Sample": "diffumask_datasets.sample",
+    "load_dataset": "diffumask_datasets.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+register()

@@ -1,0 +1,185 @@
+"""Turns attention calls into one small map per class while the model runs; nothing else is ever kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from diffumask_datasets.attention.maps import AttentionMaps, Grid
+from diffumask_datasets.attention.tap import AttentionCall
+from diffumask_datasets.errors import CaptureError, ModelError
+
+__all__ = ["CrossAttentionRecorder", "select_layers"]
+
+CHUNK_LOGITS = 2**22
+"""Attention logits held at once (16 MB in float32): bounds the recorder's working memory."""
+
+
+def select_layers(layers: Mapping[str, Grid], attention_grids: Sequence[int]) -> dict[str, Grid]:
+    """The layers whose grid has its shorter side among ``attention_grids``.
+
+    Raises:
+        CaptureError: none has; the message lists the grids that exist.
+    """
+    chosen = {name: grid for name, grid in layers.items() if min(grid) in attention_grids}
+    if not chosen:
+        exist = ", ".join(str(side) for side in sorted({min(grid) for grid in layers.values()}))
+        raise CaptureError(
+            f"no cross-attention layer has a grid of attention_grids {list(attention_grids)}; "
+            f"this model at this size has {exist or 'no cross-attention layer at all'}"
+        )
+    return chosen
+
+
+class CrossAttentionRecorder:
+    """Adds up the cross-attention of class terms over layers and steps, per image and token grid.
+
+    Each (layer, step) map is the softmax over **all** keys in float32, averaged over heads and over the term's tokens,
+    then divided by its maximum (DiffuMask, section 3.2); maps of equal grid are added up. So memory does not depend on
+    the number of steps, and logits are made in chunks of at most ``chunk_logits``.
+
+    ``layers`` gives the (height, width) in image tokens of each tapped module, ``columns`` for each image of the batch
+    the key indices of each class, ``first_row`` the batch row of the first conditional sample (the batch size when
+    unconditional rows come first, 0 without guidance), ``timesteps`` the inclusive range that is recorded.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, Grid],
+        columns: Sequence[Mapping[str, Sequence[int]]],
+        *,
+        timesteps: tuple[int, int],
+        first_row: int = 0,
+        chunk_logits: int = CHUNK_LOGITS,
+    ) -> None:
+        self._layers = dict(layers)
+        self._columns = list(columns)
+        self._timesteps = timesteps
+        self._first_row = first_row
+        self._chunk_logits = chunk_logits
+        self._averaging: list[torch.Tensor] | None = None
+        self._sums: list[dict[Grid, torch.Tensor]] = [{} for _ in self._columns]
+        self._counts: dict[Grid, int] = {}
+        self._ran: list[float] = []
+        self._is_open = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the present step lies in the recorded range."""
+        return self._is_open
+
+    def begin_step(self, timestep: float) -> None:
+        """Tells the recorder which training timestep (0 clean, 1000 noise) the calls that follow belong to."""
+        first, last = self._timesteps
+        self._is_open = first <= timestep <= last
+        self._ran.append(timestep)
+
+    @torch.no_grad()
+    def record(self, call: AttentionCall) -> None:
+        """Adds one (layer, step); ignored outside the recorded timesteps.
+
+        Raises:
+            CaptureError: the call has not the rows or image tokens that were declared.
+        """
+        if not self._is_open:
+            return
+        grid = self._layers[call.name]
+        self._check_shape(call, grid)
+        for image, average in enumerate(self._averages(call.key)):
+            weights = self._class_attention(call, self._first_row + image, average)
+            peak = weights.amax(dim=1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny)
+            # (classes, height * width) -> (classes, height, width)
+            self._add(image, grid, (weights / peak).reshape(-1, *grid))
+        self._counts[grid] = self._counts.get(grid, 0) + 1
+
+    def maps(self) -> list[AttentionMaps]:
+        """The recorded maps of each image, on the CPU.
+
+        Raises:
+            CaptureError: nothing was recorded, or a class got no attention at all.
+            ModelError: the attention is NaN.
+        """
+        if not self._counts:
+            raise CaptureError(self._why_empty())
+        return [self._image_maps(image) for image in range(len(self._columns))]
+
+    def _check_shape(self, call: AttentionCall, grid: Grid) -> None:
+        rows, tokens = call.query.shape[0], call.query.shape[2]
+        expected = self._first_row + len(self._columns)
+        if rows != expected or tokens != grid[0] * grid[1]:
+            raise CaptureError(
+                f"attention layer {call.name!r} has {rows} rows of {tokens} image tokens, expected {expected} rows of "
+                f"{grid[0]}x{grid[1]}: the model's family declares other rows or grids than it runs"
+            )
+
+    def _averages(self, key: torch.Tensor) -> list[torch.Tensor]:
+        if self._averaging is None:
+            self._averaging = [_token_average(columns, key.shape[2]).to(key.device) for columns in self._columns]
+        return self._averaging
+
+    def _class_attention(self, call: AttentionCall, row: int, average: torch.Tensor) -> torch.Tensor:
+        """Mean attention of each class, float32 (classes, queries)."""
+        heads, queries = call.query.shape[1:3]
+        keys = call.key[row].float().transpose(1, 2)  # (heads, dim, keys)
+        step = max(1, self._chunk_logits // (heads * keys.shape[2]))
+        parts = []
+        for start in range(0, queries, step):
+            logits = (call.query[row, :, start : start + step].float() * call.scale) @ keys
+            weights = _masked(logits, call.mask, row, slice(start, start + step)).softmax(dim=2)
+            parts.append(average @ weights.mean(dim=0).T)  # (classes, keys) @ (keys, queries)
+        return torch.cat(parts, dim=1)
+
+    def _add(self, image: int, grid: Grid, weights: torch.Tensor) -> None:
+        sums = self._sums[image]
+        sums[grid] = sums[grid].add_(weights) if grid in sums else weights
+
+    def _image_maps(self, image: int) -> AttentionMaps:
+        categories = tuple(self._columns[image])
+        grids = {grid: (total / self._counts[grid]).cpu() for grid, total in sorted(self._sums[image].items())}
+        for grid, weights in grids.items():
+            _check_usable(weights, categories, grid)
+        return AttentionMaps(categories, grids, dict(self._counts))
+
+    def _why_empty(self) -> str:
+        first, last = self._timesteps
+        if self._ran and not any(first <= timestep <= last for timestep in self._ran):
+            return (
+                f"attention_timesteps [{first}, {last}] holds none of the timesteps that ran "
+                f"({min(self._ran):g} to {max(self._ran):g}); widen it or raise num_inference_steps"
+            )
+        return (
+            f"no scaled_dot_product_attention call was seen in {len(self._layers)} attention layers; "
+            "switch the model to its native attention backend (no xformers, flash, sage or compiled blocks), or "
+            "register its family with diffumask_datasets.backbones.registry.register_family"
+        )
+
+
+def _token_average(columns: Mapping[str, Sequence[int]], keys: int) -> torch.Tensor:
+    """Float32 (classes, keys): row c averages over the tokens of class c."""
+    average = torch.zeros(len(columns), keys)
+    for row, (category, tokens) in enumerate(columns.items()):
+        if not tokens or max(tokens) >= keys:
+            raise CaptureError(f"class {category!r} stands at tokens {list(tokens)}, but the layer has {keys} keys")
+        average[row, list(tokens)] = 1 / len(tokens)
+    return average
+
+
+def _masked(logits: torch.Tensor, mask: torch.Tensor | None, row: int, queries: slice) -> torch.Tensor:
+    """``logits`` (heads, queries, keys) of one batch row under the model's attention mask."""
+    if mask is None:
+        return logits
+    while mask.ndim < 4:
+        mask = mask.unsqueeze(0)
+    part = mask[row if mask.shape[0] > 1 else 0]  # (heads or 1, queries or 1, keys)
+    part = part[:, queries] if part.shape[1] > 1 else part
+    return logits.masked_fill_(~part, -torch.inf) if part.dtype is torch.bool else logits.add_(part)
+
+
+def _check_usable(weights: torch.Tensor, categories: Sequence[str], grid: Grid) -> None:
+    for category, peak in zip(categories, weights.amax(dim=(1, 2)).tolist(), strict=True):
+        place = f"class {category!r} on the {grid[0]}x{grid[1]} grid"
+        if peak != peak:
+            raise ModelError(f"the attention of {place} is NaN; try dtype='float32'")
+        if peak <= 0:
+            raise CaptureError(f"the attention of {place} is zero everywhere; choose other layers with attention_grids")

@@ -1,0 +1,1 @@
+"""Model families on one small protocol. diffusers is imported here alone, and only when a model is loaded."""

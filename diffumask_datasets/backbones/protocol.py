@@ -1,0 +1,48 @@
+"""The one protocol that every model family implements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from diffumask_datasets.attention.maps import AttentionMaps
+from diffumask_datasets.prompts.prompt import Prompt
+from diffumask_datasets.recipe import Recipe
+
+__all__ = ["Backbone", "PaintRequest", "Painting"]
+
+
+@dataclass(frozen=True, slots=True)
+class PaintRequest:
+    """One image to paint. ``seed`` alone decides its noise, whatever else is in the batch."""
+
+    prompt: Prompt
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """A painted image, uint8 (height, width, 3), and the attention of its class terms."""
+
+    image: npt.NDArray[np.uint8]
+    attention: AttentionMaps
+
+
+class Backbone(Protocol):
+    """A text-to-image model whose attention can be read."""
+
+    def check(self, recipe: Recipe) -> None:
+        """Raises RecipeError where the model cannot paint what the recipe asks (sizes, steps), before any work."""
+
+    def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
+        """Paints one batch, in order.
+
+        Raises:
+            TokenAlignmentError: a class term is not in its prompt or was truncated away.
+            CaptureError: no attention call was seen.
+            ModelError: the model gave NaN.
+        """

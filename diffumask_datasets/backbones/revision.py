@@ -1,0 +1,100 @@
+"""What a model *is*: the identity of its content, which goes into the digest of a recipe. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from diffumask_datasets.errors import ModelError
+
+__all__ = ["fingerprint", "hub_index", "local_folder", "pipeline_class"]
+
+INDEX = "model_index.json"
+"""The file that makes a folder a diffusers pipeline."""
+
+_CONTENT = {".json", ".txt", ".safetensors", ".model"}
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder that ``model`` names, or None where it can only be a Hub id.
+
+    Raises:
+        ModelError: it is a file, a folder without a diffusers pipeline, or a path that does not exist.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / INDEX).is_file():
+            raise ModelError(f"the folder {model!r} is not a diffusers pipeline: it has no {INDEX}")
+        return path
+    if path.exists():
+        raise ModelError(f"{model!r} is a file; give the folder of a diffusers pipeline (with {INDEX}) or a Hub id")
+    if model.startswith((".", "/", "~")) or model.count("/") != 1 or "\\" in model:
+        raise ModelError(f"no model {model!r}: give 'toybox', an existing folder or a Hub id owner/name")
+    return None
+
+
+def pipeline_class(index: Path) -> str:
+    """The pipeline class that a ``model_index.json`` names.
+
+    Raises:
+        ModelError: the file is not such an index.
+    """
+    try:
+        name = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{str(index)!r} is not the index of a diffusers pipeline: {type(error).__name__}") from error
+    # Pipelines with own code name [module, class]; the code itself is never run.
+    return str(name[-1] if isinstance(name, list) else name)
+
+
+def fingerprint(folder: Path) -> str:
+    """Sixteen hex digits over names and contents of the weights, vocabularies and configurations in ``folder``."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if path.suffix in _CONTENT and path.is_file() and not any(part.startswith(".") for part in relative.parts):
+            state = path.stat()
+            whole.update(f"{relative.as_posix()}\0{_file_digest(path, state.st_mtime_ns, state.st_size)}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(path: Path, mtime_ns: int, size: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hub_index(model: str, revision: str | None) -> Path:
+    """``model_index.json`` of a Hub model in the local cache; its parent folder is named after the commit.
+
+    Asks the Hub, and where that cannot be reached the cache alone.
+
+    Raises:
+        ModelError: gated, missing, not a diffusers pipeline, or neither reachable nor in the cache.
+    """
+    from huggingface_hub import errors as hub
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(model, INDEX, revision=revision))
+    except hub.GatedRepoError as error:
+        mend = f"accept its terms at https://huggingface.co/{model}, then run: hf auth login"
+        raise ModelError(f"the model {model!r} is gated: {mend}") from error
+    except hub.RepositoryNotFoundError as error:
+        raise ModelError(f"no model {model!r} on the Hub: check the name; if private, run: hf auth login") from error
+    except hub.RevisionNotFoundError as error:
+        raise ModelError(f"the model {model!r} has no revision {revision!r}") from error
+    except hub.LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"the model {model!r} is neither a folder here nor in the Hub cache, and the Hub cannot be reached: "
+            "go online once, give a local folder, or take model='toybox'"
+        ) from error
+    except hub.EntryNotFoundError as error:
+        raise ModelError(f"the model {model!r} is not a diffusers pipeline: it has no {INDEX}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot reach the model {model!r}: {str(error).strip().splitlines()[0]}") from error

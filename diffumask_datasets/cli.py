@@ -1,0 +1,110 @@
+"""The command ``diffumask``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from diffumask_datasets.errors import DiffuMaskError, RecipeError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Class names in, a labelled segmentation dataset out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+EXIT_BAD_INPUT = 1
+EXIT_INTERRUPTED = 130
+
+
+@app.callback()
+def _common(debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False) -> None:
+    """Class names in, a labelled segmentation dataset out."""
+
+
+@app.command()
+def generate(
+    output: Annotated[Path, typer.Option(help="Folder of the dataset; load_dataset(FOLDER) reads it.")],
+    classes: Annotated[list[str] | None, typer.Argument(help="Class names, e.g. car boat 'potted plant'.")] = None,
+    num_samples: Annotated[int | None, typer.Option(help="Images in the split train.")] = None,
+    config: Annotated[Path | None, typer.Option(help="recipe.yaml; options given here win over it.")] = None,
+    model: Annotated[str | None, typer.Option(help="toybox, a Hub id or a local folder.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Other seed, other images.")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="Prompt with {classes} where the class terms go, or a caption; repeatable.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other recipe field; repeatable.")
+    ] = None,
+    keep_heat_maps: Annotated[bool, typer.Option(help="Add the column heat_maps.")] = False,
+    preview: Annotated[bool, typer.Option(help="Write preview.png: image | mask overlay | heat map.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Images painted at once.")] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Sample store; default: the Hugging Face cache.")] = None,
+) -> None:
+    """Generate images and masks of CLASSES into a dataset folder; started again, it goes on where it stopped."""
+    from diffumask_datasets.recipe_file import read_recipe_file
+
+    fields = read_recipe_file(config) if config else {}
+    given = {"classes": classes, "model": model, "seed": seed, "prompts": prompt, "num_samples": num_samples}
+    fields |= {name: value for name, value in given.items() if value is not None} | _assignments(set_ or [])
+    if num_samples is not None:
+        fields.pop("splits", None)
+    if keep_heat_maps:
+        fields["keep_heat_maps"] = True
+
+    from diffumask_datasets.generation import generate_folder
+
+    generate_folder(output, fields, preview=preview, batch_size=batch_size, device=device, store=store)
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
+def doctor() -> None:
+    """Report what is installed, what is missing and how to mend it; exits with 1 where something needed is missing."""
+    from diffumask_datasets.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        sign = "ok" if not finding.mend else ("FAIL" if finding.required else "-")
+        mend = f"  → {finding.mend}" if finding.mend else ""
+        typer.echo(f"{sign:5}{finding.name:17}{finding.state}{mend}")
+    if not all(finding.healthy for finding in findings):
+        raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def main() -> None:
+    """Runs the command line; an error of ours is one line on stderr."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    try:
+        app()
+    except DiffuMaskError as error:
+        if "--debug" in sys.argv[1:]:
+            raise
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; finished samples are kept, the same command goes on from there", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _assignments(pairs: list[str]) -> dict[str, Any]:
+    fields = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {pair!r}: expected FIELD=VALUE, e.g. --set threshold=0.5")
+        try:
+            fields[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"--set {pair!r}: {' '.join(str(error).split())}") from error
+    return fields

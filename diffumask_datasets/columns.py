@@ -1,0 +1,117 @@
+"""Sample ↔ row of a ``datasets.Dataset``: the one place that knows the columns of the config ``default``.
+
+A row is a plain dict whose images are encoded bytes, ``{"bytes": png, "path": None}``, as ``datasets.Image`` keeps them.
+The other configs are views of these rows: see :mod:`diffumask_datasets.views`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
+
+from diffumask_datasets.categories import BACKGROUND_NAME
+from diffumask_datasets.sample import Sample
+
+__all__ = ["HEAT_MAPS", "Row", "decode_image", "features_of", "from_payload", "png_cell", "row_of", "to_payload", "without_heat_maps"]
+
+Row = dict[str, Any]
+"""Column name → cell."""
+
+HEAT_MAPS = "heat_maps"
+"""The optional column: soft maps, from which other masks can be made without generating again."""
+
+
+def row_of(sample: Sample) -> Row:
+    """The ``default`` row of a sample."""
+    visible = dict(zip(sample.prompted, sample.thresholds, strict=True))
+    row: Row = {
+        "sample_id": sample.sample_id,
+        "image": png_cell(sample.image),
+        "label": png_cell(sample.label),
+        "objects": {
+            "id": [found.instance_id for found in sample.objects],
+            "category": [found.category for found in sample.objects],
+            "bbox": [list(found.bbox_xywh) for found in sample.objects],
+            "area": [found.area for found in sample.objects],
+            "segmentation": [dict(found.segmentation) for found in sample.objects],
+            "score": [found.score for found in sample.objects],
+        },
+        "classes": list(sample.classes),
+        "prompt": sample.prompt,
+        "seed": sample.seed,
+        "model": sample.model,
+        "threshold": [visible[category] for category in sample.classes],
+        "quality": sample.quality,
+    }
+    if sample.heat_maps is not None:
+        row[HEAT_MAPS] = {"category": list(sample.prompted), "map": [png_cell(soft) for soft in sample.heat_maps]}
+    return row
+
+
+def without_heat_maps(row: Row) -> Row:
+    """The row without its optional column."""
+    return {name: cell for name, cell in row.items() if name != HEAT_MAPS}
+
+
+def features_of(classes: Sequence[str], *, heat_maps: bool = False) -> datasets.Features:
+    """The features of the ``default`` config; class ids are the values in ``label``: 0 background, 1..K in order."""
+    category = datasets.ClassLabel(names=[BACKGROUND_NAME, *classes])
+    columns: dict[str, Any] = {
+        "sample_id": datasets.Value("string"),
+        "image": datasets.Image(),
+        "label": datasets.Image(),
+        "objects": {
+            "id": [datasets.Value("int32")],
+            "category": [category],
+            "bbox": [[datasets.Value("float32")]],
+            "area": [datasets.Value("int64")],
+            "segmentation": [{"size": [datasets.Value("int32")], "counts": datasets.Value("string")}],
+            "score": [datasets.Value("float32")],
+        },
+        "classes": [category],
+        "prompt": datasets.Value("string"),
+        "seed": datasets.Value("int64"),
+        "model": datasets.Value("string"),
+        "threshold": [datasets.Value("float32")],
+        "quality": datasets.Value("float32"),
+    }
+    if heat_maps:
+        columns[HEAT_MAPS] = {"category": [category], "map": [datasets.Image()]}
+    return datasets.Features(columns)
+
+
+def to_payload(row: Row, features: datasets.Features) -> bytes:
+    """A row as one Arrow record batch, for the sample store."""
+    sink = io.BytesIO()
+    schema = features.arrow_schema
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_table(pa.Table.from_pylist([row], schema=schema))
+    return sink.getvalue()
+
+
+def from_payload(payload: bytes) -> Row:
+    """The row that :func:`to_payload` wrote."""
+    with pa.ipc.open_stream(payload) as reader:
+        row: Row = reader.read_all().to_pylist()[0]
+    return row
+
+
+def decode_image(cell: Mapping[str, Any] | Image.Image) -> npt.NDArray[np.uint8]:
+    """Pixels of an image cell, encoded or already decoded: uint8 (height, width) or (height, width, 3)."""
+    picture = cell if isinstance(cell, Image.Image) else Image.open(io.BytesIO(cell["bytes"]))
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def png_cell(pixels: npt.NDArray[np.uint8]) -> Row:
+    """An image cell, lossless, of uint8 (height, width) or (height, width, 3) pixels."""
+    # Encoded here: datasets stores a palette image as TIFF and maps palette indices to grey levels.
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return {"bytes": buffer.getvalue(), "path": None}

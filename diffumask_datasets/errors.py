@@ -1,0 +1,90 @@
+"""Everything that diffumask-datasets raises on purpose.
+
+    DiffuMaskError
+    ├── RecipeError               (ValueError)    a recipe field has an illegal value or an unknown name
+    │   └── UnknownClassError     (KeyError)      a class that the model or vocabulary does not know
+    ├── ShapeError                (ValueError)    an array of the wrong shape, dtype or range
+    ├── ModelError                (ValueError)    a model that cannot be loaded, or that paints rubbish
+    │   └── CaptureError          (RuntimeError)  no usable attention was seen while the model ran
+    ├── TokenAlignmentError       (ValueError)    a class term is not in the prompt, or was truncated away
+    ├── StoreError                (OSError)       the sample store cannot be read or written
+    ├── ExportError               (ValueError)    a dataset that a format, or a target that a writer, cannot take
+    └── MissingDependencyError    (ImportError)   an optional package is not installed
+
+Each also inherits the standard type named beside it, so that ``except ValueError`` keeps working.
+Messages are one line: what is wrong, then how to mend it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CaptureError",
+    "DiffuMaskError",
+    "ExportError",
+    "MissingDependencyError",
+    "ModelError",
+    "RecipeError",
+    "ShapeError",
+    "StoreError",
+    "TokenAlignmentError",
+    "UnknownClassError",
+    "suggestion",
+]
+
+
+class DiffuMaskError(Exception):
+    """Root of all errors of this package."""
+
+
+class RecipeError(DiffuMaskError, ValueError):
+    """A recipe field has an illegal value or an unknown name; the message lists what is legal."""
+
+
+class UnknownClassError(RecipeError, KeyError):
+    """A class that the model or vocabulary does not know; the message suggests the nearest."""
+
+    # KeyError would show the repr of the message.
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class ShapeError(DiffuMaskError, ValueError):
+    """An array of the wrong shape, dtype or range; the message says expected and actual."""
+
+
+class ModelError(DiffuMaskError, ValueError):
+    """A model that cannot be loaded, or that paints rubbish."""
+
+
+class CaptureError(ModelError, RuntimeError):
+    """No usable attention was seen while the model ran."""
+
+
+class TokenAlignmentError(DiffuMaskError, ValueError):
+    """A class term is not in the prompt, or was truncated away by the tokenizer."""
+
+
+class StoreError(DiffuMaskError, OSError):
+    """The sample store cannot be read or written."""
+
+
+class ExportError(DiffuMaskError, ValueError):
+    """A dataset that a format cannot hold, or a target that cannot be written."""
+
+
+class MissingDependencyError(DiffuMaskError, ImportError):
+    """An optional package is not installed; the message is the pip line that mends it."""
+
+    @classmethod
+    def of(cls, package: str, extra: str) -> MissingDependencyError:
+        """The error for ``package``, which the optional dependency group ``extra`` brings."""
+        return cls(f"{package} is not installed: pip install 'diffumask-datasets[{extra}]'")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'boat'?)`` where a known word is near, else an empty string."""
+    nearest = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else ""

@@ -1,0 +1,59 @@
+"""``diffumask generate``: from the fields of a recipe to a finished dataset folder, with progress."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from diffumask_datasets.builders.diffumask import DiffuMaskConfig
+from diffumask_datasets.columns import Row, without_heat_maps
+from diffumask_datasets.folder import check_target, write_folder
+from diffumask_datasets.plan import SPLIT_STARTS
+from diffumask_datasets.preview import contact_sheet
+from diffumask_datasets.synthesis import Synthesizer
+
+__all__ = ["generate_folder"]
+
+PREVIEW_SAMPLES = 24
+
+
+def generate_folder(output: Path, fields: Mapping[str, Any], *, preview: bool = False, **runtime: Any) -> None:
+    """Generates what ``fields`` ask for (those of :class:`DiffuMaskConfig`) into the folder ``output``.
+
+    ``preview`` adds ``preview.png``, a contact sheet of the first samples. ``runtime`` holds ``batch_size``, ``device``,
+    ``dtype`` and ``store``.
+
+    Raises:
+        RecipeError: fields that are unknown or illegal, or no size.
+        ExportError: ``output`` holds something that is not ours, or cannot be written.
+    """
+    config = DiffuMaskConfig(**fields, **runtime)
+    config.plan.check_finite()
+    check_target(output)
+    sizes = {name: size for name, size in config.plan.sizes.items() if size is not None}
+    synthesizer = Synthesizer(config.recipe, config.runtime)
+    with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
+        rows = {name: _rows(synthesizer, config, name, size, progress) for name, size in sizes.items()}
+        write_folder(output, rows, recipe=config.recipe, sizes=sizes, keep_heat_maps=config.keep_heat_maps)
+    if preview:
+        _write_preview(output, synthesizer, sizes)
+
+
+def _rows(
+    synthesizer: Synthesizer, config: DiffuMaskConfig, split: str, size: int, progress: tqdm[Any]
+) -> Iterator[Row]:
+    start = SPLIT_STARTS[split]
+    for _, row in synthesizer.rows(start, start + size):
+        yield row if config.keep_heat_maps else without_heat_maps(row)
+        progress.update()
+
+
+def _write_preview(output: Path, synthesizer: Synthesizer, sizes: Mapping[str, int]) -> None:
+    split, size = next(iter(sizes.items()))
+    start = SPLIT_STARTS[split]
+    rows = [row for _, row in itertools.islice(synthesizer.rows(start, start + size), PREVIEW_SAMPLES)]
+    contact_sheet(rows, synthesizer.recipe.classes).save(output / "preview.png")

@@ -1,0 +1,58 @@
+"""Connected components: small ones dropped, the others made instances. Pixels that touch at a corner are connected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from diffumask_datasets.errors import ShapeError
+from diffumask_datasets.sample import BACKGROUND, IGNORE
+
+__all__ = ["separate_instances"]
+
+_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
+_MAX_INSTANCES = 65535
+
+
+def separate_instances(
+    labels: npt.NDArray[np.intp], unsure: npt.NDArray[np.bool_], *, class_ids: Sequence[int], min_area: float
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+    """Semantic mask uint8 and instance mask uint16 (height, width) of ``labels`` (0 background, else 1 + index into ``class_ids``).
+
+    Each connected component of a class is one instance; ids count from 1 in the order of ``class_ids``, then of rows. ``unsure``
+    pixels become 255 and belong to no instance. ``min_area`` is a fraction of the image: a component smaller than that becomes
+    background, one that is large enough only with its unsure pixels becomes 255 as a whole.
+
+    Raises:
+        ShapeError: more than 65535 instances.
+    """
+    smallest = max(min_area * labels.size, 1)
+    semantic = np.where(unsure, IGNORE, BACKGROUND).astype(np.uint8)
+    instances = np.zeros(labels.shape, dtype=np.uint16)
+    count = 0
+    for index, class_id in enumerate(class_ids, start=1):
+        components, found = ndimage.label(labels == index, structure=_EIGHT_NEIGHBOURS)
+        whole = np.bincount(components.ravel(), minlength=found + 1)
+        sure = np.bincount(components[~unsure], minlength=found + 1)
+        whole[0] = sure[0] = 0
+        kept = sure >= smallest
+        semantic[components.astype(bool)] = np.where(whole >= smallest, IGNORE, BACKGROUND)[components[components > 0]]
+        inside = kept[components] & ~unsure
+        semantic[inside] = class_id
+        ids = np.cumsum(kept) + count
+        count += int(kept.sum())
+        if count > _MAX_INSTANCES:
+            raise ShapeError(f"instances: expected at most {_MAX_INSTANCES}, got {count}; raise min_area (now {min_area})")
+        instances[inside] = ids[components[inside]]
+    return _without_stray_band(semantic, smallest), instances
+
+
+def _without_stray_band(semantic: npt.NDArray[np.uint8], smallest: float) -> npt.NDArray[np.uint8]:
+    """Small 255 regions that touch no class are what is left around dropped components: background."""
+    components, found = ndimage.label(semantic != BACKGROUND, structure=_EIGHT_NEIGHBOURS)
+    has_class = np.bincount(components[semantic != IGNORE], minlength=found + 1) > 0
+    stray = ~has_class & (np.bincount(components.ravel(), minlength=found + 1) < smallest)
+    return np.where(stray[components], BACKGROUND, semantic).astype(np.uint8)

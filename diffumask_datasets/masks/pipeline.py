@@ -1,0 +1,136 @@
+"""The whole way from an image and its heat maps to masks, instances and objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from diffumask_datasets.errors import ShapeError
+from diffumask_datasets.masks import rle
+from diffumask_datasets.masks.combine import best_labels, label_probabilities, unsure_pixels
+from diffumask_datasets.masks.components import separate_instances
+from diffumask_datasets.masks.densecrf import DenseCrf
+from diffumask_datasets.masks.thresholds import adaptive_threshold, check_heat_map, otsu_threshold
+from diffumask_datasets.recipe import MaskSettings
+from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID, ObjectAnnotation, check_array
+
+__all__ = ["Masks", "make_masks"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Masks:
+    """What heat maps became. ``thresholds`` and ``class_qualities`` stand in the order of the class ids given.
+
+    ``quality`` is the mean of ``class_qualities`` times the share of all object pixels that are not ignored.
+    """
+
+    semantic: npt.NDArray[np.uint8]  # (height, width): 0 background, class ids, 255 ignore
+    instances: npt.NDArray[np.uint16]  # (height, width): 0 or an instance id
+    objects: tuple[ObjectAnnotation, ...]
+    thresholds: tuple[float, ...]
+    class_qualities: tuple[float, ...]
+    quality: float
+
+
+def make_masks(
+    image: npt.NDArray[np.uint8],
+    heat_maps: npt.NDArray[np.float32],
+    *,
+    class_ids: Sequence[int],
+    settings: MaskSettings,
+) -> Masks:
+    """Masks of the classes ``class_ids`` (1..254) in ``image``, uint8 (height, width, 3).
+
+    ``heat_maps`` are float32 (classes, height, width) in [0, 1], one per class id. A class that comes out empty keeps its
+    threshold and has the quality 0.0: it is for the caller to judge.
+
+    Raises:
+        ShapeError: shapes, dtypes or ranges that do not fit, NaN, class ids that repeat or are out of range.
+        ModelError: a constant heat map.
+        MissingDependencyError: DenseCRF is asked for and pydensecrf is not installed.
+    """
+    _check(image, heat_maps, class_ids)
+    thresholds = tuple(_threshold(image, heat_map, settings) for heat_map in heat_maps)
+    raw = label_probabilities(heat_maps, thresholds)
+    refined = raw if settings.refinement is None else DenseCrf(image, len(raw)).refine(raw)
+    labels = best_labels(refined)
+    semantic, instances = separate_instances(
+        labels, unsure_pixels(refined, settings.ignore_margin), class_ids=class_ids, min_area=settings.min_area
+    )
+    objects = _objects(semantic, instances, {class_id: refined[i] for i, class_id in enumerate(class_ids, start=1)})
+    qualities = _class_qualities(best_labels(raw), labels, semantic, class_ids)
+    return Masks(
+        semantic=semantic,
+        instances=instances,
+        objects=objects,
+        thresholds=thresholds,
+        class_qualities=qualities,
+        quality=float(np.mean(qualities)) * _sure_share(semantic),
+    )
+
+
+def _check(image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32], class_ids: Sequence[int]) -> None:
+    height, width, _ = check_array("image", image, shape=("height", "width", 3), dtype="uint8")
+    if not class_ids or len(set(class_ids)) < len(class_ids) or not all(1 <= i <= MAX_CLASS_ID for i in class_ids):
+        raise ShapeError(f"class_ids: expected one or more different numbers in 1..{MAX_CLASS_ID}, got {list(class_ids)}")
+    check_array("heat_maps", heat_maps, shape=(len(class_ids), height, width), dtype="float32")
+    for class_id, heat_map in zip(class_ids, heat_maps, strict=True):
+        check_heat_map(heat_map, name=f"heat map of class id {class_id}")
+
+
+def _threshold(image: npt.NDArray[np.uint8], heat_map: npt.NDArray[np.float32], settings: MaskSettings) -> float:
+    if settings.threshold == "otsu":
+        return otsu_threshold(heat_map)
+    if settings.threshold == "adaptive":
+        crf = DenseCrf(image, 2)
+        return adaptive_threshold(
+            heat_map, lambda heat, gamma: best_labels(crf.refine(label_probabilities(heat[None], [gamma]))) == 1
+        )
+    return float(settings.threshold)
+
+
+def _objects(
+    semantic: npt.NDArray[np.uint8],
+    instances: npt.NDArray[np.uint16],
+    probabilities: dict[int, npt.NDArray[np.float32]],
+) -> tuple[ObjectAnnotation, ...]:
+    objects = []
+    for instance_id in range(1, int(instances.max()) + 1):
+        mask = instances == instance_id
+        category = int(semantic[mask][0])
+        segmentation = rle.encode(mask)
+        objects.append(
+            ObjectAnnotation(
+                instance_id=instance_id,
+                category=category,
+                bbox_xywh=rle.bbox_xywh(segmentation),
+                area=rle.area(segmentation),
+                segmentation=segmentation,
+                score=min(1.0, float(probabilities[category][mask].mean())),
+            )
+        )
+    return tuple(objects)
+
+
+def _class_qualities(
+    raw_labels: npt.NDArray[np.intp],
+    refined_labels: npt.NDArray[np.intp],
+    semantic: npt.NDArray[np.uint8],
+    class_ids: Sequence[int],
+) -> tuple[float, ...]:
+    """IoU of each class before and after refinement; 0.0 for a class of which no pixel is left."""
+    qualities = []
+    for index, class_id in enumerate(class_ids, start=1):
+        raw, refined = raw_labels == index, refined_labels == index
+        union = np.count_nonzero(raw | refined)
+        left = union and np.any(semantic == class_id)
+        qualities.append(np.count_nonzero(raw & refined) / union if left else 0.0)
+    return tuple(qualities)
+
+
+def _sure_share(semantic: npt.NDArray[np.uint8]) -> float:
+    covered = np.count_nonzero(semantic)
+    return 1.0 - np.count_nonzero(semantic == IGNORE) / covered if covered else 0.0

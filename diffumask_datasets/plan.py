@@ -1,0 +1,90 @@
+"""How many samples are wanted of which split, and the shards they are made in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from diffumask_datasets.errors import RecipeError, suggestion
+
+__all__ = ["SPLIT_STARTS", "Shard", "SplitPlan"]
+
+Shard = tuple[int, int]
+"""Indices start ≤ k < stop."""
+
+SPLIT_STARTS: Mapping[str, int] = {"train": 0, "validation": 90_000_000, "test": 95_000_000}
+"""Each split has indices of its own, so that splits share no seed and growing one leaves the others as they are."""
+
+_SPLIT_STOPS: Mapping[str, int] = {"train": 90_000_000, "validation": 95_000_000, "test": 100_000_000}
+
+MAX_SHARDS = 64
+ENDLESS_SHARD = 1000
+"""Samples in each shard of an endless stream: read in order by one reader, dealt out among many."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """Samples wanted per split; None stands for without end.
+
+    Raises:
+        RecipeError: unknown splits, sizes that are not positive or exceed the split's indices (through :meth:`of`).
+    """
+
+    sizes: Mapping[str, int | None]
+    num_shards: int | None = None
+    batch_size: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        num_samples: int | None = None,
+        splits: Mapping[str, int] | None = None,
+        num_shards: int | None = None,
+        batch_size: int = 1,
+    ) -> SplitPlan:
+        """The plan for ``num_samples`` in ``train``, or for the sizes in ``splits``; endless ``train`` without either."""
+        if num_samples is not None and splits is not None:
+            raise RecipeError("give num_samples or splits, not both: num_samples=8 means splits={'train': 8}")
+        sizes: dict[str, int | None] = dict(splits) if splits is not None else {"train": num_samples}
+        if not sizes:
+            raise RecipeError("splits: name at least one, e.g. {'train': 80, 'validation': 20}")
+        for name, size in sizes.items():
+            _check_size(name, size)
+        if num_shards is not None and num_shards < 1:
+            raise RecipeError(f"num_shards: expected a number from 1 up, got {num_shards}")
+        return cls(sizes, num_shards, batch_size)
+
+    def check_finite(self) -> None:
+        """Raises RecipeError where a split has no size, which only a stream can do without."""
+        for name, size in self.sizes.items():
+            if size is None:
+                raise RecipeError(
+                    f"split {name!r} has no size: give num_samples=..., or streaming=True for an endless stream"
+                )
+
+    def shards(self) -> Iterator[tuple[str, list[Shard]]]:
+        """(split, its shards): contiguous ranges in order, cut between batches where there are batches enough."""
+        for name, size in self.sizes.items():
+            start = SPLIT_STARTS[name]
+            if size is None:
+                stop = _SPLIT_STOPS[name]
+                yield name, [(first, first + ENDLESS_SHARD) for first in range(start, stop, ENDLESS_SHARD)]
+            else:
+                yield name, self._cut(start, size)
+
+    def _cut(self, start: int, size: int) -> list[Shard]:
+        batches = -(-size // self.batch_size)
+        grain = self.batch_size if self.num_shards is None or self.num_shards <= batches else 1
+        grains = -(-size // grain)
+        count = min(self.num_shards or MAX_SHARDS, grains)
+        edges = [min(size, (grains * part // count) * grain) for part in range(count + 1)]
+        return [(start + first, start + last) for first, last in zip(edges, edges[1:])]
+
+
+def _check_size(name: str, size: int | None) -> None:
+    if name not in SPLIT_STARTS:
+        raise RecipeError(f"unknown split {name!r}{suggestion(name, SPLIT_STARTS)}; legal: {', '.join(SPLIT_STARTS)}")
+    most = _SPLIT_STOPS[name] - SPLIT_STARTS[name]
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= most):
+        raise RecipeError(f"split {name!r}: expected a number of samples from 1 to {most}, got {size!r}")

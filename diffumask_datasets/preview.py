@@ -1,0 +1,88 @@
+"""A contact sheet to judge a dataset by: image | mask overlay | heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from diffumask_datasets.categories import id2label
+from diffumask_datasets.columns import HEAT_MAPS, Row, decode_image
+from diffumask_datasets.sample import IGNORE
+
+__all__ = ["class_colours", "contact_sheet", "overlay"]
+
+Pixels = npt.NDArray[np.uint8]
+
+TILE = 160
+"""Longer side of a tile in pixels."""
+CAPTION = 16
+GAP = 8
+HEAT_STOPS = np.linspace(0.0, 1.0, 5)
+HEAT_COLOURS = np.array([(0, 0, 20), (80, 10, 110), (190, 50, 80), (250, 140, 30), (250, 250, 160)], dtype=float)
+
+
+def contact_sheet(rows: Sequence[Row], classes: Sequence[str], *, columns: int = 3) -> Image.Image:
+    """``default`` rows as a grid of tiles, each image | overlay | heat map (where kept), with prompt and quality."""
+    cards = [_card(row, classes) for row in rows]
+    width, height = cards[0].size
+    columns = min(columns, len(cards))
+    lines = -(-len(cards) // columns)
+    sheet = Image.new("RGB", (columns * (width + GAP) + GAP, lines * (height + GAP) + GAP), "white")
+    for place, card in enumerate(cards):
+        line, column = divmod(place, columns)
+        sheet.paste(card, (GAP + column * (width + GAP), GAP + line * (height + GAP)))
+    return sheet
+
+
+def overlay(image: Pixels, label: Pixels, *, opacity: float = 0.5) -> Pixels:
+    """The image (height, width, 3) under its mask (height, width), borders drawn full, ignored pixels white."""
+    colours = class_colours()[label].astype(float)
+    weight = np.where(label[..., None] == 0, 0.0, opacity)
+    weight[_borders(label)] = 1.0
+    colours[_borders(label) & (label == 0)] = 255
+    return np.round(image * (1 - weight) + colours * weight).astype(np.uint8)
+
+
+def class_colours() -> Pixels:
+    """(256, 3) colours of the class ids: the Pascal VOC colour map, in which 255 is off-white."""
+    bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
+    shifts = 7 - np.arange(8) // 3
+    channels = [sum(bits[:, bit] << shifts[bit] for bit in range(channel, 8, 3)) for channel in range(3)]
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def _card(row: Row, classes: Sequence[str]) -> Image.Image:
+    image, label = decode_image(row["image"]), decode_image(row["label"])
+    tiles = [image, overlay(image, label), *_heat_tiles(row)]
+    height, width = label.shape
+    scale = TILE / max(height, width)
+    size_wh = (round(width * scale), round(height * scale))
+    card = Image.new("RGB", (len(tiles) * size_wh[0], size_wh[1] + CAPTION), "white")
+    for place, tile in enumerate(tiles):
+        card.paste(Image.fromarray(tile).resize(size_wh, Image.Resampling.LANCZOS), (place * size_wh[0], 0))
+    names = id2label(classes)
+    found = ", ".join(names[class_id] for class_id in row["classes"]) or "no mask"
+    caption = f"{found} · quality {row['quality']:.2f} · {row['prompt']}"
+    ImageDraw.Draw(card).text((2, size_wh[1] + 2), caption, fill="black")
+    return card
+
+
+def _heat_tiles(row: Row) -> list[Pixels]:
+    if not row.get(HEAT_MAPS):
+        return []
+    maps: list[Any] = [decode_image(cell) for cell in row[HEAT_MAPS]["map"]]
+    strongest = np.max(maps, axis=0) / 255.0
+    channels = [np.interp(strongest, HEAT_STOPS, HEAT_COLOURS[:, channel]) for channel in range(3)]
+    return [np.round(np.stack(channels, axis=-1)).astype(np.uint8)]
+
+
+def _borders(label: Pixels) -> npt.NDArray[np.bool_]:
+    known = np.where(label == IGNORE, 0, label)
+    borders = np.zeros(label.shape, dtype=bool)
+    borders[:, 1:] |= known[:, 1:] != known[:, :-1]
+    borders[1:, :] |= known[1:, :] != known[:-1, :]
+    return borders

@@ -1,0 +1,1 @@
+"""What the model is asked to paint, and where the class terms stand in it."""

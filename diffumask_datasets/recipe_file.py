@@ -1,0 +1,42 @@
+"""``recipe.yaml``: a recipe and how much of it is wanted, as a file that people read and ``--config`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.recipe import Recipe
+
+__all__ = ["read_recipe_file", "recipe_text"]
+
+_DERIVED = ("digest",)
+"""Written for the reader; computed anew when read."""
+
+
+def recipe_text(recipe: Recipe, *, sizes: Mapping[str, int | None], keep_heat_maps: bool) -> str:
+    """The file's text: every field, defaults included, so that a later default cannot change what it means."""
+    fields = recipe.model_dump(mode="json")
+    fields |= {"splits": dict(sizes), "keep_heat_maps": keep_heat_maps, "digest": recipe.digest}
+    text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def read_recipe_file(path: Path) -> dict[str, Any]:
+    """The fields of a recipe file, not yet validated.
+
+    Raises:
+        RecipeError: the file is missing, no YAML, or not a mapping.
+    """
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not plain YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(fields, dict):
+        raise RecipeError(f"{path}: expected fields like 'classes: [car, boat]', got {type(fields).__name__}")
+    return {name: value for name, value in fields.items() if name not in _DERIVED}

@@ -1,0 +1,102 @@
+"""The sample store: finished samples on disk, asked before anything is generated.
+
+One file a sample, ``<root>/<recipe digest>/<index // 1000>/<index>.sample``: the SHA-256 of the payload, then the payload.
+The recipe digest addresses the content, so an entry never goes stale. An entry is written under another name and renamed
+in one step, so a killed process leaves whole entries only, and two processes that write the same one write the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+import uuid
+from pathlib import Path
+
+from diffumask_datasets.errors import StoreError
+
+__all__ = ["SampleStore", "default_store_root"]
+
+logger = logging.getLogger(__name__)
+
+CHECKSUM_BYTES = 32
+FOLDER_SIZE = 1000
+"""Entries per folder: listing stays fast and file systems stay content."""
+
+STALE_SECONDS = 3600
+"""A draft older than this was left by a process that was killed."""
+
+
+def default_store_root() -> Path:
+    """``$DIFFUMASK_CACHE``, else ``diffumask`` in the Hugging Face home."""
+    own = os.environ.get("DIFFUMASK_CACHE")
+    if own:
+        return Path(own).expanduser()
+    # Asked of the environment and not of huggingface_hub: its constant is frozen at import.
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
+    return Path(home).expanduser() / "diffumask"
+
+
+class SampleStore:
+    """The entries of one recipe. Safe to use from several processes at once.
+
+    Raises:
+        StoreError: the folder cannot be made or written.
+    """
+
+    def __init__(self, root: Path, digest: str) -> None:
+        self.folder = root / digest
+        self._drafts = self.folder / "drafts"
+        try:
+            self._drafts.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        if not os.access(self.folder, os.W_OK):
+            raise _unwritable(self.folder, PermissionError("no permission to write"))
+
+    def get(self, index: int) -> bytes | None:
+        """The payload of sample ``index``, or None where it has to be generated (again)."""
+        path = self._path(index)
+        try:
+            entry = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}; check the disk or delete the file") from error
+        checksum, payload = entry[:CHECKSUM_BYTES], entry[CHECKSUM_BYTES:]
+        if hashlib.sha256(payload).digest() != checksum:
+            logger.warning("store entry %s is damaged; it will be generated again", path)
+            return None
+        return payload
+
+    def put(self, index: int, payload: bytes) -> None:
+        """Stores the payload of sample ``index``; after a crash at any instant it is there whole or not at all."""
+        path = self._path(index)
+        draft = self._drafts / uuid.uuid4().hex
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                file.write(hashlib.sha256(payload).digest() + payload)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise _unwritable(path, error) from error
+
+    def _sweep(self) -> None:
+        for draft in self._drafts.iterdir():
+            if time.time() - draft.stat().st_mtime > STALE_SECONDS:
+                draft.unlink(missing_ok=True)
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"{index // FOLDER_SIZE:05d}" / f"{index:08d}.sample"
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot write the sample store at {path}: {error.strerror or error}; "
+        "free space or set DIFFUMASK_CACHE to a folder you can write (finished samples are kept)"
+    )

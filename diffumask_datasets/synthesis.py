@@ -1,0 +1,160 @@
+"""Prompts + backbone + masks → samples: the one place that knows all three.
+
+Index k always sits at row k mod batch size of a batch of constant size, whichever of its neighbours are wanted, so that its
+bytes depend on the recipe, k and the batch size alone: never on shard, order, worker or what was generated before.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintRequest
+from diffumask_datasets.backbones.registry import known_classes, load_backbone, resolve_revision
+from diffumask_datasets.categories import check_known
+from diffumask_datasets.columns import Row, features_of, from_payload, row_of, to_payload
+from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.masks.pipeline import make_masks
+from diffumask_datasets.prompts.sources import check_prompts, prompt_for
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.sample import IGNORE, Sample
+from diffumask_datasets.store import SampleStore, default_store_root
+
+__all__ = ["Runtime", "Synthesizer", "prepare"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What changes how samples are made but not what they are.
+
+    ``device`` and ``dtype`` are torch's names, None for the best the machine has; ``store`` is the folder of the sample
+    store, None for :func:`diffumask_datasets.store.default_store_root`.
+    """
+
+    batch_size: int = 1
+    device: str | None = None
+    dtype: str | None = None
+    store: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise RecipeError(f"batch_size: expected a number from 1 up, got {self.batch_size}")
+
+
+def prepare(recipe: Recipe) -> Recipe:
+    """The recipe with its model pinned to the content it has now; only such a recipe's digest names samples.
+
+    Raises:
+        UnknownClassError: the model paints a closed list of classes and one is not on it.
+        TokenAlignmentError: a prompt that names none of the classes.
+        ModelError: the model cannot be found.
+    """
+    known = known_classes(recipe.model)
+    if known is not None:
+        check_known(recipe.classes, known, model=recipe.model)
+    check_prompts(recipe)
+    return recipe.model_copy(update={"revision": resolve_revision(recipe.model, recipe.revision)})
+
+
+class Synthesizer:
+    """Makes the samples of one prepared recipe, asking the store before it generates. Loads the model when first needed.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+
+    def __init__(self, recipe: Recipe, runtime: Runtime = Runtime()) -> None:  # noqa: B008 - frozen
+        self.recipe = recipe
+        self.runtime = runtime
+        self._digest = recipe.digest
+        self._features = features_of(recipe.classes, heat_maps=True)
+        self._store = SampleStore(runtime.store or default_store_root(), self._digest)
+
+    def rows(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
+        """The ``default`` rows of the indices ``start`` ≤ k < ``stop``, in order, a batch at a time."""
+        size = self.runtime.batch_size
+        for first in range(start - start % size, stop, size):
+            wanted = range(max(first, start), min(first + size, stop))
+            found = {index: self._store.get(index) for index in wanted}
+            missing = [index for index, payload in found.items() if payload is None]
+            made = self._generate(first, missing) if missing else {}
+            for index in wanted:
+                payload = found[index] or made[index]
+                yield index, from_payload(payload)
+
+    def _generate(self, first: int, missing: Sequence[int]) -> dict[int, bytes]:
+        backbone = _backbone(self.recipe, self.runtime.device, self.runtime.dtype)
+        rows = range(first, first + self.runtime.batch_size)
+        # Rows that nobody wants repeat a wanted one: they keep the batch's size, on which the last bits depend.
+        requests = [self._request(index if index in missing else missing[0]) for index in rows]
+        paintings = backbone.paint(requests, self.recipe)
+        payloads = {}
+        for index, request, painting in zip(rows, requests, paintings, strict=True):
+            if index in missing:
+                sample = self._sample(index, request, painting)
+                payloads[index] = to_payload(row_of(sample), self._features)
+                self._store.put(index, payloads[index])
+        return payloads
+
+    def _request(self, index: int) -> PaintRequest:
+        noise = hashlib.sha256(f"{self.recipe.seed}/noise/{index}".encode()).digest()
+        return PaintRequest(prompt_for(self.recipe, index), seed=int.from_bytes(noise[:8], "big") >> 1)
+
+    def _sample(self, index: int, request: PaintRequest, painting: Painting) -> Sample:
+        recipe = self.recipe
+        heat_maps = _heat_maps(painting)
+        prompted = tuple(recipe.classes.index(name) + 1 for name in painting.attention.categories)
+        masks = make_masks(painting.image, heat_maps, class_ids=prompted, settings=recipe)
+        visible = {int(value) for value in np.unique(masks.semantic)} - {0, IGNORE}
+        sample_id = f"{self._digest}-{index:08d}"
+        for class_id in sorted(set(prompted) - visible):
+            logger.warning("%s: no mask for %r; its quality counts as 0", sample_id, recipe.classes[class_id - 1])
+        return Sample(
+            sample_id=sample_id,
+            image=painting.image,
+            label=masks.semantic,
+            instances=masks.instances,
+            objects=masks.objects,
+            prompted=prompted,
+            classes=tuple(sorted(visible)),
+            prompt=request.prompt.text,
+            seed=request.seed,
+            model=recipe.model,
+            thresholds=masks.thresholds,
+            quality=masks.quality,
+            heat_maps=np.round(heat_maps * 255).astype(np.uint8),
+        )
+
+
+def _heat_maps(painting: Painting) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    from diffumask_datasets.attention.fusion import fuse
+
+    height, width, _ = painting.image.shape
+    maps: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+    maps = fuse(painting.attention, height=height, width=width).numpy()
+    return maps
+
+
+def _backbone(recipe: Recipe, device: str | None, dtype: str | None) -> Backbone:
+    backbone = _loaded(recipe.model, recipe.revision, device, dtype)
+    backbone.check(recipe)
+    return backbone
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(model: str, revision: str | None, device: str | None, dtype: str | None) -> Backbone:
+    if multiprocessing.parent_process() is not None:
+        import torch
+
+        # Workers share the cores already; and OpenMP threads do not survive a fork.
+        torch.set_num_threads(1)
+    return load_backbone(model, revision=revision, device=device, dtype=dtype)

@@ -1,0 +1,158 @@
+"""What both training runs share: processes, time budget, learning rate, weight averaging, checkpoints, log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process among its fellows: ``rank`` of ``size`` processes, on ``device``."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes checkpoints, sheets and log lines."""
+        return self.rank == 0
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace every gradient by its mean over the processes, in one exchange."""
+        if self.size == 1:
+            return
+        grads = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([grad.reshape(-1) for grad in grads])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for grad, part in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
+
+    def agree(self, value: float) -> float:
+        """The leader's ``value``, in every process (clocks differ, loops must not)."""
+        if self.size == 1:
+            return value
+        box = torch.tensor([value], dtype=torch.float64)
+        dist.broadcast(box, 0)
+        return float(box.item())
+
+
+def _run_rank(rank: int, work: Callable[..., None], size: int, store: str, arguments: tuple[Any, ...]) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
+    try:
+        work(Team(rank, size), *arguments)
+    finally:
+        dist.destroy_process_group()
+
+
+def run_team(work: Callable[..., None], processes: int, output: Path, *arguments: Any) -> None:
+    """Run ``work(team, *arguments)`` on one GPU if there is one, else in ``processes`` single-thread processes.
+
+    Two threads of one process slow each other down badly as soon as anything else runs; two processes do not.
+    """
+    if torch.cuda.is_available():
+        work(Team(device=torch.device("cuda")), *arguments)
+        return
+    if processes == 1:
+        work(Team(), *arguments)
+        return
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    store = output / f".rendezvous-{os.getpid()}"
+    store.unlink(missing_ok=True)
+    try:
+        mp.spawn(_run_rank, (work, processes, str(store.resolve()), arguments), nprocs=processes)  # type: ignore[no-untyped-call]
+    finally:
+        store.unlink(missing_ok=True)
+
+
+@dataclass
+class Budget:
+    """Wall-clock budget of a run: schedules follow ``share``, so a run always ends with a decayed learning rate."""
+
+    minutes: float
+    spent_s: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds spent, earlier runs that this one resumes included."""
+        return self.spent_s + time.monotonic() - self.started
+
+    @property
+    def share(self) -> float:
+        """Elapsed part of the budget in [0, 1]."""
+        return min(self.elapsed_s / (self.minutes * 60), 1.0)
+
+
+def learning_rate(peak: float, *, step: int, share: float, warm_up: int = 200, floor: float = 0.01) -> float:
+    """Linear warm-up over ``warm_up`` steps, then a cosine over the budget's ``share`` down to ``floor * peak``."""
+    decay = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
+    return peak * decay * min((step + 1) / warm_up, 1.0)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set ``rate`` in every parameter group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+class Averaged:
+    """Exponential moving average of named tensors; its memory grows with the steps seen up to ``decay``."""
+
+    def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
+        self.decay = decay
+        self.values = {name: value.detach().clone().float() for name, value in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Move towards the module's present weights."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                self.values[name].lerp_(value.detach().float(), 1 - decay)
+            else:
+                self.values[name] = value.detach().clone()
+
+    def state(self) -> dict[str, Tensor]:
+        """The averaged weights, by parameter name."""
+        return self.values
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write ``content`` so that ``path`` is either the old or the new checkpoint, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(content, partial)
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Content of a checkpoint written by ``save_checkpoint``."""
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
+def append_log(path: Path, **figures: float) -> None:
+    """Append one JSON line of figures to ``path`` and say them in the log."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        stream.write(json.dumps(figures) + "\n")
+    logger.info("%s", " ".join(f"{name} {value:.5g}" for name, value in figures.items()))

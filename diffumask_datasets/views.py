@@ -1,0 +1,142 @@
+"""The configs beside ``default``: the same samples in the columns that other trainers read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+
+from diffumask_datasets.categories import BACKGROUND_NAME
+from diffumask_datasets.columns import Row, decode_image, features_of, png_cell, without_heat_maps
+from diffumask_datasets.masks.rle import decode
+from diffumask_datasets.sample import IGNORE
+
+__all__ = ["VIEWS", "view_features", "view_row"]
+
+VIEWS = ("default", "instance", "detection", "panoptic")
+
+
+def view_features(view: str, *, classes: Sequence[str], heat_maps: bool = False) -> datasets.Features:
+    """The features of one of :data:`VIEWS`."""
+    category = datasets.ClassLabel(names=[BACKGROUND_NAME, *classes])
+    if view == "instance":
+        return _instance_features(classes)
+    if view == "detection":
+        return _detection_features(category)
+    if view == "panoptic":
+        return _panoptic_features(category)
+    return features_of(classes, heat_maps=heat_maps)
+
+
+def view_row(row: Row, view: str, *, classes: Sequence[str], heat_maps: bool = False) -> Row:
+    """The row of one of :data:`VIEWS`, from a ``default`` row."""
+    if view == "instance":
+        return _instance_view(row, classes)
+    if view == "detection":
+        return _detection_view(row)
+    if view == "panoptic":
+        return _panoptic_view(row)
+    return row if heat_maps else without_heat_maps(row)
+
+
+def _instance_features(classes: Sequence[str]) -> datasets.Features:
+    return datasets.Features(
+        {
+            "sample_id": datasets.Value("string"),
+            "image": datasets.Image(),
+            "annotation": datasets.Image(),
+            "semantic_class_to_id": {name: datasets.Value("int32") for name in [BACKGROUND_NAME, *classes]},
+        }
+    )
+
+
+def _instance_view(row: Row, classes: Sequence[str]) -> Row:
+    label = decode_image(row["label"])
+    annotation = np.zeros((*label.shape, 3), dtype=np.uint8)
+    # The Mask2Former example makes an instance of every pair found, so unsure pixels are background here, not 255.
+    annotation[..., 0] = np.where(label == IGNORE, 0, label)
+    for instance_id, mask in _instance_masks(row):
+        annotation[mask, 1] = instance_id
+    return {
+        "sample_id": row["sample_id"],
+        "image": row["image"],
+        "annotation": png_cell(annotation),
+        "semantic_class_to_id": {name: number for number, name in enumerate([BACKGROUND_NAME, *classes])},
+    }
+
+
+def _detection_features(category: datasets.ClassLabel) -> datasets.Features:
+    return datasets.Features(
+        {
+            "image_id": datasets.Value("int64"),
+            "image": datasets.Image(),
+            "width": datasets.Value("int32"),
+            "height": datasets.Value("int32"),
+            "objects": {
+                "id": [datasets.Value("int64")],
+                "area": [datasets.Value("int64")],
+                "bbox": [[datasets.Value("float32")]],
+                "category": [category],
+            },
+        }
+    )
+
+
+def _detection_view(row: Row) -> Row:
+    height, width = decode_image(row["label"]).shape
+    objects = row["objects"]
+    return {
+        "image_id": int(row["sample_id"].rpartition("-")[2]),
+        "image": row["image"],
+        "width": width,
+        "height": height,
+        "objects": {name: objects[name] for name in ("id", "area", "bbox", "category")},
+    }
+
+
+def _panoptic_features(category: datasets.ClassLabel) -> datasets.Features:
+    return datasets.Features(
+        {
+            "sample_id": datasets.Value("string"),
+            "image": datasets.Image(),
+            "panoptic": datasets.Image(),
+            "segments_info": {
+                "id": [datasets.Value("int32")],
+                "category_id": [category],
+                "isthing": [datasets.Value("bool")],
+                "area": [datasets.Value("int64")],
+                "bbox": [[datasets.Value("float32")]],
+                "iscrowd": [datasets.Value("bool")],
+            },
+        }
+    )
+
+
+def _panoptic_view(row: Row) -> Row:
+    objects = row["objects"]
+    segments = np.zeros(decode_image(row["label"]).shape, dtype=np.uint32)
+    for instance_id, mask in _instance_masks(row):
+        segments[mask] = instance_id
+    # COCO panoptic: id = R + 256 G + 65536 B, 0 is void.
+    coloured = np.stack([segments % 256, segments // 256 % 256, segments // 65536], axis=-1).astype(np.uint8)
+    count = len(objects["id"])
+    return {
+        "sample_id": row["sample_id"],
+        "image": row["image"],
+        "panoptic": png_cell(coloured),
+        "segments_info": {
+            "id": objects["id"],
+            "category_id": objects["category"],
+            "isthing": [True] * count,
+            "area": objects["area"],
+            "bbox": objects["bbox"],
+            "iscrowd": [False] * count,
+        },
+    }
+
+
+def _instance_masks(row: Row) -> list[tuple[int, npt.NDArray[np.bool_]]]:
+    objects = row["objects"]
+    return [(number, decode(rle)) for number, rle in zip(objects["id"], objects["segmentation"], strict=True)]
