@@ -6,6 +6,7 @@ On datasets 3.x this file also works by its path as a loading script, with ``tru
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 
 import datasets
 
-from diffumask_datasets.plan import Shard, SplitPlan
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.plan import Shard, SplitPlan
+from diffumask_datasets.recipe import Recipe, check_fields
+from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from diffumask_datasets.views import VIEWS, view_features, view_row
 
 __all__ = ["DiffuMask", "DiffuMaskConfig"]
@@ -30,7 +31,8 @@ class DiffuMaskConfig(datasets.BuilderConfig):
 
     ``name`` is ``default``, ``instance``, ``detection`` or ``panoptic``. ``num_samples`` is the size of the split
     ``train``; ``splits`` names several, e.g. ``{"train": 800, "validation": 200}``. Without either a stream is endless.
-    ``keep_heat_maps`` adds the column ``heat_maps``. ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change how the samples are made, not what they are.
+    ``keep_heat_maps`` adds the column ``heat_maps``. ``batch_size``, ``device``, ``dtype``, ``store`` and
+    ``num_shards`` change how the samples are made, not what they are.
 
     Raises:
         RecipeError: an unknown field, an illegal value, or an unknown config name.
@@ -53,6 +55,7 @@ class DiffuMaskConfig(datasets.BuilderConfig):
     ) -> None:
         if name not in VIEWS:
             raise RecipeError(f"unknown config {name!r}{suggestion(name, VIEWS)}; legal configs: {', '.join(VIEWS)}")
+        check_fields(recipe_fields, [*Recipe.model_fields, *CONFIG_FIELDS])
         super().__init__(name=name, version=version or DiffuMask.VERSION)
         self.plan = SplitPlan.of(num_samples=num_samples, splits=splits, num_shards=num_shards, batch_size=batch_size)
         self.runtime = Runtime(batch_size, device, dtype, Path(store).expanduser() if store else None)
@@ -63,6 +66,10 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         """The name, the recipe and the sizes asked for: a list and a tuple of classes share one cache."""
         extent = json.dumps([self.plan.sizes, self.keep_heat_maps], sort_keys=True)
         return f"{self.name}-{self.recipe.digest}-{hashlib.sha256(extent.encode()).hexdigest()[:8]}"
+
+
+CONFIG_FIELDS = tuple(inspect.signature(DiffuMaskConfig, eval_str=False).parameters)[2:-1]
+"""The fields of a config that are not the recipe's."""
 
 
 class DiffuMask(datasets.GeneratorBasedBuilder):
@@ -76,9 +83,7 @@ class DiffuMask(datasets.GeneratorBasedBuilder):
         return datasets.DatasetInfo(
             description=DESCRIPTION,
             homepage=HOMEPAGE,
-            features=view_features(
-                self.config.name, classes=recipe.classes, heat_maps=self.config.keep_heat_maps
-            ),
+            features=view_features(self.config.name, classes=recipe.classes, heat_maps=self.config.keep_heat_maps),
         )
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:

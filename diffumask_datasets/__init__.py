@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 from diffumask_datasets.registration import register
 
 if TYPE_CHECKING:
+    from diffumask_datasets.generation import generate
     from diffumask_datasets.loading import load_dataset
     from diffumask_datasets.recipe import Recipe
     from diffumask_datasets.sample import ObjectAnnotation, Sample
 
 __version__ = "0.1.0"
 
-__all__ = ["ObjectAnnotation", "Recipe", "Sample", "__version__", "load_dataset", "register"]
+__all__ = ["ObjectAnnotation", "Recipe", "Sample", "__version__", "generate", "load_dataset", "register"]
 
 _HOMES = {
     "ObjectAnnotation": "diffumask_datasets.sample",
     "Recipe": "diffumask_datasets.recipe",
     "Sample": "diffumask_datasets.sample",
+    "generate": "diffumask_datasets.generation",
     "load_dataset": "diffumask_datasets.loading",
 }
 

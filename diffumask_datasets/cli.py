@@ -52,19 +52,22 @@ def generate(
     store: Annotated[Path | None, typer.Option(help="Sample store; default: the Hugging Face cache.")] = None,
 ) -> None:
     """Generate images and masks of CLASSES into a dataset folder; started again, it goes on where it stopped."""
+    from diffumask_datasets.generation import generate as generate_folder
     from diffumask_datasets.recipe_file import read_recipe_file
 
     fields = read_recipe_file(config) if config else {}
-    given = {"classes": classes, "model": model, "seed": seed, "prompts": prompt, "num_samples": num_samples}
+    given: dict[str, Any] = {
+        "classes": classes,
+        "model": model,
+        "seed": seed,
+        "prompts": prompt,
+        "num_samples": num_samples,
+    }
+    given |= {"keep_heat_maps": keep_heat_maps or None, "batch_size": batch_size, "device": device, "store": store}
     fields |= {name: value for name, value in given.items() if value is not None} | _assignments(set_ or [])
     if num_samples is not None:
         fields.pop("splits", None)
-    if keep_heat_maps:
-        fields["keep_heat_maps"] = True
-
-    from diffumask_datasets.generation import generate_folder
-
-    generate_folder(output, fields, preview=preview, batch_size=batch_size, device=device, store=store)
+    generate_folder(output, preview=preview, **fields)
     typer.echo(f"wrote {output}")
 
 

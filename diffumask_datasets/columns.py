@@ -19,7 +19,17 @@ from PIL import Image
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.sample import Sample
 
-__all__ = ["HEAT_MAPS", "Row", "decode_image", "features_of", "from_payload", "png_cell", "row_of", "to_payload", "without_heat_maps"]
+__all__ = [
+    "HEAT_MAPS",
+    "Row",
+    "decode_image",
+    "features_of",
+    "from_payload",
+    "png_cell",
+    "row_of",
+    "to_payload",
+    "without_heat_maps",
+]
 
 Row = dict[str, Any]
 """Column name → cell."""

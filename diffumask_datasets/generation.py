@@ -16,22 +16,23 @@ from diffumask_datasets.plan import SPLIT_STARTS
 from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.synthesis import Synthesizer
 
-__all__ = ["generate_folder"]
+__all__ = ["generate"]
 
 PREVIEW_SAMPLES = 24
 
 
-def generate_folder(output: Path, fields: Mapping[str, Any], *, preview: bool = False, **runtime: Any) -> None:
+def generate(output: str | Path, *, preview: bool = False, **fields: Any) -> None:
     """Generates what ``fields`` ask for (those of :class:`DiffuMaskConfig`) into the folder ``output``.
 
-    ``preview`` adds ``preview.png``, a contact sheet of the first samples. ``runtime`` holds ``batch_size``, ``device``,
-    ``dtype`` and ``store``.
+    Started again after any end, it takes what is finished from the store and goes on. ``preview`` adds ``preview.png``,
+    a contact sheet of the first samples.
 
     Raises:
         RecipeError: fields that are unknown or illegal, or no size.
         ExportError: ``output`` holds something that is not ours, or cannot be written.
     """
-    config = DiffuMaskConfig(**fields, **runtime)
+    output = Path(output)
+    config = DiffuMaskConfig(**fields)
     config.plan.check_finite()
     check_target(output)
     sizes = {name: size for name, size in config.plan.sizes.items() if size is not None}

@@ -44,7 +44,8 @@ def overlay(image: Pixels, label: Pixels, *, opacity: float = 0.5) -> Pixels:
     weight = np.where(label[..., None] == 0, 0.0, opacity)
     weight[_borders(label)] = 1.0
     colours[_borders(label) & (label == 0)] = 255
-    return np.round(image * (1 - weight) + colours * weight).astype(np.uint8)
+    mixed: Pixels = np.round(image * (1 - weight) + colours * weight).astype(np.uint8)
+    return mixed
 
 
 def class_colours() -> Pixels:

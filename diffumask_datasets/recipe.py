@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.sample import MAX_CLASS_ID
 
-__all__ = ["ALGORITHM", "CaptureSettings", "MaskSettings", "PaintSettings", "Recipe"]
+__all__ = ["ALGORITHM", "CaptureSettings", "MaskSettings", "PaintSettings", "Recipe", "check_fields"]
 
 ALGORITHM = 1
 """Raised whenever the same recipe would give other bytes than before."""
@@ -119,12 +119,7 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
     @classmethod
     def of(cls, **fields: Any) -> Recipe:
         """The recipe of these fields; an omitted one, or None, takes the default of the model."""
-        unknown = [name for name in fields if name not in cls.model_fields]
-        if unknown:
-            raise RecipeError(
-                f"unknown recipe field {unknown[0]!r}{suggestion(unknown[0], cls.model_fields)}; "
-                f"legal fields: {', '.join(sorted(cls.model_fields))}"
-            )
+        check_fields(fields, cls.model_fields)
         try:
             return cls(**{name: value for name, value in fields.items() if value is not None or name == "refinement"})
         except ValidationError as error:
@@ -183,6 +178,14 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
             del fields["model"]
         canonical = json.dumps({"algorithm": ALGORITHM, **fields}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def check_fields(fields: Iterable[str], legal: Iterable[str]) -> None:
+    """Raises RecipeError, with the nearest legal name, for the first field that is not legal."""
+    names = sorted(legal)
+    for name in fields:
+        if name not in names:
+            raise RecipeError(f"unknown field {name!r}{suggestion(name, names)}; legal fields: {', '.join(names)}")
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -19,8 +19,9 @@ _DERIVED = ("digest",)
 
 def recipe_text(recipe: Recipe, *, sizes: Mapping[str, int | None], keep_heat_maps: bool) -> str:
     """The file's text: every field, defaults included, so that a later default cannot change what it means."""
-    fields = recipe.model_dump(mode="json")
-    fields |= {"splits": dict(sizes), "keep_heat_maps": keep_heat_maps, "digest": recipe.digest}
+    dumped = recipe.model_dump(mode="json")
+    first = {name: dumped[name] for name in ("classes", "model", "revision", "seed", "prompts")}
+    fields = {**first, **dumped, "splits": dict(sizes), "keep_heat_maps": keep_heat_maps, "digest": recipe.digest}
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     return text
 

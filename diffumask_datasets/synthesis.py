@@ -72,7 +72,7 @@ class Synthesizer:
         StoreError: the store cannot be written.
     """
 
-    def __init__(self, recipe: Recipe, runtime: Runtime = Runtime()) -> None:  # noqa: B008 - frozen
+    def __init__(self, recipe: Recipe, runtime: Runtime = Runtime()) -> None:
         self.recipe = recipe
         self.runtime = runtime
         self._digest = recipe.digest

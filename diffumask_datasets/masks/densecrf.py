@@ -32,6 +32,11 @@ class DenseCrfParameters:
     bilateral_compat: float = 10.0
     iterations: int = 10
 
+    @property
+    def temperature(self) -> float:
+        """How many votes a pixel hears, its own and its neighbours': the log-odds of the outcome over it are on the unary's scale."""
+        return 1.0 + self.gaussian_compat + self.bilateral_compat
+
 
 class DenseCrf:
     """A fully connected CRF over the pixels of one image: built once, then run for as many unaries as wanted.

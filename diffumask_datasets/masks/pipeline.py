@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from diffumask_datasets.errors import ShapeError
 from diffumask_datasets.masks import rle
-from diffumask_datasets.masks.combine import best_labels, label_probabilities, unsure_pixels
+from diffumask_datasets.masks.combine import best_labels, contested, label_probabilities, unsure_pixels
 from diffumask_datasets.masks.components import separate_instances
 from diffumask_datasets.masks.densecrf import DenseCrf
 from diffumask_datasets.masks.thresholds import adaptive_threshold, check_heat_map, otsu_threshold
@@ -53,6 +53,7 @@ def make_masks(
         MissingDependencyError: DenseCRF is asked for and pydensecrf is not installed.
     """
     _check(image, heat_maps, class_ids)
+    heat_maps = contested(heat_maps)
     thresholds = tuple(_threshold(image, heat_map, settings) for heat_map in heat_maps)
     raw = label_probabilities(heat_maps, thresholds)
     refined = raw if settings.refinement is None else DenseCrf(image, len(raw)).refine(raw)
@@ -85,10 +86,7 @@ def _threshold(image: npt.NDArray[np.uint8], heat_map: npt.NDArray[np.float32], 
     if settings.threshold == "otsu":
         return otsu_threshold(heat_map)
     if settings.threshold == "adaptive":
-        crf = DenseCrf(image, 2)
-        return adaptive_threshold(
-            heat_map, lambda heat, gamma: best_labels(crf.refine(label_probabilities(heat[None], [gamma]))) == 1
-        )
+        return adaptive_threshold(heat_map, image)
     return float(settings.threshold)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,20 @@ AUTOENCODER_CONFIG: dict[str, Any] = {
     "block_out_channels": (16, 32, 64, 96),
     "layers_per_block": 1,
     "latent_channels": 8,
-    "norm_num_groups": 8,
+    "norm_num_groups": 2,
     "sample_size": 128,
     "mid_block_add_attention": False,
     "scaling_factor": 1.0,
     "force_upcast": False,
 }
 
-PEAK_RATE = 2e-3
-KL_WEIGHT = 2e-4
-EDGE_WEIGHT = 1.0
+PEAK_RATE = 4e-4
+NOISE = 0.1
+"""Deviation of the noise that latents must survive in training; a learned one starts so large that it drowns them."""
+
+SIZE_WEIGHT = 1e-3
+EDGE_WEIGHT = 0.5
+_DECODER_SEED = 20_000_000
 CROP = 64
 CROP_SHARE = 0.6
 """Part of the budget spent on crops; then whole images, whose group-norm statistics are those of use."""
@@ -53,7 +58,25 @@ CROP_SHARE = 0.6
 def build_autoencoder() -> AutoencoderKL:
     """A fresh autoencoder: float32 images (N, 3, H, W) in [-1, 1] ↔ latents (N, 8, H / 8, W / 8)."""
     model: AutoencoderKL = AutoencoderKL(**AUTOENCODER_CONFIG).to(memory_format=torch.channels_last)
+    _open_stream(model)
     return model
+
+
+@torch.no_grad()
+def _open_stream(model: AutoencoderKL) -> None:
+    """Start as a plain chain of resamplings: stream convolutions near identity, residual branches silent.
+
+    The usual start spends its first minutes on passing colour through; this one has it from the beginning.
+    """
+    stream = ("conv_in", "downsamplers.0.conv", "upsamplers.0.conv", "conv_shortcut")
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Conv2d):
+            if name.endswith(stream):
+                own = module.weight.clone()
+                torch.nn.init.dirac_(module.weight)
+                module.weight += 0.3 * own
+            elif name.endswith("conv2"):
+                module.weight *= 0.1
 
 
 def images_to_tensor(images: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
@@ -64,10 +87,10 @@ def images_to_tensor(images: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
 
 def _training_batch(start: int, team: Team, *, whole: bool) -> Tensor:
     if whole:
-        seeds = range(start + team.rank, start + 3 * team.size, team.size)
+        seeds = range(start + team.rank, start + 2 * team.size, team.size)
         return images_to_tensor(np.stack([image_and_captions(seed, phrasings=1)[0] for seed in seeds]))
     crops = []
-    for seed in range(start + team.rank, start + 5 * team.size, team.size):
+    for seed in range(start + team.rank, start + 3 * team.size, team.size):
         image = image_and_captions(seed, phrasings=1)[0]
         rng = np.random.default_rng(seed)
         for top, left in rng.integers(0, 128 - CROP + 1, (2, 2)):
@@ -80,25 +103,28 @@ def _edges(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
-    """L1 of the pixels plus L1 of their horizontal and vertical differences: edges must stay where they are."""
+    """L1 of the pixels and of their differences (edges must stay where they are), squares of pixels and patch means.
+
+    The squares bring the colours in early, which L1 alone is slow to learn.
+    """
     edges = sum((a - b).abs().mean() for a, b in zip(_edges(output), _edges(target), strict=True))
-    return (output - target).abs().mean() + EDGE_WEIGHT * edges
+    patches = (torch.nn.functional.avg_pool2d(output - target, 8)).square().mean()
+    return (output - target).abs().mean() + EDGE_WEIGHT * edges + (output - target).square().mean() + 2 * patches
 
 
 def autoencoder_loss(model: AutoencoderKL, images: Tensor, *, shrink: bool, flip: bool) -> Tensor:
-    """Reconstruction plus a little KL.
+    """Reconstruction from noisy latents, plus a little of their square, so that they cannot outgrow the noise.
 
     Shrinking or flipping latents and target alike keeps the latent space smooth, which is easier to denoise
     (EQ-VAE, Kouzelis et al. 2025).
     """
-    posterior = model.encode(images).latent_dist
-    latents = posterior.sample()
+    clean = model.encode(images).latent_dist.mean
+    latents = clean + NOISE * torch.randn_like(clean)
     if shrink:
         latents, images = (torch.nn.functional.avg_pool2d(x, 2) for x in (latents, images))
     if flip:
         latents, images = latents.flip(-1), images.flip(-1)
-    kl = posterior.kl().mean() / latents[0].numel()
-    return reconstruction_loss(model.decode(latents).sample, images) + KL_WEIGHT * kl
+    return reconstruction_loss(model.decode(latents).sample, images) + SIZE_WEIGHT * clean.square().mean()
 
 
 @torch.no_grad()
@@ -123,6 +149,7 @@ def write_reconstructions(model: AutoencoderKL, path: Path) -> None:
 def normalise_latents(model: AutoencoderKL, *, count: int = 256) -> None:
     """Fold shift and scale into the 1 × 1 convolutions, so that every latent channel has mean 0 and deviation 1.
 
+    The posterior's deviation becomes the training noise in the new units.
     Stable Diffusion pipelines know one scaling factor and no shift; afterwards neither is needed.
     """
     images = images_to_tensor(np.stack([image_and_captions(seed)[0] for seed in range(count)]))
@@ -132,7 +159,8 @@ def normalise_latents(model: AutoencoderKL, *, count: int = 256) -> None:
     before, after = model.quant_conv, model.post_quant_conv
     before.weight[:channels] /= deviation[:, None, None, None]
     before.bias[:channels] = (before.bias[:channels] - mean) / deviation
-    before.bias[channels:] -= 2 * deviation.log()
+    before.weight[channels:] = 0.0
+    before.bias[channels:] = 2 * (NOISE / deviation).log()
     after.bias += (after.weight[:, :, 0, 0] * mean).sum(dim=1)
     after.weight *= deviation[None, :, None, None]
 
@@ -154,7 +182,7 @@ def train_autoencoder(team: Team, minutes: float, output: Path, resume: bool) ->
     chance = np.random.default_rng([7, step])
     saved_at = budget.elapsed_s
     while (share := team.agree(budget.share)) < 1.0:
-        images = _training_batch(step * 10, team, whole=share > CROP_SHARE)
+        images = _training_batch(step * 6, team, whole=share > CROP_SHARE)
         set_learning_rate(optimizer, learning_rate(PEAK_RATE, step=step, share=share, warm_up=50))
         loss = autoencoder_loss(model, images, shrink=chance.random() < 0.25, flip=chance.random() < 0.5)
         optimizer.zero_grad(set_to_none=True)
@@ -165,7 +193,7 @@ def train_autoencoder(team: Team, minutes: float, output: Path, resume: bool) ->
         average.update(model, step)
         step += 1
         if team.leads and step % 50 == 0:
-            append_log(output / "autoencoder.jsonl", step=step, loss=float(loss), share=share)
+            append_log(output / "autoencoder.jsonl", step=step, loss=loss.item(), share=share)
         if team.leads and budget.elapsed_s - saved_at > 150:
             saved_at = budget.elapsed_s
             save_checkpoint(checkpoint, {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
@@ -188,10 +216,46 @@ def _report(average: Averaged, output: Path, step: int) -> None:
 
 
 def _finish(average: Averaged, output: Path, step: int) -> None:
-    _report(average, output, step)
     model = _averaged_model(average)
     normalise_latents(model)
-    model.save_pretrained(output / "autoencoder")
+    _save_autoencoder(model, output, step)
+
+
+def _save_autoencoder(model: AutoencoderKL, output: Path, step: int) -> None:
     figures = {"psnr": measure_psnr(model, count=64), "steps": step}
-    (output / "autoencoder" / "figures.json").write_text(json.dumps(figures))
+    folder, partial = output / "autoencoder", output / "autoencoder.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    (partial / "figures.json").write_text(json.dumps(figures))
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    write_reconstructions(model, output / "autoencoder.png")
     append_log(output / "autoencoder.jsonl", step=step, psnr=figures["psnr"])
+
+
+def train_decoder(team: Team, minutes: float, output: Path, weights: Path) -> None:
+    """Sharpen the decoder alone for ``minutes``; the encoder and so the latents stay, and the denoiser with them."""
+    from diffumask_datasets.toybox.latents import load_autoencoder
+
+    torch.manual_seed(3000 + team.rank)
+    model = load_autoencoder(output, weights).to(team.device)
+    trained = [*model.decoder.requires_grad_(True).parameters(), *model.post_quant_conv.requires_grad_(True).parameters()]
+    optimizer = torch.optim.AdamW(trained, lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=1e-3)
+    average, budget, step = Averaged(model, 0.995), Budget(minutes), 0
+    while (share := team.agree(budget.share)) < 1.0:
+        images = _training_batch(_DECODER_SEED + step * 6, team, whole=True).to(team.device)
+        set_learning_rate(optimizer, learning_rate(PEAK_RATE, step=step, share=share, warm_up=50))
+        with torch.no_grad():
+            latents = model.encode(images).latent_dist.sample()
+        loss = reconstruction_loss(model.decode(latents).sample, images)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        team.average_gradients(trained)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        average.update(model, step)
+        step += 1
+        if team.leads and step % 50 == 0:
+            append_log(output / "decoder.jsonl", step=step, loss=loss.item(), share=share)
+    if team.leads:
+        _save_autoencoder(_averaged_model(average), output, step)

@@ -1,4 +1,4 @@
-"""Training of the shipped model: ``python -m diffumask_datasets.toybox.train autoencoder|latents|denoiser|export``."""
+"""Training of the shipped model: ``python -m diffumask_datasets.toybox.train autoencoder|decoder|latents|denoiser|export``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
         "autoencoder": "train the autoencoder on rendered scenes",
+        "decoder": "sharpen the decoder alone, for latents that are already in use",
         "latents": "encode a pool of scenes for the denoiser",
         "denoiser": "train text encoder and UNet on the pool, reporting every ten minutes",
         "export": "write the newest checkpoint as a float16 diffusers folder",
@@ -25,8 +26,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--output", type=Path, default=Path("build/toybox"), help="folder of checkpoints and logs")
         command.add_argument("--processes", type=int, default=2, help="single-thread processes when there is no GPU")
-        if name in ("autoencoder", "denoiser"):
+        if name in ("autoencoder", "decoder", "denoiser"):
             command.add_argument("--minutes", type=float, required=True, help="wall-clock budget of the schedule")
+        if name in ("autoencoder", "denoiser"):
             command.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --output")
         if name == "latents":
             command.add_argument("--scenes", type=int, default=40_000, help="scenes in the pool")
@@ -48,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from diffumask_datasets.toybox.autoencoder import train_autoencoder
 
         run_team(train_autoencoder, options.processes, output, options.minutes, output, options.resume)
+    elif options.command == "decoder":
+        from diffumask_datasets.toybox.autoencoder import train_decoder
+
+        run_team(train_decoder, options.processes, output, options.minutes, output, WEIGHTS)
     elif options.command == "latents":
         from diffumask_datasets.toybox.latents import encode_pool
 

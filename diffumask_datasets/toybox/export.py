@@ -1,0 +1,90 @@
+"""Writing the newest checkpoint as an ordinary float16 diffusers folder with a model card."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+
+from diffumask_datasets.toybox.autoencoder import build_autoencoder
+from diffumask_datasets.toybox.latents import load_autoencoder
+from diffumask_datasets.toybox.model import Painter, assemble
+from diffumask_datasets.toybox.tokenizer import build_tokenizer
+from diffumask_datasets.toybox.training import load_checkpoint
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = 24_500_000
+"""Most that the folder may weigh; the package promises 25 MB."""
+
+
+def export_weights(output: Path, weights: Path, *, card: str | None = None, **unet_overrides: Any) -> None:
+    """Write ``output``'s averaged weights to the folder ``weights`` (replaced as a whole) in float16.
+
+    Raises ``FileNotFoundError`` without a checkpoint and ``ValueError`` if the folder would be too heavy.
+    """
+    checkpoint = output / "denoiser.pt"
+    if not checkpoint.exists():
+        raise FileNotFoundError(f"no {checkpoint}: run the 'denoiser' command first")
+    saved = load_checkpoint(checkpoint)
+    tokenizer = build_tokenizer()
+    painter = Painter(tokenizer, **unet_overrides)
+    painter.load_state_dict(saved["average"])
+    partial = weights.with_name(weights.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    pipeline = assemble(painter.eval(), _portable_autoencoder(output, weights), tokenizer)
+    pipeline.to(dtype=torch.float16).save_pretrained(partial, safe_serialization=True)
+    history = _history(output)
+    facts = {"images_seen": saved["images_seen"], "steps": saved["step"],
+             "parameters": sum(p.numel() for p in painter.parameters())} | history
+    (partial / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (partial / "README.md").write_text(card or model_card(facts))
+    size = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
+    if size > MAX_BYTES:
+        raise ValueError(f"{partial} weighs {size} bytes, more than {MAX_BYTES}")
+    _swap_in(partial, weights)
+    logger.info("%s: %.1f MB after %d images", weights, size / 1e6, saved["images_seen"])
+
+
+def _swap_in(new: Path, place: Path) -> None:
+    """Put folder ``new`` at ``place``; between two renames nobody finds half a folder."""
+    old = place.with_name(place.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _portable_autoencoder(output: Path, weights: Path) -> AutoencoderKL:
+    """The trained autoencoder in a fresh shell, whose config names no folder of this machine."""
+    model = build_autoencoder()
+    model.load_state_dict(load_autoencoder(output, weights).state_dict())
+    return model.eval()
+
+
+def _history(output: Path) -> dict[str, Any]:
+    """Figures for the model card: the last loss, and the autoencoder's PSNR in dB."""
+    history: dict[str, Any] = {}
+    log = output / "denoiser.jsonl"
+    if log.exists():
+        lines = log.read_text().splitlines()
+        if lines:
+            last = json.loads(lines[-1])
+            history = {"loss": round(last["loss"], 4), "minutes": round(last["minutes"])}
+    figures = output / "autoencoder" / "figures.json"
+    if figures.exists():
+        history["autoencoder_psnr_db"] = round(json.loads(figures.read_text())["psnr"], 2)
+    return history
+
+
+def model_card(facts: dict[str, Any]) -> str:
+    """The weights' README.md, from the figures in ``training.json``."""
+    lines = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    template = (Path(__file__).parent / "model_card.md").read_text()
+    return template.replace("{facts}", lines)

@@ -1,0 +1,97 @@
+"""A pool of encoded scenes, so that a denoising step need not render and encode its whole batch."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from diffumask_datasets.toybox.autoencoder import images_to_tensor
+from diffumask_datasets.toybox.pairs import image_and_captions
+from diffumask_datasets.toybox.tokenizer import MAX_LENGTH, build_tokenizer
+from diffumask_datasets.toybox.training import Team
+
+logger = logging.getLogger(__name__)
+
+PHRASINGS = 6
+_BATCH = 8
+
+
+def load_autoencoder(output: Path, weights: Path) -> AutoencoderKL:
+    """The autoencoder trained in ``output``, else the one of the diffusers folder ``weights``; float32, frozen."""
+    folder = output / "autoencoder"
+    if not folder.is_dir():
+        folder = weights / "vae"
+    model: AutoencoderKL = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
+    return model.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+
+
+def caption_tokens(captions: list[str], tokenizer: CLIPTokenizer) -> Tensor:
+    """Token ids int64 (len(captions), 32), padded with the end token."""
+    ids: Tensor = tokenizer(captions, padding="max_length", max_length=MAX_LENGTH, truncation=True,
+                            return_tensors="pt").input_ids
+    return ids
+
+
+@torch.no_grad()
+def encode_scenes(
+    seeds: list[int], model: AutoencoderKL, tokenizer: CLIPTokenizer, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Scenes as (latents float16 (N, 8, 16, 16), token ids int16 (N, PHRASINGS, 32)), on the CPU."""
+    pairs = [image_and_captions(seed, phrasings=PHRASINGS) for seed in seeds]
+    images = images_to_tensor(np.stack([image for image, _ in pairs])).to(device)
+    latents = model.encode(images).latent_dist.mean.to("cpu", torch.float16)
+    ids = caption_tokens([caption for _, captions in pairs for caption in captions], tokenizer)
+    return latents.contiguous(), ids.view(len(seeds), PHRASINGS, MAX_LENGTH).to(torch.int16)
+
+
+@dataclass
+class LatentPool:
+    """Encoded scenes to draw batches from: ``latents`` float16 (N, 8, 16, 16), ``tokens`` int16 (N, PHRASINGS, 32)."""
+
+    latents: Tensor
+    tokens: Tensor
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random (latents float32 (count, 8, 16, 16), token ids int64 (count, 32)), one phrasing each."""
+        rows = torch.randint(len(self.latents), (count,), generator=generator)
+        phrasing = torch.randint(self.tokens.shape[1], (count,), generator=generator)
+        return self.latents[rows].float(), self.tokens[rows, phrasing].long()
+
+    def add(self, latents: Tensor, tokens: Tensor) -> None:
+        """Append fresh scenes (grows in blocks of the caller's choice: each call copies the pool)."""
+        self.latents = torch.cat([self.latents, latents])
+        self.tokens = torch.cat([self.tokens, tokens])
+
+
+def encode_pool(team: Team, output: Path, first_seed: int, scenes: int) -> None:
+    """Encode ``scenes`` scenes from ``first_seed`` on into ``output/pool-<first seed>-<rank>.npz``, one per process."""
+    from diffumask_datasets.toybox.train import WEIGHTS
+
+    model, tokenizer = load_autoencoder(output, WEIGHTS).to(team.device), build_tokenizer()
+    seeds = list(range(first_seed + team.rank, first_seed + scenes, team.size))
+    parts = [encode_scenes(seeds[i : i + _BATCH], model, tokenizer, team.device) for i in range(0, len(seeds), _BATCH)]
+    path = output / f"pool-{first_seed:08d}-{team.rank}.npz"
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as stream:
+        np.savez(stream, latents=torch.cat([p[0] for p in parts]).numpy(), tokens=torch.cat([p[1] for p in parts]).numpy())
+    os.replace(partial, path)
+    logger.info("%s: %d scenes", path.name, len(seeds))
+
+
+def load_pool(output: Path, team: Team) -> LatentPool:
+    """This process's share of all pool files in ``output``."""
+    files = sorted(output.glob("pool-*.npz"))
+    if not files:
+        raise FileNotFoundError(f"no pool-*.npz in {output}: run the 'latents' command first")
+    content = [np.load(file) for file in files]
+    latents = torch.from_numpy(np.concatenate([part["latents"] for part in content]))
+    tokens = torch.from_numpy(np.concatenate([part["tokens"] for part in content]))
+    return LatentPool(latents[team.rank :: team.size].clone(), tokens[team.rank :: team.size].clone())

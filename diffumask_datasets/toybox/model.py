@@ -1,0 +1,90 @@
+"""The toybox's model: a small text encoder and UNet trained together, and the pipeline they are shipped in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from diffumask_datasets.toybox.tokenizer import END, MAX_LENGTH, START
+
+TEXT_WIDTH = 128
+
+UNET_CONFIG: dict[str, Any] = {
+    "sample_size": 16,
+    "in_channels": 8,
+    "out_channels": 8,
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3,
+    "up_block_types": ("CrossAttnUpBlock2D",) * 3,
+    "block_out_channels": (96, 128, 144),
+    "layers_per_block": 1,
+    "cross_attention_dim": TEXT_WIDTH,
+    "attention_head_dim": 4,
+    "norm_num_groups": 16,
+}
+
+TEXT_CONFIG: dict[str, Any] = {
+    "hidden_size": TEXT_WIDTH,
+    "intermediate_size": 4 * TEXT_WIDTH,
+    "projection_dim": TEXT_WIDTH,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": MAX_LENGTH,
+}
+
+
+class Painter(nn.Module):
+    """Text encoder and UNet under one roof: what the denoiser training trains, averages and saves."""
+
+    def __init__(self, tokenizer: CLIPTokenizer, **unet_overrides: Any) -> None:
+        super().__init__()
+        ids = tokenizer.get_vocab()
+        self.text_encoder = CLIPTextModel(CLIPTextConfig(
+            vocab_size=len(ids), bos_token_id=ids[START], eos_token_id=ids[END], pad_token_id=ids[END], **TEXT_CONFIG))
+        self.unet = UNet2DConditionModel(**(UNET_CONFIG | unet_overrides)).to(memory_format=torch.channels_last)
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        """Predicted v (N, 8, 16, 16) for noisy latents of that shape, timesteps (N,) and token ids (N, 32)."""
+        hidden = self.text_encoder(tokens).last_hidden_state
+        output: Tensor = self.unet(noisy, timesteps, hidden).sample
+        return output
+
+    def load_weights(self, folder: Path) -> None:
+        """Take the weights of a diffusers folder written by ``export``."""
+        text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+        unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+        self.text_encoder.load_state_dict(text.state_dict())
+        self.unet.load_state_dict(unet.state_dict())
+
+
+def build_scheduler() -> DDIMScheduler:
+    """v-prediction on the squared-cosine schedule (Nichol & Dhariwal 2021), trailing steps (Lin et al. 2023)."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def assemble(painter: Painter, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer) -> StableDiffusionPipeline:
+    """An ordinary Stable Diffusion pipeline of the given parts, without safety checker."""
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=painter.text_encoder,
+        tokenizer=tokenizer,
+        unet=painter.unet,
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -1,0 +1,27 @@
+"""Twenty labelled images of five classes: a dataset folder, a contact sheet, and the same samples as a stream."""
+
+import argparse
+
+from datasets import load_dataset
+
+import diffumask_datasets
+
+CLASSES = ["car", "boat", "tree", "house", "mushroom"]
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--output", default="out/demo", help="folder of the dataset")
+parser.add_argument("--num-samples", type=int, default=20)
+arguments = parser.parse_args()
+
+diffumask_datasets.generate(
+    arguments.output, classes=CLASSES, num_samples=arguments.num_samples, batch_size=4, preview=True
+)
+dataset = load_dataset(arguments.output, split="train")
+print(f"{dataset.num_rows} samples with the columns {', '.join(dataset.column_names)}")
+
+stream = load_dataset("diffumask", classes=CLASSES, streaming=True, split="train", batch_size=4)
+first = next(iter(stream))
+print(
+    f"first of the stream: {first['prompt']!r}, {len(first['objects']['id'])} object(s), quality {first['quality']:.2f}"
+)
+print(f"open {arguments.output}/preview.png")

@@ -1,0 +1,111 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+PLANTED = ["--model", "planted", "--set", "height=48", "--set", "width=64", "--set", "refinement=null"]
+
+
+def diffumask(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "diffumask_datasets", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, check=False
+    )
+
+
+def test_generate_then_again_from_the_recipe(tmp_path: Path) -> None:
+    first = diffumask(
+        "generate", "car", "potted plant", "--num-samples", "3", "--output", "ds", "--preview", *PLANTED, cwd=tmp_path
+    )
+    assert (first.returncode, first.stdout) == (0, "wrote ds\n")
+    assert (tmp_path / "ds" / "preview.png").stat().st_size > 1000
+    again = diffumask("generate", "--config", "ds/recipe.yaml", "--output", "ds2", cwd=tmp_path)
+    assert again.returncode == 0
+    name = "data/train-00000-of-00001.parquet"
+    assert (tmp_path / "ds2" / name).read_bytes() == (tmp_path / "ds" / name).read_bytes()
+
+
+def test_options_win_over_the_config(tmp_path: Path) -> None:
+    fields = {"classes": ["car"], "model": "planted", "height": 48, "width": 64, "splits": {"train": 2}, "seed": 1}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(fields))
+    command = ["generate", "boat", "--config", "recipe.yaml", "--num-samples", "3", "--output", "ds"]
+    assert diffumask(*command, cwd=tmp_path).returncode == 0
+    written = yaml.safe_load((tmp_path / "ds" / "recipe.yaml").read_text())
+    assert (written["classes"], written["splits"], written["seed"]) == (["boat"], {"train": 3}, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["bot", "--num-samples", "2"],
+            "error: the model 'toybox' cannot paint 'bot' (did you mean 'boat'?); it knows:",
+        ),
+        (["car", *PLANTED], "error: split 'train' has no size"),
+        (["--num-samples", "2", *PLANTED], "error: classes: Field required"),
+        (["car", "--num-samples", "-2", *PLANTED], "error: split 'train': expected a number of samples from 1 to"),
+        (["car", "--num-samples", "2", "--set", "hight=3"], "error: unknown field 'hight' (did you mean 'height'?)"),
+        (["car", "--num-samples", "2", "--set", "height"], "error: --set 'height': expected FIELD=VALUE"),
+        (["car", "--num-samples", "2", "--prompt", "grass"], "error: the prompt 'grass' names none of the classes"),
+        (["car", "--num-samples", "2", "--config", "none.yaml"], "error: cannot read the recipe none.yaml"),
+        (["car", "--num-samples", "2", "--model", "."], "error: the folder '.' is not a diffusers pipeline"),
+        (
+            ["car", "--num-samples", "2", "--batch-size", "0", *PLANTED],
+            "error: batch_size: expected a number from 1 up",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = diffumask("generate", *arguments, "--output", "ds", cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "ds").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = diffumask("--debug", "generate", "bot", "--num-samples", "2", "--output", "ds", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "diffumask_datasets", "generate", "car", "--num-samples", "500", "--output", "ds"]
+    environment = {**os.environ, "DIFFUMASK_PLANTED_SECONDS": "0.2"}
+    process = subprocess.Popen([*command, *PLANTED], stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
+    while not list(tmp_path.rglob("*.sample")) and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; finished samples are kept" in errors
+    assert not (tmp_path / "ds").exists()
+    assert diffumask(*command[3:-3], "2", "--output", "ds", *PLANTED, cwd=tmp_path).returncode == 0
+    assert pq.read_table(tmp_path / "ds" / "data").num_rows == 2
+
+
+def test_doctor_reports(tmp_path: Path) -> None:
+    done = diffumask("doctor", cwd=tmp_path)
+    lines = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
+    assert lines["torch"] == lines["pydensecrf2"] == lines["registration"] == lines["toybox"] == "ok"
+    assert done.returncode == 0
+
+
+def test_doctor_fails_where_the_store_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = diffumask("doctor", cwd=tmp_path, DIFFUMASK_CACHE=str(tmp_path / "file"))
+    assert done.returncode == 1
+    assert "cannot write the sample store" in done.stdout
+
+
+@pytest.mark.parametrize("command", [[], ["generate"], ["doctor"]])
+def test_help(tmp_path: Path, command: list[str]) -> None:
+    done = diffumask(*command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "--help" in done.stdout

@@ -1,0 +1,141 @@
+"""What holds for the package as a whole: layout, import directions, light import, wheel."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import diffumask_datasets
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "diffumask_datasets"
+
+LEVELS = [
+    {"errors"},
+    {"categories", "sample"},
+    {"recipe", "plan"},
+    {"recipe_file", "registration", "prompts"},
+    {"attention", "masks"},
+    {"columns"},
+    {"views", "preview", "store", "toybox"},
+    {"backbones"},
+    {"synthesis", "doctor"},
+    {"folder", "exporters"},
+    {"builders"},
+    {"generation", "loading"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+"""Lowest first: a module imports from lower levels and from its own package only."""
+
+HEAVY = {
+    "torch": {"attention", "backbones", "toybox", "synthesis", "doctor"},
+    "diffusers": {"backbones", "toybox"},
+    "transformers": {"attention", "backbones", "toybox"},
+    "pydensecrf": {"masks", "doctor"},
+}
+"""Who may import what."""
+
+
+def modules() -> list[Path]:
+    # rglob does not follow the two links by itself.
+    roots = [PACKAGE, PACKAGE / "builders", PACKAGE / "exporters"]
+    return sorted({path for root in roots for path in root.rglob("*.py") if "__pycache__" not in path.parts})
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+    return names
+
+
+def level(name: str) -> int:
+    return next(number for number, rooms in enumerate(LEVELS) if name in rooms)
+
+
+def test_every_room_has_a_level() -> None:
+    assert {room(path) for path in modules()} == set().union(*LEVELS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    here = room(path)
+    prefix = "diffumask_datasets."
+    wrong = []
+    for name in imported(path):
+        there = name.removeprefix(prefix).split(".")[0]
+        if name.startswith(prefix) and there != here and level(there) >= level(here):
+            wrong.append(name)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", sorted(HEAVY))
+def test_heavy_packages_stay_in_their_rooms(package: str) -> None:
+    users = {room(path) for path in modules() if any(name.split(".")[0] == package for name in imported(path))}
+    assert users <= HEAVY[package]
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_import_is_light() -> None:
+    assert not {"torch", "diffusers", "transformers", "pydantic"} & loaded_by("import diffumask_datasets")
+
+
+def test_the_check_of_the_light_import_can_fail() -> None:
+    assert "torch" in loaded_by("import diffumask_datasets, torch")
+
+
+def test_the_public_names() -> None:
+    assert diffumask_datasets.__all__ == [
+        "ObjectAnnotation",
+        "Recipe",
+        "Sample",
+        "__version__",
+        "generate",
+        "load_dataset",
+        "register",
+    ]
+    assert all(hasattr(diffumask_datasets, name) for name in diffumask_datasets.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        diffumask_datasets.nothing  # noqa: B018
+
+
+def test_the_wheel_holds_every_module_and_the_weights(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+    ]
+    subprocess.run([*command, str(ROOT)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {f"diffumask_datasets/{path.relative_to(PACKAGE).as_posix()}" for path in modules()}
+    wanted |= {
+        f"diffumask_datasets/{path.relative_to(PACKAGE).as_posix()}"
+        for path in (PACKAGE / "toybox" / "weights").rglob("*")
+        if path.is_file()
+    }
+    assert wanted - held == set()
+    assert not {name for name in held if name.split("/")[0] in ("builders", "exporters", "tests", "examples")}
+    assert "diffumask_datasets/py.typed" in held

@@ -1,0 +1,104 @@
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.recipe import Recipe
+
+
+def test_the_toybox_has_defaults_of_its_own() -> None:
+    toybox, other = Recipe.of(classes=["car"]), Recipe.of(classes=["car"], model="me/sd")
+    assert (toybox.height, toybox.width, toybox.num_inference_steps) == (128, 128, 20)
+    assert (other.height, other.width, other.num_inference_steps) == (512, 512, 50)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"classes": ["car", "boat"]}, {"classes": ("car", "boat")}),
+        ({"classes": "car"}, {"classes": ["car"]}),
+        ({"classes": ["car"]}, {"classes": ["car"], "model": "toybox", "height": 128, "guidance_scale": 3.5}),
+        ({"classes": ["car"]}, {"classes": ["car"], "seed": None}),
+        ({"classes": ["car"], "attention_grids": [32, 16]}, {"classes": ["car"], "attention_grids": (16, 32, 32)}),
+        ({"classes": ["car"], "guidance_scale": 4}, {"classes": ["car"], "guidance_scale": 4.0}),
+        ({"classes": [" potted  plant"]}, {"classes": ["potted plant"]}),
+    ],
+)
+def test_equal_recipes_have_equal_digests(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert Recipe.of(**one).digest == Recipe.of(**other).digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ["boat", "car"]},
+        {"seed": 1},
+        {"height": 64},
+        {"threshold": 0.5},
+        {"refinement": None},
+        {"prompts": ["{classes}"]},
+        {"revision": "abc"},
+        {"negative_prompt": "blurry"},
+        {"attention_timesteps": [0, 500]},
+        {"classes_per_image": 2},
+    ],
+)
+def test_every_field_changes_the_digest(change: dict[str, Any]) -> None:
+    assert Recipe.of(**{"classes": ["car", "boat"], **change}).digest != Recipe.of(classes=["car", "boat"]).digest
+
+
+def test_a_pinned_model_is_known_by_its_content() -> None:
+    here = Recipe.of(classes=["car"], model="/here/sd", revision="0123456789abcdef")
+    there = Recipe.of(classes=["car"], model="/there/sd", revision="0123456789abcdef")
+    assert here.digest == there.digest
+
+
+def test_the_digest_never_changes_by_itself() -> None:
+    assert Recipe.of(classes=["car"], model="me/sd").digest == "e2656c5c4063"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"classes": []}, "classes: name at least one class"),
+        ({"classes": ["car", " "]}, "classes: name at least one class, none of them empty"),
+        ({"classes": ["car", "Car"]}, "class 'car' is named twice"),
+        ({"classes": [f"c{number}" for number in range(255)]}, "255 classes; an 8-bit mask holds at most 254"),
+        ({"classes": ["car"], "height": 0}, "height: Input should be greater than 0 (given: 0)"),
+        ({"classes": ["car"], "num_inference_steps": -5}, "num_inference_steps: Input should be greater than 0"),
+        ({"classes": ["car"], "guidance_scale": float("nan")}, "guidance_scale: Input should be a finite number"),
+        ({"classes": ["car"], "threshold": 1.5}, "threshold: a fixed threshold lies between 0 and 1"),
+        ({"classes": ["car"], "threshold": "ots"}, "threshold"),
+        ({"classes": ["car"], "refinement": "crf"}, "refinement: Input should be 'densecrf'"),
+        ({"classes": ["car"], "attention_grids": []}, "attention_grids: name at least one grid"),
+        ({"classes": ["car"], "attention_timesteps": [500, 50]}, "0 <= first <= last <= 1000"),
+        ({"classes": ["car"], "classes_per_image": 2}, "classes_per_image is 2 but only 1 classes are named"),
+        ({"classes": ["car"], "prompts": []}, "prompts: give at least one prompt"),
+        ({"classes": ["car"], "prompts": ["{classes} {classes}"]}, "has more than one place for the class terms"),
+        ({"classes": ["car"], "hight": 64}, "unknown field 'hight' (did you mean 'height'?); legal fields: "),
+    ],
+)
+def test_bad_input_is_one_clear_line(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.of(**fields)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_254_classes_fit() -> None:
+    assert len(Recipe.of(classes=[f"c{number}" for number in range(254)]).classes) == 254
+
+
+@given(
+    seed=st.integers(0, 2**63 - 1),
+    threshold=st.one_of(st.floats(0.01, 0.99), st.sampled_from(["otsu", "adaptive"])),
+    classes=st.lists(st.text("abc xyz", min_size=1).filter(str.strip), min_size=1, max_size=5),
+)
+def test_a_recipe_survives_pickle_and_dump(seed: int, threshold: Any, classes: list[str]) -> None:
+    names = list(dict.fromkeys(" ".join(name.split()) for name in classes))
+    recipe = Recipe.of(classes=names, seed=seed, threshold=threshold)
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+    assert Recipe.of(**recipe.model_dump(mode="json")).digest == recipe.digest

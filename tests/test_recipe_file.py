@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipe_file import read_recipe_file, recipe_text
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    recipe = Recipe.of(classes=["car", "Fußgänger"], threshold="otsu", refinement=None)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe_text(recipe, sizes={"train": 3}, keep_heat_maps=True), encoding="utf-8")
+    fields = read_recipe_file(path)
+    assert (fields.pop("splits"), fields.pop("keep_heat_maps")) == ({"train": 3}, True)
+    assert Recipe.of(**fields) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- car\n", "expected fields like 'classes: [car, boat]', got list"),
+        ("a: [", "is not plain YAML"),
+        ("a: !!python/object/apply:os.system ['echo']", "is not plain YAML"),
+    ],
+)
+def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message.replace("[", r"\[").replace("]", r"\]")):
+        read_recipe_file(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"cannot read the recipe .*none\.yaml"):
+        read_recipe_file(tmp_path / "none.yaml")

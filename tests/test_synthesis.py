@@ -1,0 +1,130 @@
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffumask_datasets.backbones.planted import planted_mask
+from diffumask_datasets.columns import decode_image
+from diffumask_datasets.errors import ModelError, RecipeError, TokenAlignmentError, UnknownClassError
+from diffumask_datasets.prompts.sources import prompt_for
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
+from tests.conftest import PLANTED
+
+
+def rows(recipe: Recipe, start: int, stop: int, **runtime: Any) -> dict[int, Any]:
+    return dict(Synthesizer(recipe, Runtime(**runtime)).rows(start, stop))
+
+
+def test_the_mask_is_what_was_planted(planted: dict[str, Any]) -> None:
+    recipe = prepare(Recipe.of(**planted, classes_per_image=2))
+    for index, row in rows(recipe, 0, 6).items():
+        prompt = prompt_for(recipe, index)
+        where = planted_mask(prompt, row["seed"], height=48, width=64)
+        class_ids = np.array([0, *(recipe.classes.index(name) + 1 for name in prompt.categories)])
+        np.testing.assert_array_equal(decode_image(row["label"]), class_ids[where])
+        assert row["prompt"] == prompt.text
+        assert row["sample_id"] == f"{recipe.digest}-{index:08d}"
+
+
+@settings(max_examples=15)
+@given(
+    batch_size=st.integers(1, 5),
+    ranges=st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), min_size=1, max_size=5),
+)
+def test_a_sample_depends_on_recipe_and_index_alone(
+    tmp_path_factory: pytest.TempPathFactory, batch_size: int, ranges: list[tuple[int, int]]
+) -> None:
+    recipe = prepare(Recipe.of(**PLANTED))
+    straight = rows(recipe, 0, 18, batch_size=batch_size, store=tmp_path_factory.mktemp("straight"))
+    store = tmp_path_factory.mktemp("in pieces")
+    for start, length in ranges:
+        pieces = rows(recipe, start, start + length, batch_size=batch_size, store=store)
+        assert pieces == {index: straight[index] for index in range(start, start + length)}
+
+
+def test_batch_sizes_give_the_same_sample_here(planted: dict[str, Any], tmp_path: Path) -> None:
+    recipe = prepare(Recipe.of(**planted))
+    one, four, eight = (rows(recipe, 0, 9, batch_size=size, store=tmp_path / str(size)) for size in (1, 4, 8))
+    assert one == four == eight
+
+
+def test_the_store_is_asked_first(planted: dict[str, Any], painted: Callable[[], int]) -> None:
+    recipe = prepare(Recipe.of(**planted))
+    rows(recipe, 0, 8)
+    rows(recipe, 0, 20)
+    assert painted() == 20
+
+
+def test_only_what_is_missing_is_painted(planted: dict[str, Any], painted: Callable[[], int], own_store: Path) -> None:
+    recipe = prepare(Recipe.of(**planted))
+    whole = rows(recipe, 0, 6)
+    (damaged,) = own_store.rglob("00000004.sample")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert rows(recipe, 0, 6) == whole
+    assert painted() == 7
+
+
+def test_one_sample_is_one_painting(planted: dict[str, Any], painted: Callable[[], int]) -> None:
+    next(Synthesizer(prepare(Recipe.of(**planted))).rows(0, 1000))
+    assert painted() == 1
+
+
+def test_seeds_differ_between_samples_and_recipes(planted: dict[str, Any]) -> None:
+    first = [row["seed"] for row in rows(prepare(Recipe.of(**planted)), 0, 20).values()]
+    other = [row["seed"] for row in rows(prepare(Recipe.of(**planted, seed=1)), 0, 20).values()]
+    assert len({*first, *other}) == 40
+
+
+def test_a_class_without_mask_is_said(planted: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        row = rows(prepare(Recipe.of(**{**planted, "min_area": 0.99})), 0, 1)[0]
+    assert (row["quality"], row["classes"], row["threshold"]) == (0.0, [], [])
+    assert "; its quality counts as 0" in caplog.text
+
+
+def test_nan_is_an_error_and_stores_nothing(
+    planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, own_store: Path
+) -> None:
+    recipe = prepare(Recipe.of(**planted))
+    seed = rows(recipe, 0, 1)[0]["seed"]
+    monkeypatch.setenv("DIFFUMASK_PLANTED_BROKEN", str(seed))
+    with pytest.raises(ModelError, match="NaN"):
+        rows(recipe, 0, 1, store=own_store / "fresh", dtype="anew")
+    assert list((own_store / "fresh").rglob("*.sample")) == []
+
+
+def test_sizes_the_model_cannot_make(planted: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="height 8 cannot be painted"):
+        rows(prepare(Recipe.of(**{**planted, "height": 8})), 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"classes": ["bot"]}, UnknownClassError, r"cannot paint 'bot' \(did you mean 'boat'\?\); it knows: car, boat"),
+        ({"classes": ["car"], "prompts": ["grass"]}, TokenAlignmentError, "names none of the classes"),
+        ({"classes": ["car"], "model": "./nowhere"}, ModelError, "no model './nowhere'"),
+        ({"classes": ["car"], "model": "planted", "revision": "old"}, ModelError, "not the revision 'old'"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused_early(
+    fields: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        prepare(Recipe.of(**fields))
+
+
+def test_a_folder_that_is_no_pipeline(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is not a diffusers pipeline: it has no model_index\.json"):
+        prepare(Recipe.of(classes=["car"], model=str(tmp_path)))
+
+
+def test_batch_size_is_positive() -> None:
+    with pytest.raises(RecipeError, match="batch_size: expected a number from 1 up, got 0"):
+        Runtime(batch_size=0)
