@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -79,7 +80,7 @@ class SplitPlan:
         grains = -(-size // grain)
         count = min(self.num_shards or MAX_SHARDS, grains)
         edges = [min(size, (grains * part // count) * grain) for part in range(count + 1)]
-        return [(start + first, start + last) for first, last in zip(edges, edges[1:])]
+        return [(start + first, start + last) for first, last in itertools.pairwise(edges)]
 
 
 def _check_size(name: str, size: int | None) -> None:

@@ -77,6 +77,7 @@ class Synthesizer:
         self.runtime = runtime
         self._digest = recipe.digest
         self._features = features_of(recipe.classes, heat_maps=True)
+        self._backbone: Backbone | None = None
         self._store = SampleStore(runtime.store or default_store_root(), self._digest)
 
     def rows(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
@@ -92,7 +93,7 @@ class Synthesizer:
                 yield index, from_payload(payload)
 
     def _generate(self, first: int, missing: Sequence[int]) -> dict[int, bytes]:
-        backbone = _backbone(self.recipe, self.runtime.device, self.runtime.dtype)
+        backbone = self._checked_backbone()
         rows = range(first, first + self.runtime.batch_size)
         # Rows that nobody wants repeat a wanted one: they keep the batch's size, on which the last bits depend.
         requests = [self._request(index if index in missing else missing[0]) for index in rows]
@@ -104,6 +105,14 @@ class Synthesizer:
                 payloads[index] = to_payload(row_of(sample), self._features)
                 self._store.put(index, payloads[index])
         return payloads
+
+    def _checked_backbone(self) -> Backbone:
+        if self._backbone is None:
+            runtime = self.runtime
+            backbone = _loaded(self.recipe.model, self.recipe.revision, runtime.device, runtime.dtype)
+            backbone.check(self.recipe)
+            self._backbone = backbone
+        return self._backbone
 
     def _request(self, index: int) -> PaintRequest:
         noise = hashlib.sha256(f"{self.recipe.seed}/noise/{index}".encode()).digest()
@@ -142,12 +151,6 @@ def _heat_maps(painting: Painting) -> np.ndarray[tuple[int, ...], np.dtype[np.fl
     maps: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
     maps = fuse(painting.attention, height=height, width=width).numpy()
     return maps
-
-
-def _backbone(recipe: Recipe, device: str | None, dtype: str | None) -> Backbone:
-    backbone = _loaded(recipe.model, recipe.revision, device, dtype)
-    backbone.check(recipe)
-    return backbone
 
 
 @functools.lru_cache(maxsize=1)

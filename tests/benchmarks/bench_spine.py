@@ -1,0 +1,138 @@
+"""What the spine costs: capture against plain generation, laziness, import, identity. Run by ``make bench-spine``."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from diffumask_datasets.backbones.protocol import PaintRequest
+from diffumask_datasets.backbones.registry import load_backbone
+from diffumask_datasets.backbones.unet import UNetBackbone
+from diffumask_datasets.columns import decode_image
+from diffumask_datasets.prompts.sources import prompt_for
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
+from tests.benchmarks.harness import paired_ratio, run
+
+CLASSES = ["car", "boat", "tree", "house", "mushroom"]
+BATCH = 4
+
+
+def measure(quick: bool) -> Mapping[str, float]:
+    recipe = prepare(Recipe.of(classes=CLASSES))
+    return {
+        **_capture_time(recipe, rounds=5 if quick else 15),
+        **_capture_memory(),
+        **_laziness(),
+        **_import_time(rounds=5 if quick else 15),
+        **_identity(recipe, 8 if quick else 32),
+    }
+
+
+def _toybox() -> UNetBackbone:
+    backbone = load_backbone("toybox")
+    assert isinstance(backbone, UNetBackbone)
+    return backbone
+
+
+def _requests(recipe: Recipe) -> list[PaintRequest]:
+    return [PaintRequest(prompt_for(recipe, index), seed=index) for index in range(BATCH)]
+
+
+def _capture_time(recipe: Recipe, *, rounds: int) -> dict[str, float]:
+    backbone, requests = _toybox(), _requests(recipe)
+    with_capture, plain = lambda: backbone.paint(requests, recipe), lambda: backbone._run(requests, recipe)
+    with_capture()
+    ratio, spread = paired_ratio(with_capture, plain, rounds=rounds)
+    return {"capture_time_ratio": ratio, "capture_time_ratio_spread": spread}
+
+
+def _capture_memory() -> dict[str, float]:
+    plain, short, long = (_peak_mb(*mode) for mode in (("plain", 20), ("capture", 20), ("capture", 80)))
+    return {
+        "capture_memory_ratio": short / plain,
+        "capture_memory_mb": short - plain,
+        "memory_ratio_80_to_20_steps": long / short,
+    }
+
+
+def _peak_mb(mode: str, steps: int) -> float:
+    """Peak memory of a fresh process that paints one batch."""
+    code = f"from tests.benchmarks.bench_spine import paint_once; paint_once({mode!r}, {steps})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def paint_once(mode: str, steps: int) -> None:
+    recipe = prepare(Recipe.of(classes=CLASSES, num_inference_steps=steps))
+    backbone, requests = _toybox(), _requests(recipe)
+    if mode == "capture":
+        backbone.paint(requests, recipe)
+    else:
+        backbone._run(requests, recipe)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _laziness() -> dict[str, float]:
+    from datasets import load_dataset
+
+    painted = 0
+    paint = UNetBackbone.paint
+
+    def count(self: UNetBackbone, requests: list[PaintRequest], recipe: Recipe) -> object:
+        nonlocal painted
+        painted += len(requests)
+        return paint(self, requests, recipe)
+
+    UNetBackbone.paint = count  # type: ignore[method-assign, assignment]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            stream = load_dataset("diffumask", classes=CLASSES, streaming=True, split="train", store=folder)
+            next(iter(stream))
+    finally:
+        UNetBackbone.paint = paint  # type: ignore[method-assign]
+    return {"first_sample_generations": painted}
+
+
+def _import_time(*, rounds: int) -> dict[str, float]:
+    ours, theirs = (
+        lambda: subprocess.run([sys.executable, "-c", "import diffumask_datasets"], check=True),
+        lambda: subprocess.run([sys.executable, "-c", "import datasets"], check=True),
+    )
+    ratio, spread = paired_ratio(ours, theirs, rounds=rounds)
+    return {"import_time_ratio": ratio, "import_time_ratio_spread": spread}
+
+
+def _identity(recipe: Recipe, count: int) -> dict[str, float]:
+    started = time.perf_counter()
+    labels = {size: _labels(recipe, count, size) for size in (1, 4, 8)}
+    seconds = (time.perf_counter() - started) / (3 * count)
+    worst = min(_iou(one, other) for size in (4, 8) for one, other in zip(labels[1], labels[size], strict=True))
+    return {"worst_iou_across_batch_sizes": worst, "seconds_per_labelled_image": seconds}
+
+
+def _labels(recipe: Recipe, count: int, batch_size: int) -> list[np.ndarray]:
+    with tempfile.TemporaryDirectory() as folder:
+        synthesizer = Synthesizer(recipe, Runtime(batch_size=batch_size, store=Path(folder)))
+        return [decode_image(row["label"]) for _, row in synthesizer.rows(0, count)]
+
+
+def _iou(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean IoU over the values that either mask has."""
+    values = np.union1d(one, other)
+    return float(
+        np.mean(
+            [((one == value) & (other == value)).sum() / ((one == value) | (other == value)).sum() for value in values]
+        )
+    )
+
+
+if __name__ == "__main__":
+    run("spine", measure)

@@ -1,0 +1,71 @@
+"""What every benchmark shares: the figures as a table and as flat JSON, with the run that made them."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("torch", "diffusers", "transformers", "datasets", "numpy")
+
+
+def run(name: str, measure: Callable[[bool], Mapping[str, float]]) -> None:
+    """Runs ``measure(quick)``, prints its figures and writes them where design says."""
+    parser = argparse.ArgumentParser(description=f"make bench-{name}")
+    parser.add_argument("--quick", action="store_true", help="a smaller sample, into build/benchmarks")
+    quick = parser.parse_args().quick
+    started = time.monotonic()
+    figures = measure(quick)
+    width = max(map(len, figures))
+    for figure, number in figures.items():
+        print(f"{figure:{width}}  {number:.4g}")
+    folder = ROOT / ("build" if quick else "docs") / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {**figures, "_run": _circumstances(name, quick, time.monotonic() - started)}
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def paired_ratio(one: Callable[[], object], other: Callable[[], object], *, rounds: int) -> tuple[float, float]:
+    """Median over rounds of time(one) / time(other), taken in turns so that a drifting machine hurts both; its spread."""
+    ratios = []
+    for number in range(rounds):
+        # The order alternates, so that neither is always the one that finds warm caches.
+        first, second = (one, other) if number % 2 else (other, one)
+        times = {first: _seconds(first)}
+        times[second] = _seconds(second)
+        ratios.append(times[one] / times[other])
+    return float(np.median(ratios)), float(np.ptp(ratios))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _circumstances(name: str, quick: bool, seconds: float) -> dict[str, object]:
+    return {
+        "command": f"make bench-{name}" + (" QUICK=1" if quick else ""),
+        "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {_processor()}, python {platform.python_version()}",
+        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "seconds": round(seconds),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
