@@ -34,7 +34,7 @@ class ObjectAnnotation:
     """One instance. ``category`` is a class id (1..254), boxes are pixels, ``area`` counts mask pixels.
 
     ``instance_id`` is its value in ``Sample.instances`` (from 1); ``score`` in [0, 1] is the mean probability of its class
-    over its pixels.
+    over its pixels, from attention alone (refined probabilities are all close to 1 and tell nothing).
     """
 
     instance_id: int

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintRequest
 from diffumask_datasets.backbones.registry import known_classes, load_backbone, resolve_revision
@@ -144,12 +145,13 @@ class Synthesizer:
         )
 
 
-def _heat_maps(painting: Painting) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _heat_maps(painting: Painting) -> npt.NDArray[np.float32]:
     from diffumask_datasets.attention.fusion import fuse
+    from diffumask_datasets.backbones.steady import single_thread
 
     height, width, _ = painting.image.shape
-    maps: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-    maps = fuse(painting.attention, height=height, width=width).numpy()
+    with single_thread():
+        maps: npt.NDArray[np.float32] = fuse(painting.attention, height=height, width=width).numpy()
     return maps
 
 
@@ -158,6 +160,6 @@ def _loaded(model: str, revision: str | None, device: str | None, dtype: str | N
     if multiprocessing.parent_process() is not None:
         import torch
 
-        # Workers share the cores already; and OpenMP threads do not survive a fork.
+        # OpenMP's threads do not survive a fork, and workers share the cores already.
         torch.set_num_threads(1)
     return load_backbone(model, revision=revision, device=device, dtype=dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from diffumask_datasets.errors import TokenAlignmentError
@@ -21,6 +22,8 @@ class Tokenizer(Protocol):
 
     def __call__(self, text: str, **options: Any) -> Any:
         """Tokenises as in transformers."""
+
+    def __hash__(self) -> int: ...
 
 
 def align_terms(prompt: Prompt, tokenizer: Tokenizer, *, max_length: int | None = None) -> dict[str, tuple[int, ...]]:
@@ -73,13 +76,20 @@ def _check_survivors(tokens: dict[str, set[int]], prompt: Prompt, *, tokens_need
 
 def _fast_twin(tokenizer: Tokenizer, text: str) -> Tokenizer:
     """A tokenizer with offsets for a slow one (transformers 4 loads CLIP's slow class by default)."""
-    from transformers import PreTrainedTokenizerFast
-    from transformers.convert_slow_tokenizer import convert_slow_tokenizer
-
-    fast: Tokenizer = PreTrainedTokenizerFast(tokenizer_object=convert_slow_tokenizer(tokenizer))
+    fast = _converted(tokenizer)
     if list(fast(text)["input_ids"]) != list(tokenizer(text)["input_ids"]):
         raise TokenAlignmentError(
             f"the tokenizer {type(tokenizer).__name__} has no character offsets and its fast twin reads the prompt "
             f"{text!r} differently; install transformers >= 5 or load the fast tokenizer class"
         )
+    return fast
+
+
+# Converting CLIP's 49k merges takes longer than painting a small image.
+@lru_cache(maxsize=2)
+def _converted(tokenizer: Tokenizer) -> Tokenizer:
+    from transformers import PreTrainedTokenizerFast
+    from transformers.convert_slow_tokenizer import convert_slow_tokenizer
+
+    fast: Tokenizer = PreTrainedTokenizerFast(tokenizer_object=convert_slow_tokenizer(tokenizer))
     return fast

@@ -36,7 +36,12 @@ class Backbone(Protocol):
     """A text-to-image model whose attention can be read."""
 
     def check(self, recipe: Recipe) -> None:
-        """Raises RecipeError where the model cannot paint what the recipe asks (sizes, steps), before any work."""
+        """Refuses, before any work, what the model cannot paint or record.
+
+        Raises:
+            RecipeError: sizes, steps or timesteps that the model does not have.
+            CaptureError: no attention layer has one of the grids asked for.
+        """
 
     def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
         """Paints one batch, in order.

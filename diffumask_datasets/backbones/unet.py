@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import diffusers
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
@@ -18,11 +19,15 @@ from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select
 from diffumask_datasets.attention.tap import tap_attention
 from diffumask_datasets.backbones.native import native_attention
 from diffumask_datasets.backbones.pixels import to_uint8
+from diffumask_datasets.backbones.loading import quiet_loading
 from diffumask_datasets.backbones.protocol import Painting, PaintRequest
+from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.recipe import Recipe
 
 __all__ = ["UNetBackbone"]
+
+_DTYPE_OPTION = "dtype" if tuple(map(int, diffusers.__version__.split(".")[:2])) >= (0, 40) else "torch_dtype"
 
 
 class UNetBackbone:
@@ -48,15 +53,17 @@ class UNetBackbone:
             ModelError: it cannot be loaded, or ``device`` or ``dtype`` is unknown.
         """
         place = _device(device)
+        precision = _dtype(dtype, place)
         try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                model,
-                revision=revision,
-                torch_dtype=_dtype(dtype, place),
-                use_safetensors=True,
-                safety_checker=None,
-                requires_safety_checker=False,
-            )
+            with quiet_loading():
+                pipeline = StableDiffusionPipeline.from_pretrained(
+                    model,
+                    revision=revision,
+                    use_safetensors=True,
+                    safety_checker=None,
+                    requires_safety_checker=False,
+                    **{_DTYPE_OPTION: precision},
+                )
             return cls(pipeline.to(place))
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"cannot load the model {model!r}: {_first_line(error)}") from error
@@ -92,17 +99,18 @@ class UNetBackbone:
 
     def _run(self, requests: Sequence[PaintRequest], recipe: Recipe) -> Any:
         """Float images (batch, height, width, 3) in [0, 1]."""
-        return self.pipeline(
-            prompt=[request.prompt.text for request in requests],
-            negative_prompt=[recipe.negative_prompt] * len(requests),
-            height=recipe.height,
-            width=recipe.width,
-            num_inference_steps=recipe.num_inference_steps,
-            guidance_scale=recipe.guidance_scale,
-            # Drawn on the CPU, one generator a row: the noise is the same on every device and in every batch.
-            generator=[torch.Generator("cpu").manual_seed(request.seed) for request in requests],
-            output_type="np",
-        ).images
+        with single_thread():
+            return self.pipeline(
+                prompt=[request.prompt.text for request in requests],
+                negative_prompt=[recipe.negative_prompt] * len(requests),
+                height=recipe.height,
+                width=recipe.width,
+                num_inference_steps=recipe.num_inference_steps,
+                guidance_scale=recipe.guidance_scale,
+                # Drawn on the CPU, one generator a row: the noise is the same on every device and in every batch.
+                generator=[torch.Generator("cpu").manual_seed(request.seed) for request in requests],
+                output_type="np",
+            ).images
 
     @contextmanager
     def _recording(self, layers: Mapping[str, Grid], recorder: CrossAttentionRecorder) -> Iterator[None]:

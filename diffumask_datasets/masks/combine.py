@@ -7,26 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SOFTNESS", "best_labels", "contested", "label_probabilities", "unsure_pixels"]
+__all__ = ["SOFTNESS", "best_labels", "label_probabilities", "unsure_pixels"]
 
 SOFTNESS = 0.2
-"""Width of the logistic around γ, as a fraction of the heat map's own range."""
-
-
-def contested(heat_maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Heat maps (classes, height, width), lowered where another class is hotter; one class alone is left as it is.
-
-    Classes of one image share each other's attention. Each map is taken as a fraction of its own range, and what it lacks
-    there to the hottest of the others is subtracted from it once more. Minima and maxima stay.
-    """
-    if len(heat_maps) == 1:
-        return heat_maps
-    lows = heat_maps.min(axis=(1, 2), keepdims=True)
-    ranges = np.ptp(heat_maps, axis=(1, 2), keepdims=True)
-    fractions = (heat_maps - lows) / np.maximum(ranges, np.finfo(np.float32).tiny)
-    # A pixel's hottest class lacks nothing to itself, so the hottest of all serves for the hottest of the others.
-    lacking = fractions.max(axis=0, keepdims=True) - fractions
-    return np.asarray(lows + ranges * np.clip(fractions - lacking, 0.0, 1.0), dtype=np.float32)
+"""Width of the logistic around γ, as a fraction of the heat map's own range; 0.05 to 0.5 refine to within one IoU point."""
 
 
 def label_probabilities(
@@ -36,6 +20,7 @@ def label_probabilities(
 
     A softmax over the labels, where the background scores 0 and class c scores (heat_c - γ_c) / (softness * range_c): with
     one class that is a logistic which gives p = 0.5 at heat = γ, with several the class furthest above its γ wins.
+    Lowering each map where another class is hotter, before this, was tried: 0.80 instead of 0.82 on two-object scenes.
     """
     height, width = heat_maps.shape[1:]
     gammas = np.asarray(thresholds, dtype=np.float32)[:, None, None]
@@ -54,8 +39,9 @@ def unsure_pixels(
 ) -> npt.NDArray[np.bool_]:
     """Pixels (height, width) whose two best labels differ by less than ``margin`` in [0, 1).
 
-    The two are compared with each other alone, after their log-odds were divided by ``temperature``. Mean field counts every
-    neighbour as evidence of its own and is far too sure: at temperature 1 a margin of 0.1 marks 0.05 % of a toybox image.
+    The two are compared with each other alone, after their log-odds were divided by ``temperature``. Mean field takes
+    every neighbour for evidence of its own and is far too sure: as it stands, a margin of 0.1 marks 0.05 % of a toybox
+    image; at temperature 14 about 1 %, half of which would be wrong.
     """
     runner_up, best = np.log(np.partition(probabilities, -2, axis=0)[-2:] + np.finfo(np.float32).tiny)
     return np.asarray(np.tanh((best - runner_up) / (2 * temperature)) < margin)

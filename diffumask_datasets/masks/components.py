@@ -20,11 +20,11 @@ _MAX_INSTANCES = 65535
 def separate_instances(
     labels: npt.NDArray[np.intp], unsure: npt.NDArray[np.bool_], *, class_ids: Sequence[int], min_area: float
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
-    """Semantic mask uint8 and instance mask uint16 (height, width) of ``labels`` (0 background, else 1 + index into ``class_ids``).
+    """Semantic mask uint8 and instance mask uint16 (height, width) of ``labels`` (0 background, else 1 + class index).
 
-    Each connected component of a class is one instance; ids count from 1 in the order of ``class_ids``, then of rows. ``unsure``
-    pixels become 255 and belong to no instance. ``min_area`` is a fraction of the image: a component smaller than that becomes
-    background, one that is large enough only with its unsure pixels becomes 255 as a whole.
+    Each connected component of a class is one instance; ids count from 1 in the order of ``class_ids``, then of rows.
+    ``unsure`` pixels become 255 and belong to no instance. ``min_area`` is a fraction of the image: a component smaller
+    than that becomes background, one that is large enough only with its unsure pixels becomes 255 as a whole.
 
     Raises:
         ShapeError: more than 65535 instances.
@@ -34,20 +34,31 @@ def separate_instances(
     instances = np.zeros(labels.shape, dtype=np.uint16)
     count = 0
     for index, class_id in enumerate(class_ids, start=1):
-        components, found = ndimage.label(labels == index, structure=_EIGHT_NEIGHBOURS)
-        whole = np.bincount(components.ravel(), minlength=found + 1)
-        sure = np.bincount(components[~unsure], minlength=found + 1)
-        whole[0] = sure[0] = 0
-        kept = sure >= smallest
-        semantic[components.astype(bool)] = np.where(whole >= smallest, IGNORE, BACKGROUND)[components[components > 0]]
+        components, large, kept = _components(labels == index, unsure, smallest)
+        _check_count(count + int(kept.sum()), min_area)
+        member = components > 0
+        semantic[member] = np.where(large, IGNORE, BACKGROUND)[components[member]]
         inside = kept[components] & ~unsure
         semantic[inside] = class_id
-        ids = np.cumsum(kept) + count
+        instances[inside] = (count + np.cumsum(kept))[components[inside]]
         count += int(kept.sum())
-        if count > _MAX_INSTANCES:
-            raise ShapeError(f"instances: expected at most {_MAX_INSTANCES}, got {count}; raise min_area (now {min_area})")
-        instances[inside] = ids[components[inside]]
     return _without_stray_band(semantic, smallest), instances
+
+
+def _components(
+    mask: npt.NDArray[np.bool_], unsure: npt.NDArray[np.bool_], smallest: float
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Components of a mask (0 is none), and of each whether it is large enough at all, and without unsure pixels."""
+    components, found = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
+    large = np.bincount(components.ravel(), minlength=found + 1) >= smallest
+    kept = np.bincount(components[~unsure], minlength=found + 1) >= smallest
+    large[0] = kept[0] = False
+    return components, large, kept
+
+
+def _check_count(count: int, min_area: float) -> None:
+    if count > _MAX_INSTANCES:
+        raise ShapeError(f"instances: expected at most {_MAX_INSTANCES}, got {count}; raise min_area (now {min_area})")
 
 
 def _without_stray_band(semantic: npt.NDArray[np.uint8], smallest: float) -> npt.NDArray[np.uint8]:

@@ -34,7 +34,7 @@ class DenseCrfParameters:
 
     @property
     def temperature(self) -> float:
-        """How many votes a pixel hears, its own and its neighbours': the log-odds of the outcome over it are on the unary's scale."""
+        """How many votes a pixel hears, its own and its neighbours': divides refined log-odds back to the unary's scale."""
         return 1.0 + self.gaussian_compat + self.bilateral_compat
 
 

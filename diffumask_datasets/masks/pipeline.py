@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from diffumask_datasets.errors import ShapeError
 from diffumask_datasets.masks import rle
-from diffumask_datasets.masks.combine import best_labels, contested, label_probabilities, unsure_pixels
+from diffumask_datasets.masks.combine import best_labels, label_probabilities, unsure_pixels
 from diffumask_datasets.masks.components import separate_instances
-from diffumask_datasets.masks.densecrf import DenseCrf
+from diffumask_datasets.masks.densecrf import DenseCrf, DenseCrfParameters
 from diffumask_datasets.masks.thresholds import adaptive_threshold, check_heat_map, otsu_threshold
 from diffumask_datasets.recipe import MaskSettings
 from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID, ObjectAnnotation, check_array
@@ -24,7 +24,8 @@ __all__ = ["Masks", "make_masks"]
 class Masks:
     """What heat maps became. ``thresholds`` and ``class_qualities`` stand in the order of the class ids given.
 
-    ``quality`` is the mean of ``class_qualities`` times the share of all object pixels that are not ignored.
+    A class quality is the IoU of its mask before and after refinement, 0.0 where no pixel is left of it.
+    ``quality`` in [0, 1] is the mean of ``class_qualities`` times the share of all object pixels that are not ignored.
     """
 
     semantic: npt.NDArray[np.uint8]  # (height, width): 0 background, class ids, 255 ignore
@@ -53,15 +54,13 @@ def make_masks(
         MissingDependencyError: DenseCRF is asked for and pydensecrf is not installed.
     """
     _check(image, heat_maps, class_ids)
-    heat_maps = contested(heat_maps)
     thresholds = tuple(_threshold(image, heat_map, settings) for heat_map in heat_maps)
     raw = label_probabilities(heat_maps, thresholds)
-    refined = raw if settings.refinement is None else DenseCrf(image, len(raw)).refine(raw)
+    refined, temperature = _refined(image, raw, settings)
     labels = best_labels(refined)
-    semantic, instances = separate_instances(
-        labels, unsure_pixels(refined, settings.ignore_margin), class_ids=class_ids, min_area=settings.min_area
-    )
-    objects = _objects(semantic, instances, {class_id: refined[i] for i, class_id in enumerate(class_ids, start=1)})
+    unsure = unsure_pixels(refined, settings.ignore_margin, temperature=temperature)
+    semantic, instances = separate_instances(labels, unsure, class_ids=class_ids, min_area=settings.min_area)
+    objects = _objects(semantic, instances, {class_id: raw[i] for i, class_id in enumerate(class_ids, start=1)})
     qualities = _class_qualities(best_labels(raw), labels, semantic, class_ids)
     return Masks(
         semantic=semantic,
@@ -76,7 +75,9 @@ def make_masks(
 def _check(image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32], class_ids: Sequence[int]) -> None:
     height, width, _ = check_array("image", image, shape=("height", "width", 3), dtype="uint8")
     if not class_ids or len(set(class_ids)) < len(class_ids) or not all(1 <= i <= MAX_CLASS_ID for i in class_ids):
-        raise ShapeError(f"class_ids: expected one or more different numbers in 1..{MAX_CLASS_ID}, got {list(class_ids)}")
+        raise ShapeError(
+            f"class_ids: expected one or more different numbers in 1..{MAX_CLASS_ID}, got {list(class_ids)}"
+        )
     check_array("heat_maps", heat_maps, shape=(len(class_ids), height, width), dtype="float32")
     for class_id, heat_map in zip(class_ids, heat_maps, strict=True):
         check_heat_map(heat_map, name=f"heat map of class id {class_id}")
@@ -88,6 +89,16 @@ def _threshold(image: npt.NDArray[np.uint8], heat_map: npt.NDArray[np.float32], 
     if settings.threshold == "adaptive":
         return adaptive_threshold(heat_map, image)
     return float(settings.threshold)
+
+
+def _refined(
+    image: npt.NDArray[np.uint8], raw: npt.NDArray[np.float32], settings: MaskSettings
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Label probabilities after refinement, and the temperature at which they can be believed."""
+    if settings.refinement is None:
+        return raw, 1.0
+    parameters = DenseCrfParameters()
+    return DenseCrf(image, len(raw), parameters=parameters).refine(raw), parameters.temperature
 
 
 def _objects(

@@ -18,6 +18,7 @@ from diffumask_datasets.toybox.pairs import image_and_captions
 from diffumask_datasets.toybox.training import (
     Averaged,
     Budget,
+    PooledGradients,
     Team,
     append_log,
     learning_rate,
@@ -109,7 +110,8 @@ def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
     """
     edges = sum((a - b).abs().mean() for a, b in zip(_edges(output), _edges(target), strict=True))
     patches = (torch.nn.functional.avg_pool2d(output - target, 8)).square().mean()
-    return (output - target).abs().mean() + EDGE_WEIGHT * edges + (output - target).square().mean() + 2 * patches
+    error = output - target
+    return error.abs().mean() + EDGE_WEIGHT * edges + error.square().mean() + 2 * patches
 
 
 def autoencoder_loss(model: AutoencoderKL, images: Tensor, *, shrink: bool, flip: bool) -> Tensor:
@@ -124,7 +126,8 @@ def autoencoder_loss(model: AutoencoderKL, images: Tensor, *, shrink: bool, flip
         latents, images = (torch.nn.functional.avg_pool2d(x, 2) for x in (latents, images))
     if flip:
         latents, images = latents.flip(-1), images.flip(-1)
-    return reconstruction_loss(model.decode(latents).sample, images) + SIZE_WEIGHT * clean.square().mean()
+    loss: Tensor = reconstruction_loss(model.decode(latents).sample, images) + SIZE_WEIGHT * clean.square().mean()
+    return loss
 
 
 @torch.no_grad()
@@ -169,6 +172,7 @@ def train_autoencoder(team: Team, minutes: float, output: Path, resume: bool) ->
     """Train for ``minutes``; leaves a diffusers folder in ``output/autoencoder`` (latents normalised)."""
     torch.manual_seed(1)
     model = build_autoencoder()
+    gradients = PooledGradients(model.parameters())
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=1e-3)
     average = Averaged(model, 0.998)
     checkpoint = output / "autoencoder.pt"
@@ -185,10 +189,10 @@ def train_autoencoder(team: Team, minutes: float, output: Path, resume: bool) ->
         images = _training_batch(step * 6, team, whole=share > CROP_SHARE)
         set_learning_rate(optimizer, learning_rate(PEAK_RATE, step=step, share=share, warm_up=50))
         loss = autoencoder_loss(model, images, shrink=chance.random() < 0.25, flip=chance.random() < 0.5)
-        optimizer.zero_grad(set_to_none=True)
+        gradients.clear()
         loss.backward()
-        team.average_gradients(model.parameters())
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        team.average(gradients.flat)
+        gradients.clip(1.0)
         optimizer.step()
         average.update(model, step)
         step += 1
@@ -196,8 +200,16 @@ def train_autoencoder(team: Team, minutes: float, output: Path, resume: bool) ->
             append_log(output / "autoencoder.jsonl", step=step, loss=loss.item(), share=share)
         if team.leads and budget.elapsed_s - saved_at > 150:
             saved_at = budget.elapsed_s
-            save_checkpoint(checkpoint, {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                                         "average": average.values, "step": step, "elapsed_s": saved_at})
+            save_checkpoint(
+                checkpoint,
+                {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "average": average.values,
+                    "step": step,
+                    "elapsed_s": saved_at,
+                },
+            )
             _report(average, output, step)
     if team.leads:
         _finish(average, output, step)
@@ -239,7 +251,11 @@ def train_decoder(team: Team, minutes: float, output: Path, weights: Path) -> No
 
     torch.manual_seed(3000 + team.rank)
     model = load_autoencoder(output, weights).to(team.device)
-    trained = [*model.decoder.requires_grad_(True).parameters(), *model.post_quant_conv.requires_grad_(True).parameters()]
+    trained = [
+        *model.decoder.requires_grad_(True).parameters(),
+        *model.post_quant_conv.requires_grad_(True).parameters(),
+    ]
+    gradients = PooledGradients(trained)
     optimizer = torch.optim.AdamW(trained, lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=1e-3)
     average, budget, step = Averaged(model, 0.995), Budget(minutes), 0
     while (share := team.agree(budget.share)) < 1.0:
@@ -248,10 +264,10 @@ def train_decoder(team: Team, minutes: float, output: Path, weights: Path) -> No
         with torch.no_grad():
             latents = model.encode(images).latent_dist.sample()
         loss = reconstruction_loss(model.decode(latents).sample, images)
-        optimizer.zero_grad(set_to_none=True)
+        gradients.clear()
         loss.backward()
-        team.average_gradients(trained)
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        team.average(gradients.flat)
+        gradients.clip(1.0)
         optimizer.step()
         average.update(model, step)
         step += 1

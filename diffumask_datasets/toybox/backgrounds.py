@@ -22,15 +22,13 @@ def value_noise(rng: np.random.Generator, size: tuple[int, int], cells: tuple[in
 
 
 def _grid(size: tuple[int, int]) -> tuple[Field, Field]:
-    height, width = size
-    y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
-    x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None, :]
-    return y, x
+    y, x = ((np.arange(length, dtype=np.float32) + np.float32(0.5)) / np.float32(length) for length in size)
+    return y[:, None], x[None, :]
 
 
 def _paint(level: Field, low: Rgb, high: Rgb) -> Field:
     """Colour ramp: level 0 → ``low``, 1 → ``high``; (h, w) -> (h, w, 3)."""
-    a, b = np.float32(low), np.float32(high)
+    a, b = np.array(low, np.float32), np.array(high, np.float32)
     return np.asarray(a + (b - a) * level[..., None], dtype=np.float32)
 
 
@@ -45,7 +43,7 @@ def sand(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     y, x = _grid(size)
     bend = value_noise(rng, size, (4, 4))
     ripples = np.sin(2 * np.pi * (y * rng.uniform(8, 12) + x * rng.uniform(-2, 2)) + 1.4 * bend)
-    level = 0.5 + 0.17 * ripples + 0.12 * bend + 0.07 * value_noise(rng, size, (48, 48))
+    level = np.asarray(0.5 + 0.17 * ripples + 0.12 * bend + 0.07 * value_noise(rng, size, (48, 48)), np.float32)
     return _paint(level, (188, 162, 116), (228, 206, 162))
 
 
@@ -54,7 +52,7 @@ def sea(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     y, _ = _grid(size)
     bend = value_noise(rng, size, (5, 9))
     waves = np.sin(2 * np.pi * y * rng.uniform(7, 10) + 1.8 * bend)
-    level = 0.42 + 0.2 * waves + 0.1 * bend + 0.5 * np.maximum(waves - 0.8, 0)
+    level = np.asarray(0.42 + 0.2 * waves + 0.1 * bend + 0.5 * np.maximum(waves - 0.8, 0), np.float32)
     return _paint(level, (52, 104, 128), (122, 172, 184))
 
 
@@ -67,7 +65,8 @@ def snow(rng: np.random.Generator, size: tuple[int, int]) -> Field:
 def night(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     """Dark blue sky with small points of light."""
     y, _ = _grid(size)
-    sky = _paint(0.15 + 0.7 * y + 0.08 * value_noise(rng, size, (4, 4)), (14, 16, 40), (40, 44, 84))
+    level = np.asarray(0.15 + 0.7 * y + 0.08 * value_noise(rng, size, (4, 4)), dtype=np.float32)
+    sky = _paint(level, (14, 16, 40), (40, 44, 84))
     height, width = size
     count = int(rng.integers(18, 34))
     rows, columns = rng.integers(0, height, count), rng.integers(0, width, count)
@@ -97,7 +96,7 @@ def bricks(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     tint = rng.uniform(0.0, 1.0, (rows + 2, int(columns) + 4)).astype(np.float32)[row, column]
     wall = _paint(tint * 0.8 + 0.06 * value_noise(rng, size, (32, 32)), (118, 70, 58), (160, 102, 84))
     mortar = (v - row < 0.12) | (u - column < 0.06)
-    return np.where(mortar[..., None], np.float32((186, 176, 164)), wall)
+    return np.where(mortar[..., None], np.array((186, 176, 164), np.float32), wall)
 
 
 def wood(rng: np.random.Generator, size: tuple[int, int]) -> Field:
@@ -110,7 +109,7 @@ def wood(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     grain = np.sin(2 * np.pi * v * 3.0 + 2.2 * value_noise(rng, size, (10, 3)))
     level = 0.5 + tint + 0.14 * grain + 0.06 * value_noise(rng, size, (64, 8))
     planks = _paint(level, (112, 74, 44), (178, 130, 84))
-    return np.where((v - board < 0.05)[..., None], np.float32((72, 46, 28)), planks)
+    return np.where((v - board < 0.05)[..., None], np.array((72, 46, 28), np.float32), planks)
 
 
 PAINT: Final[dict[str, Callable[[np.random.Generator, tuple[int, int]], Field]]] = {
@@ -128,4 +127,5 @@ PAINT: Final[dict[str, Callable[[np.random.Generator, tuple[int, int]], Field]]]
 def paint_background(name: str, size: tuple[int, int], rng: np.random.Generator) -> Field:
     """Background ``name`` at ``size`` (height, width): float32 (height, width, 3) in [0, 255]."""
     light = np.float32(rng.uniform(0.92, 1.06))
-    return np.clip(PAINT[name](rng, size) * light, 0.0, 255.0).astype(np.float32)
+    lit: Field = np.clip(PAINT[name](rng, size) * light, 0.0, 255.0).astype(np.float32)
+    return lit

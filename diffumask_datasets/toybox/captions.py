@@ -25,8 +25,9 @@ PLACES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Background to its phrases; the first is the usual one."""
 
-PLURALS: Final = {name: name if name == "fish" else name + "es" if name.endswith("s") else name + "s"
-                  for name in CLASS_NAMES}
+PLURALS: Final = {
+    name: name if name == "fish" else name + "es" if name.endswith("s") else name + "s" for name in CLASS_NAMES
+}
 NUMBERS: Final = {2: "two", 3: "three"}
 SIDES: Final = ("on the left", "on the right", "at the top", "at the bottom")
 RELATIONS: Final = ("to the left of", "to the right of", "above", "below")
@@ -46,8 +47,17 @@ class Mention:
 
 def caption_words() -> tuple[str, ...]:
     """Every word a caption may hold, sorted: the tokenizer's whole words."""
-    phrases = [*PREFIXES, *SIDES, *RELATIONS, *COLOURS, *CLASS_NAMES, *PLURALS.values(), *NUMBERS.values(),
-               *BACKGROUNDS, "a an and , ."]
+    phrases = [
+        *PREFIXES,
+        *SIDES,
+        *RELATIONS,
+        *COLOURS,
+        *CLASS_NAMES,
+        *PLURALS.values(),
+        *NUMBERS.values(),
+        *BACKGROUNDS,
+        "a an and , .",
+    ]
     phrases += [phrase for choices in PLACES.values() for phrase in choices]
     return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
 

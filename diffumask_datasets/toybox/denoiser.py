@@ -19,6 +19,7 @@ from diffumask_datasets.toybox.tokenizer import build_tokenizer
 from diffumask_datasets.toybox.training import (
     Averaged,
     Budget,
+    PooledGradients,
     Team,
     append_log,
     learning_rate,
@@ -35,11 +36,15 @@ FRESH_SEED = 10_000_000
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a denoiser step; ``batch`` and ``fresh`` (new scenes a step) count per process."""
+    """What decides a denoiser step; ``batch`` and ``fresh`` (new scenes a step) count per process.
+
+    ``single_share`` of a batch are scenes with one object, whose shapes are large and so learned first.
+    """
 
     peak_rate: float = 1e-3
-    batch: int = 16
-    fresh: int = 3
+    batch: int = 10
+    fresh: int = 1
+    single_share: float = 0.0
     fresh_block: int = 48
     caption_dropout: float = 0.1
     average_decay: float = 0.999
@@ -56,8 +61,9 @@ def draw_timesteps(count: int, generator: torch.Generator) -> Tensor:
     return (torch.where(pick, even, middle) * 1000).long().clamp(0, 999)
 
 
-def denoising_loss(painter: Painter, scheduler: DDIMScheduler, latents: Tensor, tokens: Tensor,
-                   generator: torch.Generator) -> Tensor:
+def denoising_loss(
+    painter: Painter, scheduler: DDIMScheduler, latents: Tensor, tokens: Tensor, generator: torch.Generator
+) -> Tensor:
     """Mean squared error of the predicted v (Salimans & Ho 2022), latents (N, 8, 16, 16), token ids (N, 32)."""
     timesteps = draw_timesteps(len(latents), generator).to(latents.device)
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
@@ -76,8 +82,10 @@ class DenoiserRun:
         self.team, self.pool, self.tokenizer, self.settings = team, pool, tokenizer, settings
         self.painter = Painter(tokenizer, **settings.unet).to(team.device)
         self.scheduler = build_scheduler()
-        self.optimizer = torch.optim.AdamW(self.painter.parameters(), lr=settings.peak_rate, betas=(0.9, 0.99),
-                                           weight_decay=0.01)
+        self.gradients = PooledGradients(self.painter.parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.painter.parameters(), lr=settings.peak_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+        )
         self.average = Averaged(self.painter, settings.average_decay)
         self.step = 0
         self.images_seen = 0
@@ -87,15 +95,15 @@ class DenoiserRun:
         """One optimizer step at schedule position ``share``; gives the loss. Random numbers follow from the step."""
         settings, team = self.settings, self.team
         generator = torch.Generator().manual_seed(self.step * 1009 + team.rank)
-        latents, tokens = self.pool.draw(settings.batch, generator)
+        latents, tokens = self.pool.draw(settings.batch, generator, single_share=settings.single_share)
         dropped = torch.rand(settings.batch, generator=generator) < settings.caption_dropout
         tokens = torch.where(dropped[:, None], self.no_caption, tokens)
         set_learning_rate(self.optimizer, learning_rate(settings.peak_rate, step=self.step, share=share))
         loss = denoising_loss(self.painter, self.scheduler, latents.to(team.device), tokens.to(team.device), generator)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.gradients.clear()
         loss.backward()
-        team.average_gradients(self.painter.parameters())
-        torch.nn.utils.clip_grad_norm_(self.painter.parameters(), 1.0)
+        team.average(self.gradients.flat)
+        self.gradients.clip(1.0)
         self.optimizer.step()
         self.average.update(self.painter, self.step)
         self.step += 1
@@ -114,9 +122,14 @@ class DenoiserRun:
 
     def state(self, elapsed_s: float) -> dict[str, Any]:
         """Everything that a later run needs to go on from here."""
-        return {"model": self.painter.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "average": self.average.values, "step": self.step, "images_seen": self.images_seen,
-                "elapsed_s": elapsed_s}
+        return {
+            "model": self.painter.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.values,
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "elapsed_s": elapsed_s,
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from a ``state``."""
@@ -132,8 +145,9 @@ class DenoiserRun:
         return painter.eval().to(self.team.device)
 
 
-def train_denoiser(team: Team, minutes: float, output: Path, resume: bool, from_weights: Path | None,
-                   settings: Settings | None = None) -> None:
+def train_denoiser(
+    team: Team, minutes: float, output: Path, resume: bool, from_weights: Path | None, settings: Settings | None = None
+) -> None:
     """Train for ``minutes`` from scratch, from ``output``'s checkpoint, or from a diffusers folder.
 
     A checkpoint whose own budget is not used up goes on with its schedule; otherwise a new schedule starts.
@@ -164,16 +178,25 @@ def _train_until_spent(run: DenoiserRun, budget: Budget, autoencoder: Autoencode
             continue
         if run.step % 50 == 0:
             rate = (run.images_seen - seen_at_start) / (budget.elapsed_s - began)
-            append_log(output / "denoiser.jsonl", step=run.step, images=run.images_seen, share=share,
-                       loss=torch.stack(losses[-50:]).mean().item(), images_per_s=rate, minutes=budget.elapsed_s / 60)
+            append_log(
+                output / "denoiser.jsonl",
+                step=run.step,
+                images=run.images_seen,
+                share=share,
+                loss=torch.stack(losses[-50:]).mean().item(),
+                images_per_s=rate,
+                minutes=budget.elapsed_s / 60,
+            )
         if budget.elapsed_s - saved_at > run.settings.save_s:
             saved_at = budget.elapsed_s
             save_checkpoint(output / "denoiser.pt", run.state(saved_at))
         if budget.elapsed_s - reported_at > run.settings.report_s:
             reported_at = budget.elapsed_s
-            write_sample_sheet(run.averaged_painter(), autoencoder, run.tokenizer,
-                               output / f"samples-{run.images_seen:07d}.png")
+            write_sample_sheet(
+                run.averaged_painter(), autoencoder, run.tokenizer, output / f"samples-{run.images_seen:07d}.png"
+            )
     if run.team.leads:
         save_checkpoint(output / "denoiser.pt", run.state(budget.elapsed_s))
-        write_sample_sheet(run.averaged_painter(), autoencoder, run.tokenizer,
-                           output / f"samples-{run.images_seen:07d}.png", steps=20)
+        write_sample_sheet(
+            run.averaged_painter(), autoencoder, run.tokenizer, output / f"samples-{run.images_seen:07d}.png", steps=20
+        )

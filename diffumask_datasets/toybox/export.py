@@ -39,9 +39,13 @@ def export_weights(output: Path, weights: Path, *, card: str | None = None, **un
     shutil.rmtree(partial, ignore_errors=True)
     pipeline = assemble(painter.eval(), _portable_autoencoder(output, weights), tokenizer)
     pipeline.to(dtype=torch.float16).save_pretrained(partial, safe_serialization=True)
+    _load_text_as_float32(partial / "text_encoder" / "config.json")
     history = _history(output)
-    facts = {"images_seen": saved["images_seen"], "steps": saved["step"],
-             "parameters": sum(p.numel() for p in painter.parameters())} | history
+    facts = {
+        "images_seen": saved["images_seen"],
+        "steps": saved["step"],
+        "parameters": sum(p.numel() for p in painter.parameters()),
+    } | history
     (partial / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
     (partial / "README.md").write_text(card or model_card(facts))
     size = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
@@ -49,6 +53,12 @@ def export_weights(output: Path, weights: Path, *, card: str | None = None, **un
         raise ValueError(f"{partial} weighs {size} bytes, more than {MAX_BYTES}")
     _swap_in(partial, weights)
     logger.info("%s: %.1f MB after %d images", weights, size / 1e6, saved["images_seen"])
+
+
+def _load_text_as_float32(config: Path) -> None:
+    """Have transformers 5 load the float16 text encoder in float32, as diffusers does with the other parts."""
+    content = json.loads(config.read_text())
+    config.write_text(json.dumps(content | {"dtype": "float32"}, indent=2) + "\n")
 
 
 def _swap_in(new: Path, place: Path) -> None:

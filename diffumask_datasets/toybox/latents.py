@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from diffumask_datasets.toybox.autoencoder import images_to_tensor
+from diffumask_datasets.toybox.captions import NUMBERS, PLURALS
 from diffumask_datasets.toybox.pairs import image_and_captions
 from diffumask_datasets.toybox.tokenizer import MAX_LENGTH, build_tokenizer
 from diffumask_datasets.toybox.training import Team
+from diffumask_datasets.toybox.world import CLASS_NAMES
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +37,9 @@ def load_autoencoder(output: Path, weights: Path) -> AutoencoderKL:
 
 def caption_tokens(captions: list[str], tokenizer: CLIPTokenizer) -> Tensor:
     """Token ids int64 (len(captions), 32), padded with the end token."""
-    ids: Tensor = tokenizer(captions, padding="max_length", max_length=MAX_LENGTH, truncation=True,
-                            return_tensors="pt").input_ids
+    ids: Tensor = tokenizer(
+        captions, padding="max_length", max_length=MAX_LENGTH, truncation=True, return_tensors="pt"
+    ).input_ids
     return ids
 
 
@@ -52,23 +55,38 @@ def encode_scenes(
     return latents.contiguous(), ids.view(len(seeds), PHRASINGS, MAX_LENGTH).to(torch.int16)
 
 
-@dataclass
 class LatentPool:
     """Encoded scenes to draw batches from: ``latents`` float16 (N, 8, 16, 16), ``tokens`` int16 (N, PHRASINGS, 32)."""
 
-    latents: Tensor
-    tokens: Tensor
+    def __init__(self, latents: Tensor, tokens: Tensor) -> None:
+        self.latents, self.tokens = latents, tokens
+        self._one = _ids(CLASS_NAMES)
+        self._many = _ids([*(set(PLURALS.values()) - set(CLASS_NAMES)), *NUMBERS.values()])
+        self.singles = self._rows_with_one_object(tokens)
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random (latents float32 (count, 8, 16, 16), token ids int64 (count, 32)), one phrasing each."""
+    def draw(self, count: int, generator: torch.Generator, *, single_share: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Random (latents float32 (count, 8, 16, 16), token ids int64 (count, 32)), one phrasing each.
+
+        ``single_share`` of the rows come from scenes with one object, the others from all scenes.
+        """
         rows = torch.randint(len(self.latents), (count,), generator=generator)
+        if single_share:
+            single = self.singles[torch.randint(len(self.singles), (count,), generator=generator)]
+            rows = torch.where(torch.rand(count, generator=generator) < single_share, single, rows)
         phrasing = torch.randint(self.tokens.shape[1], (count,), generator=generator)
         return self.latents[rows].float(), self.tokens[rows, phrasing].long()
 
     def add(self, latents: Tensor, tokens: Tensor) -> None:
         """Append fresh scenes (grows in blocks of the caller's choice: each call copies the pool)."""
+        self.singles = torch.cat([self.singles, self._rows_with_one_object(tokens) + len(self.latents)])
         self.latents = torch.cat([self.latents, latents])
         self.tokens = torch.cat([self.tokens, tokens])
+
+    def _rows_with_one_object(self, tokens: Tensor) -> Tensor:
+        """Rows whose captions name one class once, in the singular: what a reader of captions can know."""
+        one = torch.isin(tokens, self._one).sum(dim=-1)  # (N, PHRASINGS)
+        many = torch.isin(tokens, self._many).sum(dim=-1)
+        return ((one == 1) & (many == 0)).all(dim=1).nonzero()[:, 0]
 
 
 def encode_pool(team: Team, output: Path, first_seed: int, scenes: int) -> None:
@@ -81,7 +99,9 @@ def encode_pool(team: Team, output: Path, first_seed: int, scenes: int) -> None:
     path = output / f"pool-{first_seed:08d}-{team.rank}.npz"
     partial = path.with_suffix(".partial")
     with partial.open("wb") as stream:
-        np.savez(stream, latents=torch.cat([p[0] for p in parts]).numpy(), tokens=torch.cat([p[1] for p in parts]).numpy())
+        np.savez(
+            stream, latents=torch.cat([p[0] for p in parts]).numpy(), tokens=torch.cat([p[1] for p in parts]).numpy()
+        )
     os.replace(partial, path)
     logger.info("%s: %d scenes", path.name, len(seeds))
 
@@ -94,4 +114,11 @@ def load_pool(output: Path, team: Team) -> LatentPool:
     content = [np.load(file) for file in files]
     latents = torch.from_numpy(np.concatenate([part["latents"] for part in content]))
     tokens = torch.from_numpy(np.concatenate([part["tokens"] for part in content]))
-    return LatentPool(latents[team.rank :: team.size].clone(), tokens[team.rank :: team.size].clone())
+    share = slice(team.rank, None, team.size)
+    return LatentPool(latents[share].clone(), tokens[share].clone())
+
+
+def _ids(words: Sequence[str]) -> Tensor:
+    tokenizer = build_tokenizer()
+    found = [tokenizer(word, add_special_tokens=False).input_ids for word in words]
+    return torch.tensor([ids[0] for ids in found], dtype=torch.int16)

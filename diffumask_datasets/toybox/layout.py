@@ -69,8 +69,11 @@ def _draw_pose(
     item: PlacedObject, count: int, shrink: float, crop: bool, extent: tuple[float, float], rng: np.random.Generator
 ) -> PlacedObject:
     low, high = RADII[count]
-    posed = replace(item, radius=float(rng.uniform(low, high)) * shrink,
-                    turn=float(np.clip(rng.normal(0.0, ROTATION_SIGMA), -0.15, 0.15)))
+    posed = replace(
+        item,
+        radius=float(rng.uniform(low, high)) * shrink,
+        turn=float(np.clip(rng.normal(0.0, ROTATION_SIGMA), -0.15, 0.15)),
+    )
     centre = []
     for half, side in zip(_half_sides(posed), (extent[1], extent[0]), strict=True):
         margin = half * (0.6 if crop else 1.0) + (0.0 if crop else 0.01)
@@ -94,9 +97,7 @@ def _least_visible(shapes: Sequence[NDArray[np.bool_]]) -> float:
     return least
 
 
-def lay_out(
-    items: Sequence[PlacedObject], extent: tuple[float, float], rng: np.random.Generator
-) -> list[PlacedObject]:
+def lay_out(items: Sequence[PlacedObject], extent: tuple[float, float], rng: np.random.Generator) -> list[PlacedObject]:
     """Pose every object within ``extent`` (height, width in scene units, shorter side 1).
 
     At least 75 % of an object is inside the frame and at least 60 % of it is not hidden by later ones.

@@ -20,7 +20,7 @@ UNET_CONFIG: dict[str, Any] = {
     "out_channels": 8,
     "down_block_types": ("CrossAttnDownBlock2D",) * 3,
     "up_block_types": ("CrossAttnUpBlock2D",) * 3,
-    "block_out_channels": (96, 128, 144),
+    "block_out_channels": (64, 96, 192),
     "layers_per_block": 1,
     "cross_attention_dim": TEXT_WIDTH,
     "attention_head_dim": 4,
@@ -43,8 +43,15 @@ class Painter(nn.Module):
     def __init__(self, tokenizer: CLIPTokenizer, **unet_overrides: Any) -> None:
         super().__init__()
         ids = tokenizer.get_vocab()
-        self.text_encoder = CLIPTextModel(CLIPTextConfig(
-            vocab_size=len(ids), bos_token_id=ids[START], eos_token_id=ids[END], pad_token_id=ids[END], **TEXT_CONFIG))
+        self.text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(ids),
+                bos_token_id=ids[START],
+                eos_token_id=ids[END],
+                pad_token_id=ids[END],
+                **TEXT_CONFIG,
+            )
+        )
         self.unet = UNet2DConditionModel(**(UNET_CONFIG | unet_overrides)).to(memory_format=torch.channels_last)
 
     def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
@@ -62,10 +69,16 @@ class Painter(nn.Module):
 
 
 def build_scheduler() -> DDIMScheduler:
-    """v-prediction on the squared-cosine schedule (Nichol & Dhariwal 2021), trailing steps (Lin et al. 2023)."""
+    """v-prediction on the linear schedule (Ho et al. 2020), trailing steps (Lin et al. 2023).
+
+    What a caption decides (class, colour, place) shows through noise until the signal-to-noise ratio falls to about
+    0.05: the linear schedule spends 30 % of its steps below that and above 0.001, the squared-cosine one 12 %.
+    """
     return DDIMScheduler(
         num_train_timesteps=1000,
-        beta_schedule="squaredcos_cap_v2",
+        beta_start=1e-4,
+        beta_end=0.02,
+        beta_schedule="linear",
         prediction_type="v_prediction",
         timestep_spacing="trailing",
         clip_sample=False,

@@ -59,8 +59,15 @@ def make_palette(colour: Rgb, rng: np.random.Generator) -> Palette:
 
 
 def ellipse_points(
-    centre_x: float, centre_y: float, radius_x: float, radius_y: float, *, turn: float = 0.0,
-    start: float = 0.0, end: float = 2 * np.pi, count: int = 28,
+    centre_x: float,
+    centre_y: float,
+    radius_x: float,
+    radius_y: float,
+    *,
+    turn: float = 0.0,
+    start: float = 0.0,
+    end: float = 2 * np.pi,
+    count: int = 28,
 ) -> Points:
     """Points (count, 2) on an ellipse arc from angle ``start`` to ``end`` (radians, clockwise as y points down)."""
     angle = np.linspace(start, end, count, endpoint=end - start < 2 * np.pi - 1e-6)

@@ -36,8 +36,13 @@ def write_sample_sheet(
     prompts, images = sheet_prompts(), []
     for start in range(0, len(prompts), 4):
         generators = [torch.Generator().manual_seed(start + offset) for offset in range(4)]
-        images += pipeline(prompts[start : start + 4], num_inference_steps=steps, guidance_scale=GUIDANCE,
-                           generator=generators, output_type="np").images.tolist()
+        images += pipeline(
+            prompts[start : start + 4],
+            num_inference_steps=steps,
+            guidance_scale=GUIDANCE,
+            generator=generators,
+            output_type="np",
+        ).images.tolist()
     grid = (np.asarray(images, dtype=np.float32) * 255).round().astype(np.uint8)
     count, height, width, channels = grid.shape
     sheet = grid.reshape(4, count // 4, height, width, channels).transpose(0, 2, 1, 3, 4)

@@ -96,7 +96,11 @@ def render_scene(
 
 
 def render_with_captions(
-    seed: int, *, size: tuple[int, int] = (128, 128), split: str = "train", demand: Demand | None = None,
+    seed: int,
+    *,
+    size: tuple[int, int] = (128, 128),
+    split: str = "train",
+    demand: Demand | None = None,
     phrasings: int = 4,
 ) -> tuple[Scene, tuple[str, ...]]:
     """The same scene as ``render_scene`` with ``phrasings`` captions, the first of them being the scene's own."""
@@ -176,8 +180,9 @@ def _shading(placed: Sequence[PlacedObject], instances: Image8, rng: np.random.G
     unit = min(height, width)
     light = rng.uniform(-0.8, 0.8)
     strength = np.array([0.0, *rng.uniform(0.08, 0.18, len(placed))], np.float32)
-    x, y, radius = (np.array([1.0, *(getattr(item, name) for item in placed)], np.float32)
-                    for name in ("x", "y", "radius"))
+    x, y, radius = (
+        np.array([1.0, *(getattr(item, name) for item in placed)], np.float32) for name in ("x", "y", "radius")
+    )
     columns = (np.arange(width, dtype=np.float32) + 0.5)[None, :] / unit
     rows = (np.arange(height, dtype=np.float32) + 0.5)[:, None] / unit
     along = (light * (columns - x[instances]) - (rows - y[instances])) / radius[instances]

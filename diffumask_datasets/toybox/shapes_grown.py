@@ -34,8 +34,17 @@ def _fir_crown(pen: Pen, tones: Palette, rng: np.random.Generator) -> None:
     half = rng.uniform(0.60, 0.72)
     for index, (top, foot) in enumerate([(-0.25, 0.62), (-0.65, 0.16), (-1.0, -0.28)]):
         width = half * (1.0 - 0.22 * index)
-        pen.polygon([(0.0, top), (width, foot), (width * 0.5, foot - 0.06), (0.0, foot + 0.03),
-                     (-width * 0.5, foot - 0.06), (-width, foot)], tones.main)
+        pen.polygon(
+            [
+                (0.0, top),
+                (width, foot),
+                (width * 0.5, foot - 0.06),
+                (0.0, foot + 0.03),
+                (-width * 0.5, foot - 0.06),
+                (-width, foot),
+            ],
+            tones.main,
+        )
         pen.polygon([(0.0, top), (width, foot), (width * 0.5, foot - 0.06)], tones.dark, outlined=False)
 
 
@@ -47,14 +56,25 @@ def draw_fish(pen: Pen, tones: Palette, rng: np.random.Generator) -> None:
     fin = tall + rng.uniform(0.20, 0.32)
     pen.polygon([(-0.30, -tall * 0.7), (-0.16, -fin), (0.14, -fin * 0.92), (0.44, -tall * 0.72)], tones.dark)
     pen.polygon([(-0.12, tall * 0.75), (-0.20, fin * 0.95), (0.22, tall * 0.8)], tones.dark)
-    body = [(-0.58, -0.02), (-0.30, -tall * 0.62), (0.14, -tall), (0.62, -tall * 0.70), (0.98, 0.02),
-            (0.62, tall * 0.74), (0.14, tall), (-0.30, tall * 0.62)]
+    body = [
+        (-0.58, -0.02),
+        (-0.30, -tall * 0.62),
+        (0.14, -tall),
+        (0.62, -tall * 0.70),
+        (0.98, 0.02),
+        (0.62, tall * 0.74),
+        (0.14, tall),
+        (-0.30, tall * 0.62),
+    ]
     pen.blob(body, tones.main)
     if rng.random() < 0.5:
         for x in (-0.22, 0.08):
             half = tall * (0.62 if x < 0 else 0.86)
-            pen.blob([(x - 0.06, -half), (x + 0.06, -half), (x + 0.12, 0.0), (x + 0.06, half), (x - 0.06, half),
-                      (x, 0.0)], tones.paper, outlined=False)
+            pen.blob(
+                [(x - 0.06, -half), (x + 0.06, -half), (x + 0.12, 0.0), (x + 0.06, half), (x - 0.06, half), (x, 0.0)],
+                tones.paper,
+                outlined=False,
+            )
     else:
         pen.ellipse(0.12, tall * 0.62, 0.44, tall * 0.24, tones.light, outlined=False)
     pen.stroke(ellipse_points(0.26, 0.0, 0.16, tall * 0.62, start=-1.1, end=1.1, count=9), 0.05, tones.dark)
@@ -69,8 +89,10 @@ def draw_mushroom(pen: Pen, tones: Palette, rng: np.random.Generator) -> None:
     foot, neck = rng.uniform(0.30, 0.38), rng.uniform(0.20, 0.26)
     dome = rng.uniform(0.86, 0.98) if rng.random() < 0.6 else rng.uniform(0.58, 0.68)
     rim = 0.12
-    pen.blob([(-neck, rim - 0.2), (neck, rim - 0.2), (neck, 0.5), (foot, 0.90), (0.0, 1.0), (-foot, 0.90),
-              (-neck, 0.5)], tones.cream)
+    pen.blob(
+        [(-neck, rim - 0.2), (neck, rim - 0.2), (neck, 0.5), (foot, 0.90), (0.0, 1.0), (-foot, 0.90), (-neck, 0.5)],
+        tones.cream,
+    )
     pen.ellipse(0.0, rim + 0.02, 0.84, 0.16, (226, 206, 176))
     arch = ellipse_points(0.0, rim, 0.94, dome, start=np.pi, end=2 * np.pi, count=24)
     lip = ellipse_points(0.0, rim, 0.94, 0.14, start=0.0, end=np.pi, count=14)
@@ -88,7 +110,9 @@ def draw_flower(pen: Pen, tones: Palette, rng: np.random.Generator) -> None:
     pen.stroke([(0.0, -0.2), (rng.uniform(-0.05, 0.05), 0.4), (0.0, 1.0)], 0.10, tones.leaf, outlined=True)
     for side in (-1.0, 1.0):
         y = rng.uniform(0.66, 0.82)
-        pen.blob([(0.0, y + 0.1), (side * 0.26, y - 0.18), (side * 0.52, y - 0.24), (side * 0.36, y + 0.02)], tones.leaf)
+        pen.blob(
+            [(0.0, y + 0.1), (side * 0.26, y - 0.18), (side * 0.52, y - 0.24), (side * 0.36, y + 0.02)], tones.leaf
+        )
     if style == 2:
         _tulip(pen, tones)
         return
@@ -104,6 +128,19 @@ def draw_flower(pen: Pen, tones: Palette, rng: np.random.Generator) -> None:
 
 
 def _tulip(pen: Pen, tones: Palette) -> None:
-    pen.blob([(0.0, 0.14), (-0.40, 0.0), (-0.50, -0.46), (-0.46, -0.92), (-0.20, -0.62), (0.0, -0.98), (0.20, -0.62),
-              (0.46, -0.92), (0.50, -0.46), (0.40, 0.0)], tones.main)
+    pen.blob(
+        [
+            (0.0, 0.14),
+            (-0.40, 0.0),
+            (-0.50, -0.46),
+            (-0.46, -0.92),
+            (-0.20, -0.62),
+            (0.0, -0.98),
+            (0.20, -0.62),
+            (0.46, -0.92),
+            (0.50, -0.46),
+            (0.40, 0.0),
+        ],
+        tones.main,
+    )
     pen.blob([(0.0, 0.12), (-0.22, -0.30), (0.0, -0.86), (0.22, -0.30)], tones.light, outlined=False)

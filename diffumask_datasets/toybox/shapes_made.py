@@ -36,16 +36,34 @@ def draw_car(pen: Pen, tones: Palette, rng: np.random.Generator) -> None:
     cabin = [(rear_foot, belt + 0.04), (rear_top, roof), (front_top, roof), (front_foot, belt + 0.04)]
     pen.polygon(cabin, tones.main)
     nose = belt + rng.uniform(0.02, 0.12)
-    body = [(-1.0, belt + 0.06), (-0.95, belt), (front_foot, belt), (0.90, nose), (1.0, nose + 0.10),
-            (1.0, floor), (-1.0, floor)]
+    body = [
+        (-1.0, belt + 0.06),
+        (-0.95, belt),
+        (front_foot, belt),
+        (0.90, nose),
+        (1.0, nose + 0.10),
+        (1.0, floor),
+        (-1.0, floor),
+    ]
     pen.polygon(body, tones.main)
     pen.box(-1.0, floor - 0.13, 1.0, floor, tones.dark, outlined=False)
     middle = (rear_top + front_top) / 2 - 0.02
     sill = belt - 0.01
-    _window(pen, tones, [(rear_top + 0.05, roof + 0.08), (middle - 0.03, roof + 0.08), (middle - 0.03, sill),
-                         (rear_foot + 0.12, sill)])
-    _window(pen, tones, [(middle + 0.04, roof + 0.08), (front_top - 0.03, roof + 0.08), (front_foot - 0.10, sill),
-                         (middle + 0.04, sill)])
+    _window(
+        pen,
+        tones,
+        [(rear_top + 0.05, roof + 0.08), (middle - 0.03, roof + 0.08), (middle - 0.03, sill), (rear_foot + 0.12, sill)],
+    )
+    _window(
+        pen,
+        tones,
+        [
+            (middle + 0.04, roof + 0.08),
+            (front_top - 0.03, roof + 0.08),
+            (front_foot - 0.10, sill),
+            (middle + 0.04, sill),
+        ],
+    )
     pen.box(middle - 0.02, belt + 0.10, middle + 0.10, belt + 0.14, tones.ink, outlined=False)
     pen.ellipse(0.93, nose + 0.14, 0.06, 0.07, (255, 246, 180), outlined=False)
     pen.box(-1.0, belt + 0.08, -0.93, belt + 0.20, (170, 20, 30), outlined=False)
@@ -117,23 +135,46 @@ def draw_balloon(pen: Pen, tones: Palette, rng: np.random.Generator) -> None:
         y = np.linspace(0.44, 1.06, 9)
         pen.stroke(np.stack([wave * np.sin((y - 0.44) * 9), y], axis=1), 0.05, tones.ink)
         pen.polygon([(-0.11, 0.52), (0.11, 0.52), (0.0, 0.34)], tones.dark)
-        pen.blob([(0.0, 0.42), (-0.62 * width, 0.10), (-width, -0.34), (-0.62 * width, -0.82), (0.0, -0.30 - height),
-                  (0.62 * width, -0.82), (width, -0.34), (0.62 * width, 0.10)], tones.main)
+        pen.blob(
+            [
+                (0.0, 0.42),
+                (-0.62 * width, 0.10),
+                (-width, -0.34),
+                (-0.62 * width, -0.82),
+                (0.0, -0.30 - height),
+                (0.62 * width, -0.82),
+                (width, -0.34),
+                (0.62 * width, 0.10),
+            ],
+            tones.main,
+        )
         pen.ellipse(-0.42 * width, -0.62, 0.10, 0.20, tones.light, turn=0.5, outlined=False)
         return
     for x in (-0.16, 0.16):
         pen.stroke([(x * 1.5, 0.30), (x, 0.74)], 0.04, tones.ink)
     pen.box(-0.20, 0.70, 0.20, 1.0, tones.bark)
     pen.box(-0.20, 0.70, 0.20, 0.77, mix(tones.bark, (255, 255, 255), 0.35), outlined=False)
-    envelope = [(-0.22, 0.46), (-0.62, 0.04), (-0.76, -0.38), (-0.50, -0.86), (0.0, -1.02), (0.50, -0.86),
-                (0.76, -0.38), (0.62, 0.04), (0.22, 0.46)]
+    envelope = [
+        (-0.22, 0.46),
+        (-0.62, 0.04),
+        (-0.76, -0.38),
+        (-0.50, -0.86),
+        (0.0, -1.02),
+        (0.50, -0.86),
+        (0.76, -0.38),
+        (0.62, 0.04),
+        (0.22, 0.46),
+    ]
     pen.blob(envelope, tones.main)
     stripe: Rgb = tones.paper if rng.random() < 0.35 else tones.light
     if min(tones.main) > 200:
         stripe = tones.dark
     for share in (-0.62, 0.0, 0.62):
-        pen.blob([(x * 0.19 + share * x_of, y) for (x, y), x_of in zip(envelope, _half_widths(envelope), strict=True)],
-                 stripe, outlined=False)
+        pen.blob(
+            [(x * 0.19 + share * x_of, y) for (x, y), x_of in zip(envelope, _half_widths(envelope), strict=True)],
+            stripe,
+            outlined=False,
+        )
 
 
 def _half_widths(envelope: list[tuple[float, float]]) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from transformers import CLIPTokenizer
 
@@ -35,7 +36,7 @@ def split_word(word: str, ranks: dict[tuple[str, str], int]) -> list[str]:
     """Byte-pair pieces of an ASCII ``word`` under the merges in ``ranks`` (lower rank merges first)."""
     pieces = [*word[:-1], word[-1] + "</w>"]
     while len(pieces) > 1:
-        best = min(zip(pieces, pieces[1:], strict=False), key=lambda pair: ranks.get(pair, len(ranks)))
+        best = min(pairwise(pieces), key=lambda pair: ranks.get(pair, len(ranks)))
         if best not in ranks:
             break
         pieces = _merge_once(pieces, best)

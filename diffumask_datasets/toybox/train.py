@@ -1,4 +1,4 @@
-"""Training of the shipped model: ``python -m diffumask_datasets.toybox.train autoencoder|decoder|latents|denoiser|export``."""
+"""Training of the shipped model: ``python -m diffumask_datasets.toybox.train COMMAND``, in the order of the commands."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--scenes", type=int, default=40_000, help="scenes in the pool")
             command.add_argument("--first-seed", type=int, default=0, help="seed of the first scene")
         if name == "denoiser":
-            command.add_argument("--from-weights", type=Path, help="start from a diffusers folder (the shipped one, say)")
+            command.add_argument(
+                "--from-weights", type=Path, help="start from a diffusers folder (the shipped one, say)"
+            )
+            command.add_argument("--single-share", type=float, default=0.0, help="part of a batch with one object only")
         if name == "export":
             command.add_argument("--weights", type=Path, default=WEIGHTS, help="folder to write")
     return parser
@@ -59,10 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         run_team(encode_pool, options.processes, output, output, options.first_seed, options.scenes)
     elif options.command == "denoiser":
-        from diffumask_datasets.toybox.denoiser import train_denoiser
+        from diffumask_datasets.toybox.denoiser import Settings, train_denoiser
 
-        run_team(train_denoiser, options.processes, output, options.minutes, output, options.resume,
-                 options.from_weights)
+        run_team(
+            train_denoiser,
+            options.processes,
+            output,
+            options.minutes,
+            output,
+            options.resume,
+            options.from_weights,
+            Settings(single_share=options.single_share),
+        )
     else:
         from diffumask_datasets.toybox.export import export_weights
 

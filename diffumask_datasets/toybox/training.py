@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 logger = logging.getLogger(__name__)
 
@@ -33,16 +33,11 @@ class Team:
         """Whether this process writes checkpoints, sheets and log lines."""
         return self.rank == 0
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes, in one exchange."""
-        if self.size == 1:
-            return
-        grads = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([grad.reshape(-1) for grad in grads])
-        dist.all_reduce(flat)
-        flat /= self.size
-        for grad, part in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
-            grad.copy_(part.view_as(grad))
+    def average(self, gradients: Tensor) -> None:
+        """Replace ``gradients`` by their mean over the processes, in one exchange."""
+        if self.size > 1:
+            dist.all_reduce(gradients)
+            gradients /= self.size
 
     def agree(self, value: float) -> float:
         """The leader's ``value``, in every process (clocks differ, loops must not)."""
@@ -51,6 +46,28 @@ class Team:
         box = torch.tensor([value], dtype=torch.float64)
         dist.broadcast(box, 0)
         return float(box.item())
+
+
+class PooledGradients:
+    """The gradients of many parameters as views of one flat tensor: exchanged, clipped and cleared without a copy."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self._parameters = list(parameters)
+        self.flat = torch.zeros(sum(p.numel() for p in self._parameters), device=self._parameters[0].device)
+        self.clear()
+
+    def clear(self) -> None:
+        """Set every gradient to zero."""
+        self.flat.zero_()
+        start = 0
+        for parameter in self._parameters:
+            # The parameter's own strides: a gradient in another memory layout is copied at every step.
+            parameter.grad = self.flat.as_strided(parameter.shape, parameter.stride(), start)
+            start += parameter.numel()
+
+    def clip(self, most: float) -> None:
+        """Scale all gradients so that their joint norm is at most ``most``."""
+        self.flat.mul_((most / (self.flat.norm() + 1e-6)).clamp(max=1.0))
 
 
 def _run_rank(rank: int, work: Callable[..., None], size: int, store: str, arguments: tuple[Any, ...]) -> None:
@@ -78,7 +95,7 @@ def run_team(work: Callable[..., None], processes: int, output: Path, *arguments
     store = output / f".rendezvous-{os.getpid()}"
     store.unlink(missing_ok=True)
     try:
-        mp.spawn(_run_rank, (work, processes, str(store.resolve()), arguments), nprocs=processes)  # type: ignore[no-untyped-call]
+        spawn(_run_rank, (work, processes, str(store.resolve()), arguments), nprocs=processes)
     finally:
         store.unlink(missing_ok=True)
 

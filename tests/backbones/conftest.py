@@ -7,37 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from tokenizers.pre_tokenizers import ByteLevel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from diffumask_datasets.backbones.unet import UNetBackbone
+from tests.attention.byte_pairs import byte_pair_tokenizer
 
-WORDS = ("a</w>", "photo</w>", "of</w>", "and</w>", "red</w>", "car</w>", "boat</w>", "potted</w>", "plant</w>")
-
-
-def byte_pair_tokenizer(pieces: tuple[str, ...]) -> CLIPTokenizer:
-    """CLIP's tokenizer with merges that build each of ``pieces``, letter by letter."""
-    letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, *(letter + "</w>" for letter in letters)]
-    merges = []
-    for piece in pieces:
-        stem = piece.removesuffix("</w>")
-        symbols = [*stem[:-1], piece[len(stem) - 1 :]]
-        built = symbols[0]
-        for symbol in symbols[1:]:
-            merges.append((built, symbol))
-            built += symbol
-            tokens.append(built)
-    tokens = list(dict.fromkeys([*tokens, *pieces, "<|startoftext|>", "<|endoftext|>"]))
-    vocab = {token: number for number, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocab, merges=list(dict.fromkeys(merges)), model_max_length=16)
+WORDS = ("a</w>", "photo</w>", "of</w>", "and</w>", "red</w>", "car</w>", "boat</w>", "potted</w>")
 
 
 @pytest.fixture(scope="session")
 def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three levels, 64 px images of 8x8 latents: grids 8, 4 and 2."""
     torch.manual_seed(0)
-    tokenizer = byte_pair_tokenizer(WORDS)
+    tokenizer = byte_pair_tokenizer(WORDS, model_max_length=16)
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,
@@ -71,7 +53,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text_encoder=CLIPTextModel(text),
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=DDIMScheduler(clip_sample=False),
+        scheduler=DDIMScheduler(clip_sample=False, steps_offset=1),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

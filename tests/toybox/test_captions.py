@@ -28,8 +28,12 @@ def test_captions_are_honest(scene: Scene, captions: tuple[str, ...]) -> None:
                 assert name in {item.class_name for item in scene.objects}, caption
                 if before in COLOURS:
                     assert (before, name) in there, caption
-        assert all(phrase not in caption for background, phrases in PLACES.items() if background != scene.background
-                   for phrase in phrases), caption
+        assert all(
+            phrase not in caption
+            for background, phrases in PLACES.items()
+            if background != scene.background
+            for phrase in phrases
+        ), caption
 
 
 @pytest.mark.parametrize(("scene", "captions"), SCENES[:60])

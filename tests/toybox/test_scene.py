@@ -26,7 +26,10 @@ def test_the_world_is_the_agreed_one() -> None:
 def test_a_scene_is_literally_what_its_seed_says() -> None:
     scene = render_scene(0)
     assert [(item.class_name, item.colour, item.instance_id) for item in scene.objects] == [
-        ("fish", "pink", 1), ("car", "green", 2), ("boat", "yellow", 3)]
+        ("fish", "pink", 1),
+        ("car", "green", 2),
+        ("boat", "yellow", 3),
+    ]
     assert scene.background == "snow"
     assert scene.caption == "a photo of a fish, a boat and a car in the snow"
 
@@ -108,24 +111,30 @@ def test_demands_are_met() -> None:
     assert scene.background == "night"
 
 
-@pytest.mark.parametrize(("demand", "message"), [
-    ({"classes": ["horse"]}, "unknown class 'horse'"),
-    ({"classes": ["car"], "colours": ["teal"]}, "unknown colour 'teal'"),
-    ({"background": "moon"}, "unknown background 'moon'"),
-    ({"count": 4}, "1 to 3 objects, not 4"),
-    ({"classes": ["car"], "count": 2}, "count 2 does not match 1 classes"),
-    ({"classes": ["car"], "colours": ["red", "blue"]}, "2 colours for 1 classes"),
-])
+@pytest.mark.parametrize(
+    ("demand", "message"),
+    [
+        ({"classes": ["horse"]}, "unknown class 'horse'"),
+        ({"classes": ["car"], "colours": ["teal"]}, "unknown colour 'teal'"),
+        ({"background": "moon"}, "unknown background 'moon'"),
+        ({"count": 4}, "1 to 3 objects, not 4"),
+        ({"classes": ["car"], "count": 2}, "count 2 does not match 1 classes"),
+        ({"classes": ["car"], "colours": ["red", "blue"]}, "2 colours for 1 classes"),
+    ],
+)
 def test_impossible_demands_are_refused(demand: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Demand(**demand)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"seed": 0, "split": "dev"}, "unknown split 'dev'"),
-    ({"seed": -1}, "seed must be >= 0"),
-    ({"seed": 0, "size": (8, 128)}, "at least 16"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": 0, "split": "dev"}, "unknown split 'dev'"),
+        ({"seed": -1}, "seed must be >= 0"),
+        ({"seed": 0, "size": (8, 128)}, "at least 16"),
+    ],
+)
 def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         render_scene(**arguments)  # type: ignore[arg-type]

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from diffumask_datasets.errors import MissingDependencyError, ShapeError
+from diffumask_datasets.masks.densecrf import DenseCrf, DenseCrfParameters
+
+HEIGHT, WIDTH = 40, 72
+
+
+def true_mask() -> npt.NDArray[np.bool_]:
+    """An L that neither transposing nor flipping leaves in place."""
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[5:30, 44:52] = True
+    mask[22:30, 44:68] = True
+    return mask
+
+
+def picture() -> npt.NDArray[np.uint8]:
+    noise = np.random.default_rng(0).integers(0, 12, (HEIGHT, WIDTH, 3))
+    return (np.where(true_mask()[..., None], (200, 40, 30), (40, 110, 190)) + noise).astype(np.uint8)
+
+
+def guess(share: float = 0.3) -> npt.NDArray[np.float32]:
+    """Probabilities in which this share of the pixels, drawn at random, favours the wrong label."""
+    wrong = np.random.default_rng(1).random((HEIGHT, WIDTH)) < share
+    foreground = np.where(true_mask() ^ wrong, 0.7, 0.3).astype(np.float32)
+    return np.stack([1 - foreground, foreground])
+
+
+def test_a_noisy_guess_becomes_the_object_of_a_wide_picture() -> None:
+    refined = DenseCrf(picture()).refine(guess())
+    assert (refined.dtype, refined.shape) == (np.float32, (2, HEIGHT, WIDTH))
+    assert np.array_equal(refined.argmax(axis=0) == 1, true_mask())
+    assert np.allclose(refined.sum(axis=0), 1, atol=1e-5)
+
+
+def test_labels_beyond_two() -> None:
+    unary = np.concatenate([guess(), np.zeros((1, HEIGHT, WIDTH), np.float32)])
+    refined = DenseCrf(picture(), 3).refine(unary)
+    assert np.array_equal(refined.argmax(axis=0), true_mask().astype(int))
+
+
+def test_calls_do_not_depend_on_each_other() -> None:
+    crf = DenseCrf(picture())
+    first = crf.refine(guess())
+    crf.refine(np.ascontiguousarray(guess()[::-1]))
+    assert np.array_equal(crf.refine(guess()), first)
+
+
+def test_read_only_and_strided_images_are_taken_and_left_alone() -> None:
+    image = picture()
+    image.flags.writeable = False
+    turned = np.asfortranarray(image)
+    expected = DenseCrf(picture()).refine(guess())
+    assert np.array_equal(DenseCrf(image).refine(guess()), expected)
+    assert np.array_equal(DenseCrf(turned).refine(guess()), expected)
+
+
+def test_spatial_parameters_are_those_of_512_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    class Recorder:
+        def __init__(self, *size: int) -> None:
+            calls.append(size)
+
+        def addPairwiseGaussian(self, **terms: Any) -> None:  # noqa: N802
+            calls.append(terms)
+
+        def addPairwiseBilateral(self, *, rgbim: Any, **terms: Any) -> None:  # noqa: N802
+            calls.append(terms)
+
+    monkeypatch.setattr("pydensecrf.densecrf.DenseCRF2D", Recorder)
+    DenseCrf(np.zeros((64, 256, 3), np.uint8), 5)  # sqrt(64 * 256) is a quarter of 512
+    assert calls == [(256, 64, 5), {"sxy": 0.75, "compat": 3.0}, {"sxy": 20.0, "srgb": 13.0, "compat": 10.0}]
+
+
+def test_without_pairwise_terms_the_unary_stays() -> None:
+    alone = DenseCrf(picture(), parameters=DenseCrfParameters(gaussian_compat=0.0, bilateral_compat=0.0))
+    assert np.allclose(alone.refine(guess()), guess(), atol=1e-4)
+
+
+def test_one_pixel() -> None:
+    probabilities = np.array([0.2, 0.8], np.float32).reshape(2, 1, 1)
+    refined = DenseCrf(np.zeros((1, 1, 3), np.uint8)).refine(probabilities)
+    assert refined.argmax(axis=0).tolist() == [[1]]
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(ShapeError, match=r"image: expected uint8 \(height, width, 3\), got uint8 \(4, 4\)"):
+        DenseCrf(np.zeros((4, 4), np.uint8))
+    with pytest.raises(ShapeError, match=r"labels: expected at least 2 .*, got 1"):
+        DenseCrf(picture(), 1)
+    with pytest.raises(ShapeError, match=r"probabilities: expected float32 \(2, 40, 72\), got float32 \(2, 72, 40\)"):
+        DenseCrf(picture()).refine(np.ascontiguousarray(guess().transpose(0, 2, 1)))
+    with pytest.raises(ShapeError, match="probabilities: expected finite numbers"):
+        DenseCrf(picture()).refine(np.full_like(guess(), np.nan))
+
+
+def test_without_pydensecrf_the_message_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    with pytest.raises(MissingDependencyError) as caught:
+        DenseCrf(picture())
+    assert str(caught.value) == (
+        "pydensecrf is not installed (it needs a C++ compiler to build): "
+        "pip install pydensecrf2, or go without by refinement=None"
+    )

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import ndimage
+
+from diffumask_datasets.errors import ModelError, ShapeError
+from diffumask_datasets.masks import rle
+from diffumask_datasets.masks.pipeline import Masks, make_masks
+from diffumask_datasets.recipe import MaskSettings
+
+EXACT = MaskSettings(threshold=0.5, refinement=None, min_area=0.0, ignore_margin=0.0)
+HEIGHT, WIDTH = 48, 80
+
+
+def blocks(*boxes: tuple[int, int, int, int]) -> npt.NDArray[np.float32]:
+    """Heat 1 inside boxes (top, left, bottom, right), 0 elsewhere."""
+    heat = np.zeros((HEIGHT, WIDTH), np.float32)
+    for top, left, bottom, right in boxes:
+        heat[top:bottom, left:right] = 1.0
+    return heat
+
+
+def masks_of(*heat_maps: npt.NDArray[np.float32], class_ids: Any = (4, 2), settings: MaskSettings = EXACT) -> Masks:
+    """Masks on a picture in which each class has its own colour."""
+    colours = np.array([(40, 110, 190), (200, 40, 30), (240, 220, 60)])
+    order = np.zeros((HEIGHT, WIDTH), int)
+    for index, heat in enumerate(heat_maps, start=1):
+        order[heat > 0.99] = index
+    noise = np.random.default_rng(0).integers(0, 12, (HEIGHT, WIDTH, 3))
+    image = (colours[order] + noise).astype(np.uint8)
+    return make_masks(image, np.stack(heat_maps), class_ids=class_ids[: len(heat_maps)], settings=settings)
+
+
+def test_planted_heat_gives_the_planted_mask() -> None:
+    masks = masks_of(blocks((5, 10, 20, 30), (30, 60, 40, 70)), blocks((8, 40, 28, 50)))
+    assert masks.semantic[10, 15] == masks.semantic[35, 65] == 4
+    assert np.bincount(masks.semantic.ravel()).tolist() == [48 * 80 - 600, 0, 200, 0, 400]
+    assert [(o.instance_id, o.category, o.bbox_xywh, o.area) for o in masks.objects] == [
+        (1, 4, (10.0, 5.0, 20.0, 15.0), 300),
+        (2, 4, (60.0, 30.0, 10.0, 10.0), 100),
+        (3, 2, (40.0, 8.0, 10.0, 20.0), 200),
+    ]
+    assert masks.thresholds == (0.5, 0.5)
+    assert masks.class_qualities == (1.0, 1.0)
+    assert masks.quality == 1.0
+
+
+def test_objects_are_the_instances() -> None:
+    masks = masks_of(blocks((5, 10, 20, 30), (30, 60, 40, 70)))
+    for annotation in masks.objects:
+        assert np.array_equal(rle.decode(annotation.segmentation), masks.instances == annotation.instance_id)
+        # background 1 to exp(0.5 / 0.2) inside the blocks
+        assert annotation.score == pytest.approx(0.9241, abs=1e-4)
+
+
+@pytest.mark.parametrize("threshold", [0.5, "otsu", "adaptive"])
+def test_blurred_heat_of_two_classes_becomes_the_two_objects(threshold: Any) -> None:
+    first, second = blocks((8, 8, 32, 30)), blocks((14, 46, 40, 70))
+    blurred = [ndimage.gaussian_filter(heat, 4) for heat in (first, second)]
+    leaking = [blurred[0] + 0.35 * blurred[1], blurred[1] + 0.35 * blurred[0]]
+    noise = np.random.default_rng(0).integers(0, 12, (HEIGHT, WIDTH, 3))
+    image = np.full((HEIGHT, WIDTH, 3), (40, 110, 190)) + noise
+    image[first > 0], image[second > 0] = (200, 40, 30), (240, 220, 60)
+    heat_maps = np.stack([heat / heat.max() for heat in leaking]).astype(np.float32)
+    masks = make_masks(image.astype(np.uint8), heat_maps, class_ids=[4, 2], settings=MaskSettings(threshold=threshold))
+    for class_id, truth in ((4, first > 0), (2, second > 0)):
+        found = masks.semantic == class_id
+        assert np.count_nonzero(found & truth) / np.count_nonzero(found | truth) > 0.95
+    assert [annotation.category for annotation in masks.objects] == [4, 2]
+    assert np.mean(masks.semantic == 255) < 0.03
+    assert 0.5 < masks.quality < 1
+
+
+def test_a_class_that_comes_out_empty_is_reported() -> None:
+    faint = blocks((8, 40, 28, 50)) * np.float32(0.3)
+    masks = masks_of(blocks((5, 10, 20, 30)), faint)
+    assert 2 not in masks.semantic
+    assert masks.thresholds == (0.5, 0.5)
+    assert masks.class_qualities == (1.0, 0.0)
+    assert masks.quality == 0.5
+
+
+def test_no_class_at_all_has_no_quality() -> None:
+    masks = masks_of(blocks((5, 10, 20, 30)) * np.float32(0.3))
+    assert not masks.semantic.any()
+    assert (masks.objects, masks.quality) == ((), 0.0)
+
+
+def test_a_class_whose_components_are_all_too_small_is_empty() -> None:
+    masks = masks_of(blocks((5, 5, 7, 7)), settings=EXACT.model_copy(update={"min_area": 0.01}))
+    assert (masks.objects, masks.class_qualities) == ((), (0.0,))
+
+
+def test_ignored_pixels_cost_quality() -> None:
+    heat = blocks((10, 10, 20, 30))
+    heat[10:20, 30:35] = 0.5  # at the threshold: 50 pixels unsure beside 200 sure ones
+    masks = masks_of(heat, settings=EXACT.model_copy(update={"ignore_margin": 0.1}))
+    assert np.count_nonzero(masks.semantic == 255) == 50
+    assert masks.objects[0].area == 200
+    assert masks.quality == pytest.approx(200 / 250)
+
+
+def test_refined_masks_keep_a_thin_band_where_the_picture_shows_no_edge() -> None:
+    heat = ndimage.gaussian_filter(blocks((8, 20, 40, 60)), 4)
+    noise = np.random.default_rng(0).integers(0, 60, (HEIGHT, WIDTH, 3))
+    settings = MaskSettings(threshold=0.5)
+    masks = make_masks((90 + noise).astype(np.uint8), heat[None], class_ids=[4], settings=settings)
+    assert 0.005 < np.mean(masks.semantic == 255) < 0.05
+
+
+def test_254_classes_each_keep_their_id() -> None:
+    heat_maps = np.zeros((254, 16, 32), np.float32)
+    for index in range(254):
+        heat_maps[index].flat[2 * index] = 1.0
+    image = np.zeros((16, 32, 3), np.uint8)
+    masks = make_masks(image, heat_maps, class_ids=range(1, 255), settings=EXACT)
+    assert masks.semantic.ravel()[:508:2].tolist() == list(range(1, 255))
+    assert [annotation.category for annotation in masks.objects] == list(range(1, 255))
+    assert {annotation.area for annotation in masks.objects} == {1}
+
+
+def test_inputs_are_left_alone() -> None:
+    image, heat_maps = np.zeros((8, 12, 3), np.uint8), np.eye(8, 12, dtype=np.float32)[None]
+    image.flags.writeable = heat_maps.flags.writeable = False
+    assert make_masks(image, heat_maps, class_ids=[1], settings=MaskSettings()).semantic.shape == (8, 12)
+
+
+@pytest.mark.parametrize(
+    ("image", "heat_maps", "class_ids", "message"),
+    [
+        ((8, 6), (1, 8, 6), [1], r"image: expected uint8 \(height, width, 3\), got uint8 \(8, 6\)"),
+        ((8, 6, 3), (1, 6, 8), [1], r"heat_maps: expected float32 \(1, 8, 6\), got float32 \(1, 6, 8\)"),
+        ((8, 6, 3), (2, 8, 6), [1], r"heat_maps: expected float32 \(1, 8, 6\), got float32 \(2, 8, 6\)"),
+        ((8, 6, 3), (0, 8, 6), [], r"class_ids: expected one or more different numbers in 1..254, got \[\]"),
+        ((8, 6, 3), (2, 8, 6), [3, 3], r"class_ids: .* got \[3, 3\]"),
+        ((8, 6, 3), (1, 8, 6), [255], r"class_ids: .* got \[255\]"),
+        ((8, 6, 3), (1, 8, 6), [0], r"class_ids: .* got \[0\]"),
+    ],
+)
+def test_what_does_not_fit_is_named(image: Any, heat_maps: Any, class_ids: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        make_masks(np.zeros(image, np.uint8), np.zeros(heat_maps, np.float32), class_ids=class_ids, settings=EXACT)
+
+
+def test_a_heat_map_without_signal_is_an_error_that_names_its_class() -> None:
+    with pytest.raises(ModelError, match="heat map of class id 2 is 0 everywhere"):
+        masks_of(blocks((5, 10, 20, 30)), blocks())
+
+
+def test_nan_is_an_error_that_names_its_class() -> None:
+    with pytest.raises(ShapeError, match=r"heat map of class id 4: .* got NaN in 3840 of 3840 pixels"):
+        masks_of(np.full((HEIGHT, WIDTH), np.nan, np.float32))
