@@ -17,9 +17,9 @@ from diffumask_datasets.attention.alignment import align_terms
 from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
 from diffumask_datasets.attention.tap import tap_attention
+from diffumask_datasets.backbones.loading import quiet_loading
 from diffumask_datasets.backbones.native import native_attention
 from diffumask_datasets.backbones.pixels import to_uint8
-from diffumask_datasets.backbones.loading import quiet_loading
 from diffumask_datasets.backbones.protocol import Painting, PaintRequest
 from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.errors import ModelError, RecipeError
