@@ -68,7 +68,12 @@ def generate(
     fields |= {name: value for name, value in given.items() if value is not None} | _assignments(set_ or [])
     if num_samples is not None:
         fields.pop("splits", None)
-    generate_folder(output, preview=preview, **fields)
+    try:
+        generate_folder(output, preview=preview, **fields)
+    except KeyboardInterrupt:
+        # Caught here: typer would end the program without a word.
+        typer.echo("interrupted; finished samples are kept, the same command goes on from there", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     typer.echo(f"wrote {output}")
 
 
@@ -98,9 +103,6 @@ def main() -> None:
             raise
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; finished samples are kept, the same command goes on from there", err=True)
-        sys.exit(EXIT_INTERRUPTED)
 
 
 def _assignments(pairs: list[str]) -> dict[str, Any]:
