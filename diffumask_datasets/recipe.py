@@ -26,7 +26,7 @@ _MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "num_inference_steps": 20,
         "guidance_scale": 3.5,
         "attention_grids": (16,),
-        "attention_timesteps": (50, 550),
+        "attention_timesteps": (50, 450),
     },
     "": {
         "height": 512,
