@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BENCHMARKS := $(notdir $(basename $(wildcard tests/benchmarks/bench_*.py)))
+BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py))
 
-.PHONY: help setup demo test lint types clean $(BENCHMARKS:bench_%=bench-%)
+.PHONY: help setup demo test lint types clean $(BENCHMARKS)
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[^ ]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/; s/^.(BENCHMARKS)/bench-NAME/' | expand -t 12
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY)  ## create .venv with everything the project needs
 
-demo: $(READY)  ## generate 16 labelled images and a picture of them in out/demo
+demo: $(READY)  ## generate 20 labelled images and a picture of them in out/demo
 	rm -rf out/demo
 	$(BIN)/python examples/quickstart.py --output out/demo
 
@@ -31,7 +31,7 @@ lint: $(READY)  ## ruff check and format
 types: $(READY)  ## mypy strict
 	$(BIN)/mypy
 
-bench-%: $(READY)  ## run one benchmark, e.g. make bench-spine (QUICK=1 for a small sample)
+$(BENCHMARKS): bench-%: $(READY)  ## run one benchmark, e.g. make bench-spine (QUICK=1 for a small sample)
 	$(BIN)/python -m tests.benchmarks.bench_$* $(if $(QUICK),--quick)
 
 clean:  ## remove everything that can be made again

@@ -1,6 +1,6 @@
 """Class terms to token indices, with real byte-pair tokenizers of CLIP's class."""
 
-from __future__ import annotations
+import importlib
 
 import pytest
 
@@ -99,9 +99,9 @@ class SlowTokenizer:
 
 
 def test_a_slow_tokenizer_is_read_through_its_fast_twin(tokenizer, monkeypatch):
-    monkeypatch.setattr(
-        "transformers.convert_slow_tokenizer.convert_slow_tokenizer", lambda slow: slow.fast.backend_tokenizer
-    )
+    # By its module: transformers itself shows, once loaded, a function under the module's name.
+    module = importlib.import_module("transformers.convert_slow_tokenizer")
+    monkeypatch.setattr(module, "convert_slow_tokenizer", lambda slow: slow.fast.backend_tokenizer)
     prompt = prompt_of("a photo of a motorbike", "motorbike")
     assert align_terms(prompt, SlowTokenizer(tokenizer)) == {"motorbike": (5, 6)}
     with pytest.raises(TokenAlignmentError, match="SlowTokenizer has no character offsets and its fast twin reads"):
