@@ -21,6 +21,7 @@ from diffumask_datasets.toybox.training import (
     PooledGradients,
     Team,
     append_log,
+    descend,
     learning_rate,
     load_checkpoint,
     save_checkpoint,
@@ -189,11 +190,7 @@ def train_autoencoder(team: Team, minutes: float, output: Path, resume: bool) ->
         images = _training_batch(step * 6, team, whole=share > CROP_SHARE)
         set_learning_rate(optimizer, learning_rate(PEAK_RATE, step=step, share=share, warm_up=50))
         loss = autoencoder_loss(model, images, shrink=chance.random() < 0.25, flip=chance.random() < 0.5)
-        gradients.clear()
-        loss.backward()
-        team.average(gradients.flat)
-        gradients.clip(1.0)
-        optimizer.step()
+        descend(loss, team, gradients, optimizer)
         average.update(model, step)
         step += 1
         if team.leads and step % 50 == 0:
@@ -264,11 +261,7 @@ def train_decoder(team: Team, minutes: float, output: Path, weights: Path) -> No
         with torch.no_grad():
             latents = model.encode(images).latent_dist.sample()
         loss = reconstruction_loss(model.decode(latents).sample, images)
-        gradients.clear()
-        loss.backward()
-        team.average(gradients.flat)
-        gradients.clip(1.0)
-        optimizer.step()
+        descend(loss, team, gradients, optimizer)
         average.update(model, step)
         step += 1
         if team.leads and step % 50 == 0:

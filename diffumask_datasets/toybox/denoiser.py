@@ -22,6 +22,7 @@ from diffumask_datasets.toybox.training import (
     PooledGradients,
     Team,
     append_log,
+    descend,
     learning_rate,
     load_checkpoint,
     save_checkpoint,
@@ -100,11 +101,7 @@ class DenoiserRun:
         tokens = torch.where(dropped[:, None], self.no_caption, tokens)
         set_learning_rate(self.optimizer, learning_rate(settings.peak_rate, step=self.step, share=share))
         loss = denoising_loss(self.painter, self.scheduler, latents.to(team.device), tokens.to(team.device), generator)
-        self.gradients.clear()
-        loss.backward()
-        team.average(self.gradients.flat)
-        self.gradients.clip(1.0)
-        self.optimizer.step()
+        descend(loss, team, self.gradients, self.optimizer)
         self.average.update(self.painter, self.step)
         self.step += 1
         self.images_seen += settings.batch * team.size

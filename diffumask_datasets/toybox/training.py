@@ -70,6 +70,15 @@ class PooledGradients:
         self.flat.mul_((most / (self.flat.norm() + 1e-6)).clamp(max=1.0))
 
 
+def descend(loss: Tensor, team: Team, gradients: PooledGradients, optimizer: torch.optim.Optimizer) -> None:
+    """One optimizer step down ``loss``, the gradients averaged over the team and clipped to norm 1."""
+    gradients.clear()
+    loss.backward()
+    team.average(gradients.flat)
+    gradients.clip(1.0)
+    optimizer.step()
+
+
 def _run_rank(rank: int, work: Callable[..., None], size: int, store: str, arguments: tuple[Any, ...]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
