@@ -78,6 +78,37 @@ def generate(
 
 
 @app.command()
+def tune_attention(
+    output: Annotated[Path, typer.Option(help="Folder for attention.json and attention.png.")],
+    dataset: Annotated[
+        Path | None, typer.Argument(help="Annotated images: a dataset folder; without it, rendered toybox scenes.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="toybox, a Hub id or a local folder.")] = "toybox",
+    images: Annotated[int, typer.Option(help="How many images to search with.", min=1)] = 40,
+    split: Annotated[str, typer.Option(help="Split of rendered scenes.")] = "validation",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
+) -> None:
+    """Find which layers and timesteps of a model's attention to read, by IoU on annotated images."""
+    import itertools
+
+    from diffumask_datasets.backbones.registry import load_backbone
+    from diffumask_datasets.folder import dataset_classes, read_rows, split_files
+    from diffumask_datasets.tuning import annotated_rows, rendered_scenes, write_report
+    from diffumask_datasets.tuning import tune_attention as search
+
+    if dataset is None:
+        samples = rendered_scenes(images, split=split)
+    else:
+        files = itertools.chain.from_iterable(split_files(dataset).values())
+        samples = itertools.islice(annotated_rows(read_rows(files), dataset_classes(dataset)), images)
+    backbone = load_backbone(model, device=device)
+    tuning = search(backbone, samples, progress=lambda message: typer.echo(message, err=True))
+    write_report(tuning, output)
+    typer.echo(yaml.safe_dump(tuning.recipe_fields, sort_keys=False).rstrip())
+    typer.echo(f"wrote {output / 'attention.json'} and {output / 'attention.png'}")
+
+
+@app.command()
 def doctor() -> None:
     """Report what is installed, what is missing and how to mend it; exits with 1 where something needed is missing."""
     from diffumask_datasets.doctor import examine

@@ -22,7 +22,7 @@ LEVELS = [
     {"columns"},
     {"views", "preview", "store", "toybox"},
     {"backbones"},
-    {"synthesis", "doctor"},
+    {"synthesis", "doctor", "tuning"},
     {"folder", "exporters"},
     {"builders"},
     {"generation", "loading"},

@@ -5,43 +5,76 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from diffumask_datasets.attention.affinity import propagate
 from diffumask_datasets.attention.maps import AttentionMaps, Grid
 from diffumask_datasets.errors import CaptureError, ModelError, ShapeError
 
-__all__ = ["fuse"]
+__all__ = ["compete", "fuse"]
 
 
-def fuse(maps: AttentionMaps, *, height: int, width: int) -> torch.Tensor:
+def fuse(
+    maps: AttentionMaps, *, height: int, width: int, competition: float = 0.0, affinity_power: int = 0
+) -> torch.Tensor:
     """Heat maps, float32 (classes, ``height``, ``width``) in [0, 1], each class with maximum 1.
 
-    Every grid is upsampled (bicubic, clamped to [0, 1]) to the image and averaged, weighted by the number of
+    Every grid is resampled (bicubic, clamped to [0, 1]) to the image and averaged, weighted by the number of
     (layer, step) maps that it holds, so that each map counts once: DiffuMask (Wu et al., ICCV 2023, section 3.2)
     divides each map by its maximum and averages over layers and steps. Its released code weights the grids alike
     instead, after dividing each by its own maximum. The last division, by the maximum of each class, puts the
     thresholds of all classes on one scale.
 
+    ``competition`` ≥ 0 lets classes compete for each pixel: a class's heat is multiplied by (its heat / the hottest class's
+    heat) to that power. With ``affinity_power`` > 0 the maps take that many steps along each affinity of ``maps``, on its
+    grid, and the results are averaged.
+
     Raises:
         ShapeError: no grid, or a size that is not positive.
-        CaptureError: a class has no attention anywhere.
+        CaptureError: a class has no attention anywhere, or steps are asked for and no affinity was recorded.
         ModelError: a map holds NaN.
     """
     if height <= 0 or width <= 0 or not maps.grids:
         raise ShapeError(f"expected a positive size and some grids, got {height}x{width} and {len(maps.grids)} grids")
+    if not affinity_power:
+        return _combined(maps, height, width, competition)
+    if not maps.affinities:
+        raise CaptureError("no self-attention was recorded to propagate by; paint with affinity='self-attention'")
+    heat = torch.zeros(len(maps.categories), height, width)
+    for grid, affinity in sorted(maps.affinities.items()):
+        spread = propagate(_combined(maps, *grid, competition), affinity, affinity_power)
+        heat += _resampled(spread, grid, height, width)
+    return _normalised(heat, maps.categories)
+
+
+def compete(heat: torch.Tensor, strength: float) -> torch.Tensor:
+    """Heat maps (classes, height, width), each multiplied by (it / the hottest of all classes) ** ``strength``."""
+    hottest = heat.amax(dim=0, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    return heat * (heat / hottest) ** strength
+
+
+def _combined(maps: AttentionMaps, height: int, width: int, competition: float) -> torch.Tensor:
+    """All grids on one, classes in competition, each with maximum 1."""
     total = sum(maps.counts[grid] for grid in maps.grids)
     heat = torch.zeros(len(maps.categories), height, width)
     for grid in sorted(maps.grids):
-        heat.add_(_upsampled(maps.grids[grid], grid, height, width), alpha=maps.counts[grid] / total)
+        heat.add_(_resampled(maps.grids[grid], grid, height, width), alpha=maps.counts[grid] / total)
+    heat = _normalised(heat, maps.categories)
+    return _normalised(compete(heat, competition), maps.categories) if competition else heat
+
+
+def _normalised(heat: torch.Tensor, categories: tuple[str, ...]) -> torch.Tensor:
     peaks = heat.amax(dim=(1, 2))
-    _check_peaks(maps.categories, peaks)
+    _check_peaks(categories, peaks)
     return heat / peaks[:, None, None]
 
 
-def _upsampled(weights: torch.Tensor, grid: Grid, height: int, width: int) -> torch.Tensor:
+def _resampled(weights: torch.Tensor, grid: Grid, height: int, width: int) -> torch.Tensor:
     if tuple(weights.shape[1:]) != grid:
         raise ShapeError(f"expected maps of grid {grid}, got {tuple(weights.shape[1:])}")
     if grid == (height, width):
         return weights
     # (classes, h, w) -> (1, classes, h, w) -> (classes, height, width)
+    if height <= grid[0] and width <= grid[1]:
+        return F.interpolate(weights[None], size=(height, width), mode="area")[0]
     return F.interpolate(weights[None], size=(height, width), mode="bicubic", align_corners=False)[0].clamp(0, 1)
 
 

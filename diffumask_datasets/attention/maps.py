@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -20,8 +20,11 @@ class AttentionMaps:
     ``grids[height, width]`` is float32 (classes, height, width) in [0, 1]: each (layer, step) map is the mean over heads
     and over the class term's tokens, divided by its maximum, then averaged (DiffuMask, section 3.2).
     ``counts`` says how many (layer, step) maps each average holds. Classes stand in the order of ``categories``.
+    ``affinities[height, width]``, where it was asked for, is the image's mean attention to itself on that grid:
+    float32 (height * width, height * width), row-major tokens, rows summing to 1.
     """
 
     categories: tuple[str, ...]
     grids: Mapping[Grid, torch.Tensor]
     counts: Mapping[Grid, int]
+    affinities: Mapping[Grid, torch.Tensor] = field(default_factory=dict)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.attention.maps import AttentionMaps
+from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipe import Recipe
 
-__all__ = ["Backbone", "PaintRequest", "Painting"]
+__all__ = ["Backbone", "Observer", "PaintRequest", "Painting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +51,22 @@ class Backbone(Protocol):
             TokenAlignmentError: a class term is not in its prompt or was truncated away.
             CaptureError: no attention call was seen.
             ModelError: the model gave NaN.
+        """
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """A backbone that can also be shown an image, so that a search can tell which of its attention to read."""
+
+    def observe(
+        self, image: npt.NDArray[np.uint8], prompt: Prompt, *, timesteps: Sequence[int], seed: int = 0
+    ) -> Observation:
+        """Noises ``image``, uint8 (height, width, 3), to each training timestep and runs the denoiser on it once, unguided.
+
+        ``seed`` decides the noise. All attention is written down, so memory grows with layers and timesteps.
+
+        Raises:
+            RecipeError: a size that the model cannot take.
+            TokenAlignmentError: a class term is not in the prompt or was truncated away.
+            CaptureError: no attention call was seen.
         """

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import diffusers
+import numpy as np
+import numpy.typing as npt
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
 from safetensors import SafetensorError
 from torch import nn
 
 from diffumask_datasets.attention.alignment import align_terms
 from diffumask_datasets.attention.maps import Grid
+from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
 from diffumask_datasets.attention.tap import tap_attention
 from diffumask_datasets.backbones.loading import quiet_loading
@@ -22,7 +24,10 @@ from diffumask_datasets.backbones.native import native_attention
 from diffumask_datasets.backbones.pixels import to_uint8
 from diffumask_datasets.backbones.protocol import Painting, PaintRequest
 from diffumask_datasets.backbones.steady import single_thread
+from diffumask_datasets.backbones.unet_layers import attention_layers
+from diffumask_datasets.backbones.unet_observation import observe
 from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipe import Recipe
 
 __all__ = ["UNetBackbone"]
@@ -75,9 +80,8 @@ class UNetBackbone:
             RecipeError: a size, a number of steps, or timesteps of which none would run.
             CaptureError: no cross-attention layer has one of the grids that are asked for.
         """
-        unit = self.pipeline.vae_scale_factor * 2 ** (_levels(self.pipeline.unet) - 1)
-        _check_size("height", recipe.height, unit)
-        _check_size("width", recipe.width, unit)
+        _check_size("height", recipe.height, self._unit)
+        _check_size("width", recipe.width, self._unit)
         self._chosen_layers(recipe)
         self._check_timesteps(recipe)
 
@@ -96,6 +100,14 @@ class UNetBackbone:
         with self._recording(layers, recorder):
             images = to_uint8(self._run(requests, recipe))
         return [Painting(image, maps) for image, maps in zip(images, recorder.maps(), strict=True)]
+
+    def observe(
+        self, image: npt.NDArray[np.uint8], prompt: Prompt, *, timesteps: Sequence[int], seed: int = 0
+    ) -> Observation:
+        """What the UNet attends to in a given image; see :class:`diffumask_datasets.backbones.protocol.Observer`."""
+        for name, side in zip(("height", "width"), image.shape, strict=False):
+            _check_size(name, side, self._unit)
+        return observe(self.pipeline, image, prompt, timesteps=timesteps, seed=seed)
 
     def _run(self, requests: Sequence[PaintRequest], recipe: Recipe) -> Any:
         """Float images (batch, height, width, 3) in [0, 1]."""
@@ -127,13 +139,18 @@ class UNetBackbone:
             finally:
                 hook.remove()
 
+    @property
+    def _unit(self) -> int:
+        """The sides of an image are multiples of this."""
+        return int(self.pipeline.vae_scale_factor * 2 ** (_levels(self.pipeline.unet) - 1))
+
     def _is_guided(self, recipe: Recipe) -> bool:
         # Distilled models (LCM) take the guidance scale as an input instead of a second batch.
         return recipe.guidance_scale > 1 and self.pipeline.unet.config.time_cond_proj_dim is None
 
     def _chosen_layers(self, recipe: Recipe) -> dict[str, Grid]:
         scale = self.pipeline.vae_scale_factor
-        layers = _cross_attention_layers(self.pipeline.unet, recipe.height // scale, recipe.width // scale)
+        layers = attention_layers(self.pipeline.unet, recipe.height // scale, recipe.width // scale, cross=True)
         return select_layers(layers, recipe.attention_grids)
 
     def _check_timesteps(self, recipe: Recipe) -> None:
@@ -153,28 +170,6 @@ class UNetBackbone:
 
 def _levels(unet: UNet2DConditionModel) -> int:
     return len(unet.config.block_out_channels)
-
-
-def _cross_attention_layers(unet: UNet2DConditionModel, latent_height: int, latent_width: int) -> dict[str, Grid]:
-    """Name → (height, width) in tokens of each layer where image attends to text."""
-    layers = {}
-    for name, module in unet.named_modules():
-        if isinstance(module, Attention) and module.is_cross_attention:
-            level = _level(name, _levels(unet))
-            layers[name] = (latent_height >> level, latent_width >> level)
-    return layers
-
-
-def _level(name: str, levels: int) -> int:
-    """How often the latents were halved where a block of ``UNet2DConditionModel`` runs."""
-    part, number, *_ = name.split(".")
-    match part:
-        case "down_blocks":
-            return int(number)
-        case "up_blocks":
-            return levels - 1 - int(number)
-        case _:
-            return levels - 1
 
 
 def _check_size(name: str, size: int, unit: int) -> None:

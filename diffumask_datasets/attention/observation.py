@@ -1,0 +1,111 @@
+"""Everything that one image shows at single timesteps, layer by layer: what a search for the best attention looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from diffumask_datasets.attention.contrast import Contrast, Sinks, contrasted
+from diffumask_datasets.attention.maps import AttentionMaps, Grid
+from diffumask_datasets.attention.recorder import CrossAttentionRecorder
+from diffumask_datasets.attention.tap import AttentionCall
+from diffumask_datasets.errors import CaptureError
+
+__all__ = ["Observation", "ObservingRecorder", "Place"]
+
+Place = tuple[str, int]
+"""(layer name, timestep)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The attention of one image, nothing averaged but heads and tokens.
+
+    ``maps[layer, timestep]`` is float32 (classes + sinks, height, width): attention per token, first of each class in the
+    order of ``categories``, then of each sink. ``affinities[grid, timestep]`` is float16 (tokens, tokens), the mean over
+    heads and layers of that grid of the image's attention to itself; rows sum to 1.
+    """
+
+    categories: tuple[str, ...]
+    sinks: Sinks
+    maps: Mapping[Place, torch.Tensor]
+    affinities: Mapping[tuple[Grid, int], torch.Tensor]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layer names in the order in which the model runs them."""
+        return tuple(dict.fromkeys(layer for layer, _ in self.maps))
+
+    @property
+    def timesteps(self) -> tuple[int, ...]:
+        """The timesteps seen, ascending."""
+        return tuple(sorted({timestep for _, timestep in self.maps}))
+
+    def fused(
+        self, layers: Collection[str], timesteps: Collection[int], *, contrast: Contrast | None = None
+    ) -> AttentionMaps:
+        """What a recorder of these layers and timesteps would have handed on for this image.
+
+        Raises:
+            CaptureError: none of them was observed.
+        """
+        sums: dict[Grid, torch.Tensor] = {}
+        counts: dict[Grid, int] = {}
+        for (layer, timestep), weights in self.maps.items():
+            if layer in layers and timestep in timesteps:
+                grid = (weights.shape[1], weights.shape[2])
+                shares = contrasted(weights.flatten(1), self.sinks, contrast).view(-1, *grid)
+                peaks = shares.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+                sums[grid] = sums.get(grid, torch.zeros_like(shares)) + shares / peaks
+                counts[grid] = counts.get(grid, 0) + 1
+        if not sums:
+            raise CaptureError(f"none of the layers {sorted(layers)} was seen at the timesteps {sorted(timesteps)}")
+        grids = {grid: total / counts[grid] for grid, total in sums.items()}
+        return AttentionMaps(self.categories, grids, counts, self._affinities(timesteps))
+
+    def _affinities(self, timesteps: Collection[int]) -> dict[Grid, torch.Tensor]:
+        found: dict[Grid, list[torch.Tensor]] = {}
+        for (grid, timestep), affinity in self.affinities.items():
+            if timestep in timesteps:
+                found.setdefault(grid, []).append(affinity.float())
+        return {grid: torch.stack(parts).mean(dim=0) for grid, parts in found.items()}
+
+
+class ObservingRecorder(CrossAttentionRecorder):
+    """Keeps the attention of one image per layer and timestep. For searches: memory grows with both.
+
+    ``columns`` are the key indices of each class, ``sinks`` names those of the other tokens.
+    """
+
+    def __init__(
+        self, layers: Mapping[str, Grid], columns: Mapping[str, Sequence[int]], sinks: Mapping[str, Sequence[int]]
+    ) -> None:
+        super().__init__(layers, [{**columns, **sinks}], timesteps=(0, 1000))
+        self._categories = tuple(columns)
+        self._sinks = Sinks.of(classes=columns, sinks=sinks)
+        self._places: dict[Place, torch.Tensor] = {}
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers that are written down."""
+        return tuple(self._layers)
+
+    @torch.no_grad()
+    def record(self, call: AttentionCall) -> None:
+        """Keeps one (layer, timestep)."""
+        grid = self._layers[call.name]
+        self._check_shape(call, grid)
+        weights = self._class_attention(call, 0, self._averages(call.key)[0])
+        self._places[call.name, round(self._ran[-1])] = weights.reshape(-1, *grid).cpu()
+
+    def observation(self, affinities: Mapping[tuple[Grid, int], torch.Tensor]) -> Observation:
+        """What was seen.
+
+        Raises:
+            CaptureError: nothing.
+        """
+        if not self._places:
+            raise CaptureError(self._why_empty())
+        return Observation(self._categories, self._sinks, dict(self._places), dict(affinities))
