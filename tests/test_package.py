@@ -16,6 +16,7 @@ PACKAGE = ROOT / "diffumask_datasets"
 LEVELS = [
     {"errors"},
     {"categories", "sample"},
+    {"vocabulary"},
     {"recipe", "plan"},
     {"recipe_file", "registration", "prompts"},
     {"attention", "masks"},
@@ -115,7 +116,7 @@ def test_the_public_names() -> None:
         diffumask_datasets.nothing  # noqa: B018
 
 
-def test_the_wheel_holds_every_module_and_the_weights(tmp_path: Path) -> None:
+def test_the_wheel_holds_every_module_and_all_data(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -133,7 +134,8 @@ def test_the_wheel_holds_every_module_and_the_weights(tmp_path: Path) -> None:
     wanted = {f"diffumask_datasets/{path.relative_to(PACKAGE).as_posix()}" for path in modules()}
     wanted |= {
         f"diffumask_datasets/{path.relative_to(PACKAGE).as_posix()}"
-        for path in (PACKAGE / "toybox" / "weights").rglob("*")
+        for folder in (PACKAGE / "toybox" / "weights", PACKAGE / "vocabularies")
+        for path in folder.rglob("*")
         if path.is_file()
     }
     assert wanted - held == set()
