@@ -23,7 +23,7 @@ from diffumask_datasets.categories import check_known
 from diffumask_datasets.columns import Row, features_of, from_payload, row_of, to_payload
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.masks.pipeline import make_masks
-from diffumask_datasets.prompts.sources import check_prompts, prompt_for
+from diffumask_datasets.prompts.sources import check_prompts, pin_prompts, prompt_for
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.sample import IGNORE, Sample
 from diffumask_datasets.store import SampleStore, default_store_root
@@ -52,16 +52,20 @@ class Runtime:
 
 
 def prepare(recipe: Recipe) -> Recipe:
-    """The recipe with its model pinned to the content it has now; only such a recipe's digest names samples.
+    """The recipe with its model and prompts pinned to the content they have now; only such a recipe's digest names samples.
 
     Raises:
         UnknownClassError: the model paints a closed list of classes and one is not on it.
         TokenAlignmentError: a prompt that names none of the classes.
-        ModelError: the model cannot be found.
+        RecipeError: captions that cannot be read, or that name a class nowhere.
+        ModelError: the model, or a text model of the prompts, cannot be found.
     """
     known = known_classes(recipe.model)
     if known is not None:
-        check_known(recipe.classes, known, model=recipe.model)
+        check_known(
+            [term for name in recipe.classes for term in recipe.words_of(name).terms], known, model=recipe.model
+        )
+    recipe = pin_prompts(recipe)
     check_prompts(recipe)
     return recipe.model_copy(update={"revision": resolve_revision(recipe.model, recipe.revision)})
 

@@ -16,7 +16,8 @@ PACKAGE = ROOT / "diffumask_datasets"
 LEVELS = [
     {"errors"},
     {"categories", "sample"},
-    {"vocabulary"},
+    {"vocabulary", "captions", "contents"},
+    {"settings"},
     {"recipe", "plan"},
     {"recipe_file", "registration", "prompts"},
     {"attention", "masks"},
@@ -33,9 +34,9 @@ LEVELS = [
 """Lowest first: a module imports from lower levels and from its own package only."""
 
 HEAVY = {
-    "torch": {"attention", "backbones", "toybox", "synthesis", "doctor"},
+    "torch": {"attention", "backbones", "prompts", "toybox", "synthesis", "doctor"},
     "diffusers": {"backbones", "toybox"},
-    "transformers": {"attention", "backbones", "toybox"},
+    "transformers": {"attention", "backbones", "prompts", "toybox"},
     "pydensecrf": {"masks", "doctor"},
 }
 """Who may import what."""
