@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from diffumask_datasets.augment_settings import AugmentSettings, check_grids, parse_augment
 from diffumask_datasets.captions import Words, count_co_occurrence, read_captions
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.sample import MAX_CLASS_ID
@@ -43,7 +44,7 @@ _MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """What an omitted field becomes, per model; the empty name stands for all others (Stable Diffusion 1/2)."""
 
 
-_LATER = ("vocabulary", "prompt_source", "co_occurrence", "class_weights")
+_LATER = ("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment")
 """Fields that came after the first recipes: they count in the digest only where they differ from their default."""
 
 
@@ -112,7 +113,9 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
     from names to terms, whose words go to ``vocabulary``. ``prompt_source`` says where prompts come from: ``prompts``
     unless another kind is named or the classes bring sub-classes. ``class_weights`` are the shares of the classes, equal
     when empty; ``co_occurrence`` holds (class, other, weight) for prompts of several classes, all alike when empty; through
-    :meth:`of` both may be mappings, and the latter the path of captions to count in.
+    :meth:`of` both may be mappings, and the latter the path of captions to count in. ``augment`` are steps that every sample
+    goes through, in order, e.g. ``["splice:2x2", {"kind": "blur", "probability": 0.5}]``; others that a step needs are
+    painted for the same recipe without ``augment``.
 
     Raises:
         RecipeError: an unknown field or an illegal value (through :meth:`of`).
@@ -126,6 +129,7 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
     vocabulary: tuple[ClassWords, ...] = ()
     prompts: tuple[str, ...] = DEFAULT_PROMPTS
     prompt_source: PromptSettings = TemplatePrompts()
+    augment: tuple[AugmentSettings, ...] = ()
     model: str = "toybox"
     revision: str | None = None
     seed: int = Field(0, ge=0, lt=2**63)
@@ -207,6 +211,11 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
         return self
 
     @model_validator(mode="after")
+    def _grids_fit(self) -> Recipe:
+        check_grids(self.augment, height=self.height, width=self.width)
+        return self
+
+    @model_validator(mode="after")
     def _one_source(self) -> Recipe:
         if self.prompt_source.kind != "templates" and self.prompts != DEFAULT_PROMPTS:
             raise ValueError(f"prompts are not used by prompt_source {self.prompt_source.kind!r}: give one of them")
@@ -257,6 +266,8 @@ def _resolved(fields: dict[str, Any]) -> dict[str, Any]:
     fields = {**fields, "classes": names, "vocabulary": tuple(entry for entry in words if not entry.plain)}
     if "prompt_source" not in fields and "prompts" not in fields and any(entry.sub_classes for entry in words):
         fields["prompt_source"] = "sub_classes"
+    if fields.get("augment"):
+        fields["augment"] = parse_augment(fields["augment"])
     if "class_weights" in fields:
         fields["class_weights"] = _weights(fields["class_weights"], names)
     if "co_occurrence" in fields:

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
+from diffumask_datasets.augmentation.scene import scene_of
 from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintRequest
 from diffumask_datasets.backbones.registry import known_classes, load_backbone, resolve_revision
 from diffumask_datasets.categories import check_known
@@ -83,10 +85,17 @@ class Synthesizer:
         self._digest = recipe.digest
         self._features = features_of(recipe.classes, heat_maps=True)
         self._backbone: Backbone | None = None
-        self._store = SampleStore(runtime.store or default_store_root(), self._digest)
+        # Augmented samples are cheap to make again: the store keeps what they are made of.
+        self._plain = Synthesizer(recipe.model_copy(update={"augment": ()}), runtime) if recipe.augment else None
+        self._store = (
+            self._plain._store if self._plain else SampleStore(runtime.store or default_store_root(), self._digest)
+        )
 
     def rows(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
         """The ``default`` rows of the indices ``start`` ≤ k < ``stop``, in order, a batch at a time."""
+        if self._plain:
+            yield from self._augmented_rows(self._plain, start, stop)
+            return
         size = self.runtime.batch_size
         for first in range(start - start % size, stop, size):
             wanted = range(max(first, start), min(first + size, stop))
@@ -96,6 +105,27 @@ class Synthesizer:
             for index in wanted:
                 payload = found[index] or made[index]
                 yield index, from_payload(payload)
+
+    def _augmented_rows(self, plain: Synthesizer, start: int, stop: int) -> Iterator[tuple[int, Row]]:
+        """Sample k is the plain sample k after the steps; others that it needs come from its block of indices."""
+        recipe, size = self.recipe, self.runtime.batch_size
+        kept: dict[int, Row] = {}
+
+        def fetch(index: int) -> Row:
+            if index not in kept:
+                # The whole batch: its other rows are wanted sooner or later, and a batch of one wanted row costs as much.
+                first = index - index % size
+                kept.update(plain.rows(first, first + size))
+            return kept[index]
+
+        for index in range(start, stop):
+            block = block_of(index, recipe.augment)
+            for old in [old for old in kept if old < block.start - size]:
+                del kept[old]
+            row = fetch(index)
+            others = drawn_others(fetch, index, block)
+            scene = augmented(scene_of(row), recipe.augment, seed=recipe.seed, key=str(index), others=others)
+            yield index, row_from(scene, row, f"{self._digest}-{index:08d}")
 
     def _generate(self, first: int, missing: Sequence[int]) -> dict[int, bytes]:
         backbone = self._checked_backbone()

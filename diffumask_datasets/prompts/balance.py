@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 import random
-from collections.abc import Sequence
 
 from diffumask_datasets.recipe import Recipe
 
@@ -39,7 +39,8 @@ def _first_class(recipe: Recipe, index: int) -> str:
     return random.Random(f"{recipe.seed}/classes/{block}").sample(recipe.classes, count)[place]
 
 
-def _weighted_block(weights: Sequence[float], seed: str) -> list[int]:
+@functools.lru_cache(maxsize=16)
+def _weighted_block(weights: tuple[float, ...], seed: str) -> list[int]:
     """Class indices of one block: evenly spaced ticks, at a random offset, on the weights laid end to end."""
     rng = random.Random(seed)
     ends = list(itertools.accumulate(weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Mapping, Sequence
 
@@ -43,6 +44,7 @@ class CaptionSource:
         self._pools = self._chosen(load_captions(settings), settings)
         named = {text: self._named(text) for pool in self._pools.values() for text in pool}
         self._splits = deal(named) if named else {}
+        self._dealt = functools.lru_cache(maxsize=None)(self._dealt_to)
 
     def prompt(self, index: int) -> Prompt:
         """A caption of the class that is due, drawn from those of the split of ``index``.
@@ -52,7 +54,7 @@ class CaptionSource:
         """
         recipe, split = self._recipe, split_of(index)
         first = draw_classes(recipe, index)[0]
-        pool = [text for text in self._pools[first] if self._splits[text] == split]
+        pool = self._dealt(first, split)
         if not pool:
             raise RecipeError(
                 f"{self._path}: no caption of {first!r} is left for the split {split!r} (each belongs to one split, "
@@ -81,6 +83,9 @@ class CaptionSource:
             return retrieve(several, self._recipe, settings)
         named = {text: self._named(text) for text in several}
         return {name: [text for text in several if name in named[text]] for name in self._recipe.classes}
+
+    def _dealt_to(self, name: str, split: str) -> list[str]:
+        return [text for text in self._pools[name] if self._splits[text] == split]
 
     def _named(self, text: str) -> list[str]:
         return list(dict.fromkeys(name for name, _, _ in mentions(text, self._recipe.words)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 __all__ = ["deal", "share_of"]
 
@@ -37,8 +37,3 @@ def deal(named: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 def _order(text: str) -> tuple[bytes, str]:
     return hashlib.sha256(text.encode()).digest(), text
-
-
-def of_split(splits: Mapping[str, str], split: str, texts: Iterable[str]) -> list[str]:
-    """The texts that are dealt to ``split``, in order."""
-    return [text for text in texts if splits[text] == split]

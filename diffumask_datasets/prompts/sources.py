@@ -5,20 +5,18 @@ from __future__ import annotations
 import functools
 from typing import Protocol
 
-from diffumask_datasets.captions import fingerprint_captions, mentions
-from diffumask_datasets.errors import TokenAlignmentError
-from diffumask_datasets.prompts.prompt import Prompt, Term
+from diffumask_datasets.captions import fingerprint_captions
+from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.templates import TemplateSource
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.settings import (
-    PLACE,
     CaptionSettings,
     LanguageModelPrompts,
     RetrievalPrompts,
     SubClassPrompts,
 )
 
-__all__ = ["PromptSource", "check_prompts", "find_terms", "pin_prompts", "prompt_for"]
+__all__ = ["PromptSource", "check_prompts", "pin_prompts", "prompt_for"]
 
 
 class PromptSource(Protocol):
@@ -70,21 +68,6 @@ def pin_prompts(recipe: Recipe) -> Recipe:
 
         pinned["revision"] = pin(settings.model, settings.revision)
     return recipe.model_copy(update={"prompt_source": settings.model_copy(update=pinned)}) if pinned else recipe
-
-
-def find_terms(text: str, classes: tuple[str, ...]) -> tuple[Term, ...]:
-    """Every mention of a class in a text, in reading order; plurals in -s count, longer class names win.
-
-    Raises:
-        TokenAlignmentError: none of the classes is mentioned.
-    """
-    terms = tuple(Term(*found) for found in mentions(text, tuple((name, name) for name in classes)))
-    if not terms:
-        raise TokenAlignmentError(
-            f"the prompt {text!r} names none of the classes ({', '.join(classes)}): "
-            f"write a class name in it, or {PLACE} where the class terms go"
-        )
-    return terms
 
 
 @functools.lru_cache(maxsize=8)
