@@ -84,7 +84,7 @@ class MissingDependencyError(DiffuMaskError, ImportError):
         return cls(f"{package} is not installed: pip install 'diffumask-datasets[{extra}]'")
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'boat'?)`` where a known word is near, else an empty string."""
-    nearest = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+def suggestion(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """`` (did you mean 'boat'?)`` where a known word is near, else an empty string. ``cutoff`` in (0, 1]: how near."""
+    nearest = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=cutoff)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,8 +51,11 @@ def write_folder(
     recipe: Recipe,
     sizes: Mapping[str, int],
     keep_heat_maps: bool = False,
+    extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes the rows of each split; an earlier dataset at ``output`` is replaced once the new one is whole.
+
+    ``extra`` are further fields of ``recipe.yaml``.
 
     Raises:
         ExportError: ``output`` holds something that is not ours, or cannot be written.
@@ -65,7 +69,7 @@ def write_folder(
             _write_split(draft / "data", split, split_rows, recipe=recipe, size=sizes[split], heat_maps=keep_heat_maps)
         labels = json.dumps(id2label(recipe.classes), indent=2, ensure_ascii=False)
         (draft / "id2label.json").write_text(labels + "\n", encoding="utf-8")
-        text = recipe_text(recipe, sizes=sizes, keep_heat_maps=keep_heat_maps)
+        text = recipe_text(recipe, sizes=sizes, keep_heat_maps=keep_heat_maps, **(extra or {}))
         (draft / RECIPE_FILE).write_text(text, encoding="utf-8")
         if output.exists():
             shutil.rmtree(output)

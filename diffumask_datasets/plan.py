@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from diffumask_datasets.errors import RecipeError, suggestion
 
-__all__ = ["SPLIT_STARTS", "Shard", "SplitPlan"]
+__all__ = ["SPLIT_STARTS", "Shard", "SplitPlan", "split_of"]
 
 Shard = tuple[int, int]
 """Indices start ≤ k < stop."""
@@ -18,9 +18,15 @@ SPLIT_STARTS: Mapping[str, int] = {"train": 0, "validation": 90_000_000, "test":
 
 _SPLIT_STOPS: Mapping[str, int] = {"train": 90_000_000, "validation": 95_000_000, "test": 100_000_000}
 
+
 MAX_SHARDS = 64
 ENDLESS_SHARD = 1000
 """Samples in each shard of an endless stream: read in order by one reader, dealt out among many."""
+
+
+def split_of(index: int) -> str:
+    """The split whose indices hold ``index``."""
+    return next((name for name, stop in _SPLIT_STOPS.items() if SPLIT_STARTS[name] <= index < stop), "test")
 
 
 @dataclass(frozen=True, slots=True)

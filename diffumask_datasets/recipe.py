@@ -7,10 +7,14 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from diffumask_datasets.augment_settings import AugmentSettings, check_grids, parse_augment
+from diffumask_datasets.captions import Words, count_co_occurrence, read_captions
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.sample import MAX_CLASS_ID
+from diffumask_datasets.settings import PromptSettings, Settings, TemplatePrompts
+from diffumask_datasets.vocabulary import ClassWords, resolve_classes
 
 __all__ = ["ALGORITHM", "CaptureSettings", "MaskSettings", "PaintSettings", "Recipe", "check_fields"]
 
@@ -40,11 +44,11 @@ _MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """What an omitted field becomes, per model; the empty name stands for all others (Stable Diffusion 1/2)."""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+_LATER = ("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment")
+"""Fields that came after the first recipes: they count in the digest only where they differ from their default."""
 
 
-class PaintSettings(_Settings):
+class PaintSettings(Settings):
     """How an image is painted. Sizes in pixels."""
 
     height: int = Field(512, gt=0, le=4096)
@@ -54,7 +58,7 @@ class PaintSettings(_Settings):
     negative_prompt: str = ""
 
 
-class CaptureSettings(_Settings):
+class CaptureSettings(Settings):
     """Which cross-attention is read.
 
     ``attention_grids`` are the shorter sides, in tokens, of the layers' grids at a square image (16 means the
@@ -80,7 +84,7 @@ class CaptureSettings(_Settings):
         return timesteps
 
 
-class MaskSettings(_Settings):
+class MaskSettings(Settings):
     """How heat maps become masks.
 
     ``threshold`` is γ in (0, 1), ``"otsu"`` or ``"adaptive"``; ``min_area`` is the smallest component kept, as a
@@ -105,13 +109,27 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
 
     How many samples are wanted is not part of it, so a dataset can grow without changing what it has.
 
+    ``classes`` are names; through :meth:`of` also a vocabulary (``"voc"``, ``"voc:bird,dog"``, ``"my.yaml"``) or a mapping
+    from names to terms, whose words go to ``vocabulary``. ``prompt_source`` says where prompts come from: ``prompts``
+    unless another kind is named or the classes bring sub-classes. ``class_weights`` are the shares of the classes, equal
+    when empty; ``co_occurrence`` holds (class, other, weight) for prompts of several classes, all alike when empty; through
+    :meth:`of` both may be mappings, and the latter the path of captions to count in. ``augment`` are steps that every sample
+    goes through, in order, e.g. ``["splice:2x2", {"kind": "blur", "probability": 0.5}]``; others that a step needs are
+    painted for the same recipe without ``augment``.
+
     Raises:
         RecipeError: an unknown field or an illegal value (through :meth:`of`).
+        UnknownClassError: an unknown vocabulary or class of one (through :meth:`of`).
     """
 
     classes: tuple[str, ...]
     classes_per_image: int = Field(1, gt=0)
+    class_weights: tuple[float, ...] = ()
+    co_occurrence: tuple[tuple[str, str, float], ...] = ()
+    vocabulary: tuple[ClassWords, ...] = ()
     prompts: tuple[str, ...] = DEFAULT_PROMPTS
+    prompt_source: PromptSettings = TemplatePrompts()
+    augment: tuple[AugmentSettings, ...] = ()
     model: str = "toybox"
     revision: str | None = None
     seed: int = Field(0, ge=0, lt=2**63)
@@ -120,8 +138,9 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
     def of(cls, **fields: Any) -> Recipe:
         """The recipe of these fields; an omitted one, or None, takes the default of the model."""
         check_fields(fields, cls.model_fields)
+        given = {name: value for name, value in fields.items() if value is not None or name == "refinement"}
         try:
-            return cls(**{name: value for name, value in fields.items() if value is not None or name == "refinement"})
+            return cls(**_resolved(given))
         except ValidationError as error:
             raise RecipeError(_first_problem(error)) from None
 
@@ -131,7 +150,7 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
         model = fields.get("model", "toybox")
         return {**_MODEL_DEFAULTS.get(model, _MODEL_DEFAULTS[""]), **fields}
 
-    @field_validator("classes", "prompts", mode="before")
+    @field_validator("prompts", mode="before")
     @classmethod
     def _one_is_a_list(cls, names: Any) -> Any:
         return (names,) if isinstance(names, str) else names
@@ -167,6 +186,51 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _words_are_told_apart(self) -> Recipe:
+        owners: dict[str, str] = {}
+        for word, name in self.words:
+            if owners.setdefault(word.lower(), name) != name:
+                raise ValueError(
+                    f"the word {word!r} stands for {owners[word.lower()]!r} and for {name!r}; keep one of them"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Recipe:
+        weights = self.class_weights
+        if weights and (len(weights) != len(self.classes) or min(weights) < 0 or max(weights) == 0):
+            raise ValueError(
+                f"class_weights: expected {len(self.classes)} numbers from 0 up, not all 0, got {list(weights)}"
+            )
+        for first, other, weight in self.co_occurrence:
+            if first not in self.classes or other not in self.classes or first == other or weight < 0:
+                raise ValueError(
+                    f"co_occurrence: expected two different classes and a weight from 0 up, got {[first, other, weight]}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _grids_fit(self) -> Recipe:
+        check_grids(self.augment, height=self.height, width=self.width)
+        return self
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Recipe:
+        if self.prompt_source.kind != "templates" and self.prompts != DEFAULT_PROMPTS:
+            raise ValueError(f"prompts are not used by prompt_source {self.prompt_source.kind!r}: give one of them")
+        return self
+
+    def words_of(self, name: str) -> ClassWords:
+        """What the class ``name`` is called; the name itself where nothing else was given."""
+        return next((words for words in self.vocabulary if words.name == name), ClassWords(name, (name,)))
+
+    @property
+    def words(self) -> Words:
+        """(word, class) of every word that means one of the classes."""
+        known = {words.name: words.words for words in self.vocabulary}
+        return tuple((word, name) for name in self.classes for word in known.get(name, (name,)))
+
     @property
     def digest(self) -> str:
         """Twelve hex digits that change when any field does; the start of every sample id.
@@ -176,6 +240,10 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
         fields = self.model_dump(mode="json")
         if self.revision:
             del fields["model"]
+        fields["prompt_source"] = self.prompt_source.identity()
+        for name in _LATER:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del fields[name]
         canonical = json.dumps({"algorithm": ALGORITHM, **fields}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -186,6 +254,71 @@ def check_fields(fields: Iterable[str], legal: Iterable[str]) -> None:
     for name in fields:
         if name not in names:
             raise RecipeError(f"unknown field {name!r}{suggestion(name, names)}; legal fields: {', '.join(names)}")
+
+
+def _resolved(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with vocabularies, mappings and caption files read into what they stand for."""
+    if "classes" not in fields:
+        return fields
+    named = resolve_classes(fields["classes"])
+    words = _merged(named, fields.get("vocabulary", ()))
+    names = tuple(entry.name for entry in words)
+    fields = {**fields, "classes": names, "vocabulary": tuple(entry for entry in words if not entry.plain)}
+    if "prompt_source" not in fields and "prompts" not in fields and any(entry.sub_classes for entry in words):
+        fields["prompt_source"] = "sub_classes"
+    if fields.get("augment"):
+        fields["augment"] = parse_augment(fields["augment"])
+    if "class_weights" in fields:
+        fields["class_weights"] = _weights(fields["class_weights"], names)
+    if "co_occurrence" in fields:
+        spoken = tuple((word, entry.name) for entry in words for word in entry.words)
+        fields["co_occurrence"] = _triples(fields["co_occurrence"], spoken)
+    return fields
+
+
+def _merged(named: tuple[ClassWords, ...], given: Iterable[Any]) -> tuple[ClassWords, ...]:
+    """The named classes, with the words that a recipe file gives beside the names."""
+    entries = [entry if isinstance(entry, ClassWords) else _entry(entry) for entry in given]
+    own = {entry.name: entry for entry in entries}
+    for name in own:
+        if name not in [entry.name for entry in named]:
+            raise RecipeError(f"vocabulary: {name!r} is none of the classes; give classes as a mapping instead")
+    return tuple(own.get(entry.name, entry) for entry in named)
+
+
+def _entry(fields: Any) -> ClassWords:
+    if not isinstance(fields, Mapping) or "name" not in fields:
+        raise RecipeError(f"vocabulary: expected entries with a name and terms, got {fields!r}")
+    (words,) = resolve_classes({fields["name"]: {name: value for name, value in fields.items() if name != "name"}})
+    return words
+
+
+def _weights(given: Any, names: tuple[str, ...]) -> Any:
+    if isinstance(given, Mapping):
+        check = [name for name in given if name not in names]
+        if check:
+            raise RecipeError(f"class_weights: {check[0]!r} is none of the classes{suggestion(str(check[0]), names)}")
+        given = [given.get(name, 1) for name in names]
+    if (
+        isinstance(given, (list, tuple))
+        and len(given) == len(names)
+        and given[0]
+        and all(weight == given[0] for weight in given)
+    ):
+        return ()
+    return given
+
+
+def _triples(given: Any, words: Words) -> Any:
+    if isinstance(given, str):
+        given = count_co_occurrence(read_captions(given), words)
+    if isinstance(given, Mapping):
+        if not all(isinstance(others, Mapping) for others in given.values()):
+            raise RecipeError(
+                "co_occurrence: expected {class: {other class: weight}}, or the path of captions to count in"
+            )
+        given = [(first, other, weight) for first, others in given.items() for other, weight in others.items()]
+    return tuple(sorted(map(tuple, given), key=lambda triple: tuple(map(str, triple[:2]))))
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -11,18 +11,33 @@ import yaml
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipe import Recipe
 
-__all__ = ["read_recipe_file", "recipe_text"]
+__all__ = ["AUGMENTED", "read_recipe_file", "recipe_text"]
 
 _DERIVED = ("digest",)
 """Written for the reader; computed anew when read."""
 
+AUGMENTED = "augmented"
+"""What ``diffumask augment`` did to the samples of the recipe; such a dataset cannot be generated from the file alone."""
 
-def recipe_text(recipe: Recipe, *, sizes: Mapping[str, int | None], keep_heat_maps: bool) -> str:
-    """The file's text: every field, defaults included, so that a later default cannot change what it means."""
+WIDTH = 110
+
+
+def recipe_text(recipe: Recipe, *, sizes: Mapping[str, int | None], keep_heat_maps: bool, **extra: Any) -> str:
+    """The file's text: every field, defaults included, so that a later default cannot change what it means.
+
+    ``extra`` is written as it stands, last.
+    """
     dumped = recipe.model_dump(mode="json")
     first = {name: dumped[name] for name in ("classes", "model", "revision", "seed", "prompts")}
-    fields = {**first, **dumped, "splits": dict(sizes), "keep_heat_maps": keep_heat_maps, "digest": recipe.digest}
-    text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    fields = {
+        **first,
+        **dumped,
+        "splits": dict(sizes),
+        "keep_heat_maps": keep_heat_maps,
+        "digest": recipe.digest,
+        **extra,
+    }
+    text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, default_flow_style=None, width=WIDTH)
     return text
 
 

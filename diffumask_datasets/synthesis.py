@@ -17,13 +17,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
+from diffumask_datasets.augmentation.scene import scene_of
 from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintRequest
 from diffumask_datasets.backbones.registry import known_classes, load_backbone, resolve_revision
 from diffumask_datasets.categories import check_known
 from diffumask_datasets.columns import Row, features_of, from_payload, row_of, to_payload
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.masks.pipeline import make_masks
-from diffumask_datasets.prompts.sources import check_prompts, prompt_for
+from diffumask_datasets.prompts.sources import check_prompts, pin_prompts, prompt_for
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.sample import IGNORE, Sample
 from diffumask_datasets.store import SampleStore, default_store_root
@@ -52,16 +54,20 @@ class Runtime:
 
 
 def prepare(recipe: Recipe) -> Recipe:
-    """The recipe with its model pinned to the content it has now; only such a recipe's digest names samples.
+    """The recipe with its model and prompts pinned to the content they have now; only such a recipe's digest names samples.
 
     Raises:
         UnknownClassError: the model paints a closed list of classes and one is not on it.
         TokenAlignmentError: a prompt that names none of the classes.
-        ModelError: the model cannot be found.
+        RecipeError: captions that cannot be read, or that name a class nowhere.
+        ModelError: the model, or a text model of the prompts, cannot be found.
     """
     known = known_classes(recipe.model)
     if known is not None:
-        check_known(recipe.classes, known, model=recipe.model)
+        check_known(
+            [term for name in recipe.classes for term in recipe.words_of(name).terms], known, model=recipe.model
+        )
+    recipe = pin_prompts(recipe)
     check_prompts(recipe)
     return recipe.model_copy(update={"revision": resolve_revision(recipe.model, recipe.revision)})
 
@@ -79,10 +85,17 @@ class Synthesizer:
         self._digest = recipe.digest
         self._features = features_of(recipe.classes, heat_maps=True)
         self._backbone: Backbone | None = None
-        self._store = SampleStore(runtime.store or default_store_root(), self._digest)
+        # Augmented samples are cheap to make again: the store keeps what they are made of.
+        self._plain = Synthesizer(recipe.model_copy(update={"augment": ()}), runtime) if recipe.augment else None
+        self._store = (
+            self._plain._store if self._plain else SampleStore(runtime.store or default_store_root(), self._digest)
+        )
 
     def rows(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
         """The ``default`` rows of the indices ``start`` ≤ k < ``stop``, in order, a batch at a time."""
+        if self._plain:
+            yield from self._augmented_rows(self._plain, start, stop)
+            return
         size = self.runtime.batch_size
         for first in range(start - start % size, stop, size):
             wanted = range(max(first, start), min(first + size, stop))
@@ -92,6 +105,27 @@ class Synthesizer:
             for index in wanted:
                 payload = found[index] or made[index]
                 yield index, from_payload(payload)
+
+    def _augmented_rows(self, plain: Synthesizer, start: int, stop: int) -> Iterator[tuple[int, Row]]:
+        """Sample k is the plain sample k after the steps; others that it needs come from its block of indices."""
+        recipe, size = self.recipe, self.runtime.batch_size
+        kept: dict[int, Row] = {}
+
+        def fetch(index: int) -> Row:
+            if index not in kept:
+                # The whole batch: its other rows are wanted sooner or later, and a batch of one wanted row costs as much.
+                first = index - index % size
+                kept.update(plain.rows(first, first + size))
+            return kept[index]
+
+        for index in range(start, stop):
+            block = block_of(index, recipe.augment)
+            for old in [old for old in kept if old < block.start - size]:
+                del kept[old]
+            row = fetch(index)
+            others = drawn_others(fetch, index, block)
+            scene = augmented(scene_of(row), recipe.augment, seed=recipe.seed, key=str(index), others=others)
+            yield index, row_from(scene, row, f"{self._digest}-{index:08d}")
 
     def _generate(self, first: int, missing: Sequence[int]) -> dict[int, bytes]:
         backbone = self._checked_backbone()

@@ -16,25 +16,28 @@ PACKAGE = ROOT / "diffumask_datasets"
 LEVELS = [
     {"errors"},
     {"categories", "sample"},
+    {"vocabulary", "captions", "contents"},
+    {"settings"},
+    {"augment_settings"},
     {"recipe", "plan"},
     {"recipe_file", "registration", "prompts"},
     {"attention", "masks"},
     {"columns"},
-    {"views", "preview", "store", "toybox"},
+    {"views", "preview", "store", "toybox", "augmentation"},
     {"backbones"},
     {"synthesis", "doctor", "tuning"},
     {"folder", "exporters"},
     {"builders"},
-    {"generation", "loading"},
+    {"generation", "loading", "augmented_folder"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 """Lowest first: a module imports from lower levels and from its own package only."""
 
 HEAVY = {
-    "torch": {"attention", "backbones", "toybox", "synthesis", "doctor"},
+    "torch": {"attention", "backbones", "prompts", "toybox", "synthesis", "doctor"},
     "diffusers": {"backbones", "toybox"},
-    "transformers": {"attention", "backbones", "toybox"},
+    "transformers": {"attention", "backbones", "prompts", "toybox"},
     "pydensecrf": {"masks", "doctor"},
 }
 """Who may import what."""
@@ -115,7 +118,7 @@ def test_the_public_names() -> None:
         diffumask_datasets.nothing  # noqa: B018
 
 
-def test_the_wheel_holds_every_module_and_the_weights(tmp_path: Path) -> None:
+def test_the_wheel_holds_every_module_and_all_data(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -133,7 +136,8 @@ def test_the_wheel_holds_every_module_and_the_weights(tmp_path: Path) -> None:
     wanted = {f"diffumask_datasets/{path.relative_to(PACKAGE).as_posix()}" for path in modules()}
     wanted |= {
         f"diffumask_datasets/{path.relative_to(PACKAGE).as_posix()}"
-        for path in (PACKAGE / "toybox" / "weights").rglob("*")
+        for folder in (PACKAGE / "toybox" / "weights", PACKAGE / "vocabularies")
+        for path in folder.rglob("*")
         if path.is_file()
     }
     assert wanted - held == set()

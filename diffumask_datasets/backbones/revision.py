@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
 
+from diffumask_datasets.contents import fingerprint
 from diffumask_datasets.errors import ModelError
 
 __all__ = ["fingerprint", "hub_index", "local_folder", "pipeline_class"]
 
 INDEX = "model_index.json"
 """The file that makes a folder a diffusers pipeline."""
-
-_CONTENT = {".json", ".txt", ".safetensors", ".model"}
 
 
 def local_folder(model: str) -> Path | None:
@@ -47,26 +44,6 @@ def pipeline_class(index: Path) -> str:
         raise ModelError(f"{str(index)!r} is not the index of a diffusers pipeline: {type(error).__name__}") from error
     # Pipelines with own code name [module, class]; the code itself is never run.
     return str(name[-1] if isinstance(name, list) else name)
-
-
-def fingerprint(folder: Path) -> str:
-    """Sixteen hex digits over names and contents of the weights, vocabularies and configurations in ``folder``."""
-    whole = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if path.suffix in _CONTENT and path.is_file() and not any(part.startswith(".") for part in relative.parts):
-            state = path.stat()
-            whole.update(f"{relative.as_posix()}\0{_file_digest(path, state.st_mtime_ns, state.st_size)}\n".encode())
-    return whole.hexdigest()[:16]
-
-
-@lru_cache(maxsize=4096)
-def _file_digest(path: Path, mtime_ns: int, size: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def hub_index(model: str, revision: str | None) -> Path:

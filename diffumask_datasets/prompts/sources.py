@@ -1,78 +1,88 @@
-"""Which prompt sample k gets: drawn from (recipe, k) alone."""
+"""Which prompt sample k gets: drawn from (recipe, k) alone, by the source that the recipe names."""
 
 from __future__ import annotations
 
-import random
-import re
+import functools
+from typing import Protocol
 
-from diffumask_datasets.errors import TokenAlignmentError
-from diffumask_datasets.prompts.prompt import Prompt, Term
+from diffumask_datasets.captions import fingerprint_captions
+from diffumask_datasets.prompts.prompt import Prompt
+from diffumask_datasets.prompts.templates import TemplateSource
 from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.settings import (
+    CaptionSettings,
+    LanguageModelPrompts,
+    RetrievalPrompts,
+    SubClassPrompts,
+)
 
-__all__ = ["check_prompts", "find_terms", "prompt_for"]
+__all__ = ["PromptSource", "check_prompts", "pin_prompts", "prompt_for"]
 
-PLACE = "{classes}"
+
+class PromptSource(Protocol):
+    """Where prompts come from. What a source draws depends on (recipe, index) alone."""
+
+    def prompt(self, index: int) -> Prompt:
+        """The prompt of sample ``index``, with the character span of each class term."""
+
+    def check(self) -> None:
+        """Raises a RecipeError or TokenAlignmentError where a class has no prompt."""
 
 
 def prompt_for(recipe: Recipe, index: int) -> Prompt:
-    """The prompt of sample ``index``: a template filled with the classes drawn for it, or a caption as it stands.
+    """The prompt of sample ``index``, from the recipe's prompt source.
 
-    Classes are balanced: every run of ``len(classes)`` indices starts with each class once, in a shuffled order.
+    Classes are balanced: see :func:`diffumask_datasets.prompts.balance.draw_classes`.
 
     Raises:
         TokenAlignmentError: a caption without any of the recipe's classes.
+        RecipeError: no prompt is left for the split of ``index``.
     """
-    source = recipe.prompts[index % len(recipe.prompts)] if len(recipe.prompts) > 1 else recipe.prompts[0]
-    if PLACE not in source:
-        return Prompt(source, find_terms(source, recipe.classes))
-    return _fill(source, _draw_classes(recipe, index))
+    return _source(recipe).prompt(index)
 
 
 def check_prompts(recipe: Recipe) -> None:
-    """Raises TokenAlignmentError for the first caption that names none of the recipe's classes."""
-    for source in recipe.prompts:
-        if PLACE not in source:
-            find_terms(source, recipe.classes)
+    """Raises TokenAlignmentError or RecipeError where a caption names no class, or a class has no caption."""
+    _source(recipe).check()
 
 
-def find_terms(text: str, classes: tuple[str, ...]) -> tuple[Term, ...]:
-    """Every mention of a class in a text, in reading order; plurals in -s count, longer class names win.
+def pin_prompts(recipe: Recipe) -> Recipe:
+    """The recipe with its captions and text models pinned to the content they have now.
 
     Raises:
-        TokenAlignmentError: none of the classes is mentioned.
+        RecipeError: captions that cannot be read or have changed.
+        ModelError: a text model that cannot be found or has changed.
     """
-    names = {name.lower(): name for name in classes}
-    alternatives = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    mentions = re.finditer(rf"\b({alternatives})s?\b", text, flags=re.IGNORECASE)
-    terms = tuple(Term(names[found[1].lower()], found.start(), found.end()) for found in mentions)
-    if not terms:
-        raise TokenAlignmentError(
-            f"the prompt {text!r} names none of the classes ({', '.join(classes)}): "
-            f"write a class name in it, or {PLACE} where the class terms go"
-        )
-    return terms
+    settings = recipe.prompt_source
+    pinned: dict[str, str] = {}
+    if isinstance(settings, CaptionSettings):
+        from diffumask_datasets.prompts.caption_pool import load_captions
+
+        pinned["content"] = fingerprint_captions(load_captions(settings))
+    if isinstance(settings, RetrievalPrompts) and settings.encoder:
+        from diffumask_datasets.prompts.text_models import pin
+
+        pinned["encoder_revision"] = pin(settings.encoder, settings.encoder_revision)
+    if isinstance(settings, LanguageModelPrompts):
+        from diffumask_datasets.prompts.text_models import pin
+
+        pinned["revision"] = pin(settings.model, settings.revision)
+    return recipe.model_copy(update={"prompt_source": settings.model_copy(update=pinned)}) if pinned else recipe
 
 
-def _draw_classes(recipe: Recipe, index: int) -> list[str]:
-    count = len(recipe.classes)
-    block, place = divmod(index, count)
-    # One shuffle a block keeps the classes balanced without knowing how many samples there will be.
-    order = random.Random(f"{recipe.seed}/classes/{block}").sample(recipe.classes, count)
-    first = order[place]
-    others = [name for name in recipe.classes if name != first]
-    return [first, *random.Random(f"{recipe.seed}/others/{index}").sample(others, recipe.classes_per_image - 1)]
+@functools.lru_cache(maxsize=8)
+def _source(recipe: Recipe) -> PromptSource:
+    settings = recipe.prompt_source
+    if isinstance(settings, SubClassPrompts):
+        from diffumask_datasets.prompts.sub_classes import SubClassSource
 
+        return SubClassSource(recipe, settings)
+    if isinstance(settings, CaptionSettings):
+        from diffumask_datasets.prompts.caption_pool import CaptionSource
 
-def _fill(template: str, names: list[str]) -> Prompt:
-    before, after = template.split(PLACE, 1)
-    text, terms = before, []
-    for position, name in enumerate(names):
-        joint = "" if position == 0 else " and "
-        text += joint + _article(name) + " "
-        terms.append(Term(name, len(text), len(text) + len(name)))
-        text += name
-    return Prompt(text + after, tuple(terms))
+        return CaptionSource(recipe, settings)
+    if isinstance(settings, LanguageModelPrompts):
+        from diffumask_datasets.prompts.text_models import LanguageModelSource
 
-
-def _article(name: str) -> str:
-    return "an" if name[0].lower() in "aeiou" else "a"
+        return LanguageModelSource(recipe, settings)
+    return TemplateSource(recipe)

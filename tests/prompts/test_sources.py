@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffumask_datasets.errors import TokenAlignmentError
-from diffumask_datasets.prompts.sources import check_prompts, find_terms, prompt_for
+from diffumask_datasets.prompts.sources import check_prompts, prompt_for
 from diffumask_datasets.recipe import Recipe
 
 WORDS = st.text("abcdefgh", min_size=1, max_size=6)
@@ -50,14 +50,6 @@ def test_captions_take_turns_and_keep_their_text() -> None:
         "a boat",
         "two Cars and a boat",
     ]
-
-
-def test_terms_in_a_caption() -> None:
-    text = "Potted plants beside a plant and a carpet"
-    found = [
-        (term.category, text[term.start : term.end]) for term in find_terms(text, ("car", "plant", "potted plant"))
-    ]
-    assert found == [("potted plant", "Potted plants"), ("plant", "plant")]
 
 
 def test_a_caption_without_any_class() -> None:

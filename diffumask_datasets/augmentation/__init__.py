@@ -1,0 +1,1 @@
+"""Splicing, blur, occlusion and perspective: image, masks and objects together."""

@@ -1,0 +1,114 @@
+"""One sample through a list of augmentations, seeded by its own key, with other samples where they are needed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from diffumask_datasets.augment_settings import (
+    GRIDS,
+    AugmentSettings,
+    Blur,
+    Occlude,
+    Perspective,
+    Splice,
+    check_grids,
+    fits,
+    grid_size,
+)
+from diffumask_datasets.augmentation.changes import blurred, occluded, seen_from_elsewhere
+from diffumask_datasets.augmentation.scene import Scene, annotations, scene_of, tidied
+from diffumask_datasets.augmentation.splicing import spliced
+from diffumask_datasets.columns import HEAT_MAPS, Row, png_cell
+
+__all__ = ["FetchRow", "augmented", "block_of", "drawn_others", "row_from"]
+
+FetchRow = Callable[[int], Row]
+"""The ``default`` row at a position."""
+
+Others = Callable[[int, np.random.Generator], Sequence[Scene]]
+"""As many other samples as asked for, drawn with the generator."""
+
+SMALL_BLOCK, LARGE_BLOCK = 16, 64
+"""Positions that lend each other pixels. A grid of more than 16 tiles draws from 64."""
+
+
+def augmented(scene: Scene, steps: Sequence[AugmentSettings], *, seed: int, key: str, others: Others) -> Scene:
+    """The scene after the steps, in order; what is drawn depends on ``seed``, ``key`` and the steps alone.
+
+    Raises:
+        RecipeError: a grid that is too large for the scene.
+    """
+    for position, step in enumerate(steps):
+        rng = np.random.default_rng(_seed(f"{seed}/augment/{position}/{step.kind}/{key}"))
+        if rng.random() < step.probability:
+            scene = _changed(scene, step, rng, others)
+    return tidied(scene)
+
+
+def row_from(scene: Scene, row: Row, sample_id: str) -> Row:
+    """``row`` with the pixels and annotations of the scene that became of it; images are encoded."""
+    made = {**row, **annotations(scene), "sample_id": sample_id}
+    made |= {"image": png_cell(scene.image), "label": png_cell(scene.label)}
+    if row.get(HEAT_MAPS):
+        maps = sorted(scene.heat_maps.items())
+        made[HEAT_MAPS] = {"category": [c for c, _ in maps], "map": [png_cell(soft) for _, soft in maps]}
+    return made
+
+
+def drawn_others(fetch: FetchRow, position: int, candidates: range) -> Others:
+    """Others drawn from the positions of ``candidates`` but this one: each once before any comes again."""
+    places = [place for place in candidates if place != position]
+
+    def draw(count: int, rng: np.random.Generator) -> list[Scene]:
+        chosen: list[int] = []
+        while len(chosen) < count:
+            chosen += rng.permutation(places)[: count - len(chosen)].tolist()
+        return [scene_of(fetch(place)) for place in chosen]
+
+    return draw
+
+
+def block_of(position: int, steps: Sequence[AugmentSettings], *, total: int | None = None) -> range:
+    """The positions among which the sample at ``position`` finds others: a run of 16 or 64 (of ``total``, if known).
+
+    A run that would hold one position alone takes the run before it too.
+    """
+    small = all(not isinstance(step, Splice) or step.grid in GRIDS[:4] for step in steps)
+    size = SMALL_BLOCK if small else LARGE_BLOCK
+    start = position - position % size
+    stop = start + size if total is None else min(start + size, total)
+    return range(start - size if stop - start < 2 and start else start, stop)
+
+
+def _changed(scene: Scene, step: AugmentSettings, rng: np.random.Generator, others: Others) -> Scene:
+    if isinstance(step, Splice):
+        return _spliced(scene, step, rng, others)
+    if isinstance(step, Blur):
+        return blurred(scene, step, rng)
+    if isinstance(step, Occlude):
+        (other,) = others(1, rng)
+        return occluded(scene, other, step, rng)
+    assert isinstance(step, Perspective)
+    return seen_from_elsewhere(scene, step, rng)
+
+
+def _spliced(scene: Scene, step: Splice, rng: np.random.Generator, others: Others) -> Scene:
+    height, width = scene.size
+    check_grids([step], height=height, width=width)
+    fitting = [grid for grid in GRIDS if step.native_size or fits(grid, height, width)]
+    grid = step.grid or (fitting[int(rng.integers(len(fitting)))] if fitting else None)
+    if grid is None:
+        check_grids([step.model_copy(update={"grid": GRIDS[0]})], height=height, width=width)
+        return scene
+    rows, columns = grid_size(grid)
+    count = rows * columns
+    tiles = [scene, *others(count - 1, rng)]
+    order = rng.permutation(count)
+    return spliced([tiles[number] for number in order], rows, columns, size=scene.size, native_size=step.native_size)
+
+
+def _seed(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")

@@ -1,0 +1,145 @@
+"""What an augmentation works on: the pixels of a sample, and who its instances are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffumask_datasets.columns import HEAT_MAPS, Row, decode_image
+from diffumask_datasets.errors import ShapeError
+from diffumask_datasets.masks.rle import area, bbox_xywh, decode, encode_instances
+from diffumask_datasets.sample import IGNORE, check_array
+
+__all__ = ["Origin", "Scene", "Thing", "annotations", "joined", "scene_of", "tidied"]
+
+HeatMaps = Mapping[int, npt.NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One instance: its class id, and its score in [0, 1]."""
+
+    category: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What is known of a sample that lent pixels: prompt, γ per class id, quality."""
+
+    prompt: str = ""
+    thresholds: Mapping[int, float] = field(default_factory=dict)
+    quality: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """A sample in pixels; arrays share height and width.
+
+    ``label`` is the semantic mask; pixel value n > 0 of ``instances`` means ``things[n - 1]``. ``heat_maps`` are soft maps
+    by class id. ``origins`` are the samples it was made of.
+    """
+
+    image: npt.NDArray[np.uint8]  # (height, width, 3) RGB
+    label: npt.NDArray[np.uint8]  # (height, width)
+    instances: npt.NDArray[np.int32]  # (height, width)
+    things: tuple[Thing, ...] = ()
+    origins: tuple[Origin, ...] = (Origin(),)
+    heat_maps: HeatMaps = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.label.shape
+        return height, width
+
+    def replaced(self, **changes: Any) -> Scene:
+        """The same scene with other fields."""
+        return dataclasses.replace(self, **changes)
+
+
+def scene_of(row: Row) -> Scene:
+    """The scene of a ``default`` row, encoded or decoded. Where objects overlap, the later one owns the pixel.
+
+    Raises:
+        ShapeError: image, label and objects differ in size, or the image is not RGB.
+    """
+    image = np.ascontiguousarray(decode_image(row["image"]))
+    label = np.ascontiguousarray(decode_image(row["label"]))
+    height, width = check_array("label", label, shape=("height", "width"), dtype="uint8")
+    check_array("image", image, shape=(height, width, 3), dtype="uint8")
+    instances = np.zeros((height, width), np.int32)
+    objects = row.get("objects") or {"category": [], "segmentation": [], "score": []}
+    for number, rle in enumerate(objects["segmentation"], start=1):
+        if list(rle["size"]) != [height, width]:
+            raise ShapeError(f"objects: expected masks of {height}x{width}, got {rle['size']}")
+        instances[decode(rle)] = number
+    scores = objects.get("score") or [1.0] * len(objects["category"])
+    things = tuple(
+        Thing(int(category), float(score)) for category, score in zip(objects["category"], scores, strict=True)
+    )
+    return Scene(image, label, instances, things, (_origin(row),), _heat_maps(row))
+
+
+def tidied(scene: Scene) -> Scene:
+    """The scene with instances numbered from 1 without gaps; those that have no pixel left are gone."""
+    counts = np.bincount(scene.instances.ravel(), minlength=len(scene.things) + 1)
+    kept = counts > 0
+    kept[0] = False
+    if kept[1:].all():
+        return scene
+    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    things = tuple(thing for thing, keep in zip(scene.things, kept[1:], strict=True) if keep)
+    return scene.replaced(instances=numbers[scene.instances], things=things)
+
+
+def joined(scenes: Sequence[Scene]) -> tuple[tuple[Thing, ...], tuple[Origin, ...], list[int]]:
+    """Things and origins of several scenes in one, and by how much the instance ids of each are moved up."""
+    things = tuple(thing for scene in scenes for thing in scene.things)
+    origins = tuple(origin for scene in scenes for origin in scene.origins)
+    ends = np.cumsum([len(scene.things) for scene in scenes])
+    return things, origins, [0, *ends[:-1].tolist()]
+
+
+def annotations(scene: Scene) -> Row:
+    """The columns of a row that follow from the pixels of a tidy scene: objects, classes, threshold, quality, prompt."""
+    encoded = encode_instances(scene.instances, len(scene.things))
+    present = np.flatnonzero(np.bincount(scene.label.ravel(), minlength=256)).tolist()
+    classes = [value for value in present if value not in (0, IGNORE)]
+    return {
+        "objects": {
+            "id": list(range(1, len(encoded) + 1)),
+            "category": [thing.category for thing in scene.things],
+            "bbox": [list(bbox_xywh(rle)) for rle in encoded],
+            "area": [area(rle) for rle in encoded],
+            "segmentation": [dict(rle) for rle in encoded],
+            "score": [thing.score for thing in scene.things],
+        },
+        "classes": classes,
+        "threshold": [
+            _mean([origin.thresholds[c] for origin in scene.origins if c in origin.thresholds]) for c in classes
+        ],
+        "quality": _mean([origin.quality for origin in scene.origins]),
+        "prompt": " | ".join(dict.fromkeys(origin.prompt for origin in scene.origins)),
+    }
+
+
+def _origin(row: Row) -> Origin:
+    thresholds = dict(zip(row.get("classes") or (), row.get("threshold") or (), strict=False))
+    return Origin(str(row.get("prompt") or ""), thresholds, float(row.get("quality") or 0.0))
+
+
+def _heat_maps(row: Row) -> HeatMaps:
+    column = row.get(HEAT_MAPS)
+    if not column:
+        return {}
+    return {category: decode_image(cell) for category, cell in zip(column["category"], column["map"], strict=True)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0

@@ -1,0 +1,88 @@
+"""Augmentations as a transform: for ``Dataset.map``, ``with_transform`` and the ``.map`` of streams."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Protocol
+
+from PIL import Image
+
+from diffumask_datasets.augment_settings import Occlude, Splice, parse_augment
+from diffumask_datasets.augmentation.pipeline import augmented, drawn_others
+from diffumask_datasets.augmentation.scene import Scene, annotations, scene_of
+from diffumask_datasets.columns import HEAT_MAPS, Row
+from diffumask_datasets.errors import RecipeError
+
+__all__ = ["Augment", "RowPool"]
+
+
+class RowPool(Protocol):
+    """Rows by number: a map-style dataset, or a list of rows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int, /) -> Any: ...
+
+
+class Augment:
+    """Augments rows of the config ``default``, one or a batch at a time.
+
+    ``augment`` is as in a recipe: ``["splice:2x2", "blur"]``. Splicing and occlusion take other samples from ``pool``, a
+    map-style dataset; without one, from the batch that they are called with, so ``.map`` then needs ``batched=True``.
+    What is drawn depends on ``seed`` and the row's ``sample_id`` (its image, where it has none), never on order or workers:
+
+        ds.map(Augment(["splice:2x2"], pool=ds))
+        ds.with_transform(Augment(["splice", "blur"], pool=ds))
+        stream.map(Augment(["splice:2x2"]), batched=True, batch_size=16)
+
+    Raises:
+        RecipeError: an unknown augmentation, a grid larger than the image, or no other sample to take from.
+    """
+
+    def __init__(self, augment: Any, *, seed: int = 0, pool: RowPool | None = None) -> None:
+        self._steps = parse_augment(augment)
+        self._seed = seed
+        self._pool = pool
+        self._needs_others = any(isinstance(step, Splice | Occlude) for step in self._steps)
+        if pool is not None and self._needs_others and len(pool) < 2:
+            raise _too_few(len(pool))
+
+    def __call__(self, rows: Row) -> Row:
+        """The row, or the batch of rows (column → list), with new pixels; images come decoded."""
+        if not isinstance(rows["image"], list):
+            return self._changed(rows, self._pool or [rows])
+        count = len(rows["image"])
+        batch = [{name: cells[number] for name, cells in rows.items()} for number in range(count)]
+        changed = [self._changed(row, self._pool or batch) for row in batch]
+        return {name: [row[name] for row in changed] for name in rows}
+
+    def _changed(self, row: Row, pool: RowPool) -> Row:
+        if self._needs_others and len(pool) < 2:
+            raise _too_few(len(pool))
+        own = row.get("sample_id")
+        key = str(own) if own is not None else _digest(row["image"])
+        position = next((n for n, other in enumerate(pool) if other is row), -1) if isinstance(pool, list) else -1
+        others = drawn_others(pool.__getitem__, position, range(len(pool)))
+        scene = augmented(scene_of(row), self._steps, seed=self._seed, key=key, others=others)
+        return _with_pixels(row, scene)
+
+
+def _with_pixels(row: Row, scene: Scene) -> Row:
+    made = {name: cell for name, cell in annotations(scene).items() if name in row}
+    made |= {"image": Image.fromarray(scene.image), "label": Image.fromarray(scene.label)}
+    if row.get(HEAT_MAPS):
+        maps = sorted(scene.heat_maps.items())
+        made[HEAT_MAPS] = {"category": [c for c, _ in maps], "map": [Image.fromarray(soft) for _, soft in maps]}
+    return {**row, **made}
+
+
+def _digest(picture: Any) -> str:
+    pixels = picture.tobytes() if isinstance(picture, Image.Image) else picture["bytes"]
+    return hashlib.sha256(pixels).hexdigest()
+
+
+def _too_few(count: int) -> RecipeError:
+    return RecipeError(
+        f"splicing and occlusion take pixels from other samples, and there is only {count}: give a dataset of at least two "
+        "as pool=, or map with batched=True and a batch of at least two"
+    )

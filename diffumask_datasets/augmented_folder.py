@@ -1,0 +1,151 @@
+"""``diffumask augment``: a finished dataset folder, augmented into another one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from diffumask_datasets.augment_settings import AugmentSettings, Occlude, Splice, parse_augment
+from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
+from diffumask_datasets.augmentation.scene import scene_of
+from diffumask_datasets.columns import HEAT_MAPS, Row, features_of
+from diffumask_datasets.errors import ExportError, RecipeError
+from diffumask_datasets.folder import RECIPE_FILE, check_target, write_folder
+from diffumask_datasets.plan import SPLIT_STARTS
+from diffumask_datasets.recipe import Recipe, check_fields
+from diffumask_datasets.recipe_file import AUGMENTED, read_recipe_file
+
+__all__ = ["augment_folder"]
+
+READ_ROWS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is done: steps, their seed, augmented samples per source sample, and whether the source's own are kept."""
+
+    steps: tuple[AugmentSettings, ...]
+    seed: int
+    copies: int
+    originals: bool
+
+    def digest(self, source: str) -> str:
+        steps = [step.identity() for step in self.steps]
+        text = json.dumps([source, steps, self.seed, self.copies, self.originals], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def size(self, rows: int) -> int:
+        return rows * (self.copies + self.originals)
+
+
+def augment_folder(
+    source: str | Path, output: str | Path, *, augment: Any, seed: int = 0, copies: int = 1, originals: bool = False
+) -> None:
+    """Writes ``copies`` augmented samples of each sample of the dataset folder ``source`` into the folder ``output``.
+
+    ``augment`` is as in a recipe. Pixels of other samples come from the same split, from the 16 or 64 rows around.
+    ``originals`` keeps the samples of the source in front. Sample ids are new; the same call gives the same bytes.
+
+    Raises:
+        RecipeError: an unknown augmentation, a grid larger than an image, a split of one sample where others are needed.
+        ExportError: ``source`` is no dataset folder, or ``output`` holds something that is not ours.
+    """
+    source, output = Path(source), Path(output)
+    plan = _Plan(parse_augment(augment), seed, copies, originals)
+    if copies < 1:
+        raise RecipeError(f"copies: expected a number from 1 up, got {copies}")
+    fields = _described(source)
+    check_target(output)
+    if source.resolve() == output.resolve():
+        raise ExportError(f"{output} is the source itself: choose another --output")
+    files = _files(source)
+    counts = {split: sum(pq.ParquetFile(path).metadata.num_rows for path in paths) for split, paths in files.items()}
+    _check_counts(counts, plan)
+    history = fields.pop(AUGMENTED, None)
+    check_fields(fields, [*Recipe.model_fields, "splits", "keep_heat_maps"])
+    recipe = Recipe.of(**{name: value for name, value in fields.items() if name in Recipe.model_fields})
+    heat_maps = HEAT_MAPS in pq.read_schema(next(iter(files.values()))[0]).names
+    digest = plan.digest(history["digest"] if history else recipe.digest)
+    described = {"digest": digest, "seed": seed, "copies": copies, "originals": originals, "of": history}
+    described["augment"] = [step.model_dump(mode="json") for step in plan.steps]
+    sizes = {split: plan.size(count) for split, count in counts.items()}
+    with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
+        rows = {split: _rows(files[split], split, counts[split], plan, digest, progress) for split in files}
+        write_folder(output, rows, recipe=recipe, sizes=sizes, keep_heat_maps=heat_maps, extra={AUGMENTED: described})
+
+
+def _described(source: Path) -> dict[str, Any]:
+    if not (source / RECIPE_FILE).is_file() or not (source / "data").is_dir():
+        raise ExportError(
+            f"{source} is not a dataset folder: expected {RECIPE_FILE} and data/, as diffumask generate writes them"
+        )
+    return read_recipe_file(source / RECIPE_FILE)
+
+
+def _files(source: Path) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for path in sorted((source / "data").glob("*-?????-of-?????.parquet")):
+        files.setdefault(path.name.rsplit("-", 3)[0], []).append(path)
+    ours = {split: files[split] for split in SPLIT_STARTS if split in files}
+    if not ours:
+        raise ExportError(f"{source / 'data'} holds no parquet files of the splits {', '.join(SPLIT_STARTS)}")
+    return ours
+
+
+def _check_counts(counts: Mapping[str, int], plan: _Plan) -> None:
+    for split, count in counts.items():
+        if count < 2 and any(isinstance(step, Splice | Occlude) for step in plan.steps):
+            raise RecipeError(
+                f"split {split!r} holds {count} sample: splicing and occlusion need at least two; generate more, or take "
+                "blur or perspective"
+            )
+
+
+def _rows(
+    paths: Sequence[Path], split: str, count: int, plan: _Plan, digest: str, progress: tqdm[Any]
+) -> Iterator[Row]:
+    number = SPLIT_STARTS[split]
+    if plan.originals:
+        for row in _stored(paths):
+            yield {**row, "sample_id": f"{digest}-{number:08d}"}
+            number += 1
+            progress.update()
+    for copy in range(plan.copies):
+        for made in _augmented(paths, count, plan, copy):
+            yield {**made, "sample_id": f"{digest}-{number:08d}"}
+            number += 1
+            progress.update()
+
+
+def _augmented(paths: Sequence[Path], count: int, plan: _Plan, copy: int) -> Iterator[Row]:
+    """Each row once through the steps; the rows of its block are read ahead, and dropped behind."""
+    stored = enumerate(_stored(paths))
+    window: dict[int, Row] = {}
+    for position in range(count):
+        block = block_of(position, plan.steps, total=count)
+        while block.stop - 1 not in window:
+            place, row = next(stored)
+            window[place] = row
+        for old in [old for old in window if old < block.start - len(block)]:
+            del window[old]
+        row = window[position]
+        others = drawn_others(window.__getitem__, position, block)
+        key = f"{row['sample_id']}/{copy}"
+        scene = augmented(scene_of(row), plan.steps, seed=plan.seed, key=key, others=others)
+        yield row_from(scene, row, row["sample_id"])
+
+
+def _stored(paths: Sequence[Path]) -> Iterator[Row]:
+    for path in paths:
+        file = pq.ParquetFile(path)
+        columns = [name for name in features_of(["-"], heat_maps=True) if name in file.schema_arrow.names]
+        for batch in file.iter_batches(batch_size=READ_ROWS, columns=columns):
+            yield from pa.Table.from_batches([batch]).to_pylist()

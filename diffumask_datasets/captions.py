@@ -1,0 +1,123 @@
+"""Captions of real images: reading them, and which classes they mention."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from diffumask_datasets.errors import RecipeError, suggestion
+
+__all__ = ["Words", "count_co_occurrence", "fingerprint_captions", "mentions", "read_captions"]
+
+Words = tuple[tuple[str, str], ...]
+"""(word, class) pairs: what a class is called in a text."""
+
+
+def read_captions(
+    source: str, *, column: str = "caption", split: str = "train", revision: str | None = None
+) -> tuple[str, ...]:
+    """The captions of a text file (one a line), a parquet file, or a dataset folder or Hub id; each once, in order.
+
+    ``column`` names the text column, whose cells are texts or lists of texts; ``split`` and ``revision`` are those of a
+    dataset.
+
+    Raises:
+        RecipeError: it cannot be read, has no such column, or holds no caption.
+    """
+    path = Path(source).expanduser()
+    if path.suffix == ".parquet" and path.is_file():
+        cells = _parquet_cells(path, column)
+    elif path.is_file():
+        cells = _lines(path)
+    elif path.is_dir() or (source.count("/") == 1 and not source.startswith((".", "/", "~"))):
+        cells = _dataset_cells(source, column, split, revision)
+    else:
+        raise RecipeError(f"no captions at {source!r}: give a text file, a parquet file, a dataset folder or a Hub id")
+    texts = (" ".join(text.split()) for text in _flat(cells, source))
+    captions = tuple(dict.fromkeys(text for text in texts if text))
+    if not captions:
+        raise RecipeError(f"{source}: holds no caption; write one a line")
+    return captions
+
+
+def fingerprint_captions(captions: Iterable[str]) -> str:
+    """Sixteen hex digits of the captions, wherever they lie."""
+    return hashlib.sha256("\n".join(captions).encode()).hexdigest()[:16]
+
+
+def mentions(text: str, words: Words) -> list[tuple[str, int, int]]:
+    """(class, start, end) of every mention of a class, in reading order; plurals in -s count, longer words win."""
+    pattern, names = _pattern(words)
+    return [(names[found[1].lower()], found.start(), found.end()) for found in pattern.finditer(text)]
+
+
+def count_co_occurrence(captions: Iterable[str], words: Words) -> dict[str, dict[str, float]]:
+    """For each class, in how many captions each other class is mentioned beside it."""
+    pairs: Counter[tuple[str, str]] = Counter()
+    for caption in captions:
+        named = dict.fromkeys(name for name, _, _ in mentions(caption, words))
+        pairs.update(itertools.permutations(named, 2))
+    names = dict.fromkeys(name for _, name in words)
+    return {first: {other: float(pairs[first, other]) for other in names if pairs[first, other]} for first in names}
+
+
+@functools.lru_cache(maxsize=64)
+def _pattern(words: Words) -> tuple[re.Pattern[str], Mapping[str, str]]:
+    names = {word.lower(): name for word, name in reversed(words)}
+    alternatives = "|".join(re.escape(word) for word, _ in sorted(words, key=lambda pair: len(pair[0]), reverse=True))
+    return re.compile(rf"\b({alternatives})s?\b", flags=re.IGNORECASE), names
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"cannot read the captions {path}: {error}; expected UTF-8 text, one caption a line"
+        ) from error
+
+
+def _parquet_cells(path: Path, column: str) -> Sequence[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        _check_column(column, pq.read_schema(path).names, str(path))
+        cells: list[Any] = pq.read_table(path, columns=[column])[column].to_pylist()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RecipeError(f"cannot read the captions {path}: {error}") from error
+    return cells
+
+
+def _dataset_cells(source: str, column: str, split: str, revision: str | None) -> Sequence[Any]:
+    import datasets
+
+    try:
+        table = datasets.load_dataset(source, split=split, revision=revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise RecipeError(f"cannot read the captions of the dataset {source!r}: {error}") from error
+    _check_column(column, table.column_names, source)
+    cells: Sequence[Any] = table[column][:]
+    return cells
+
+
+def _check_column(column: str, columns: Sequence[str], source: str) -> None:
+    if column not in columns:
+        raise RecipeError(
+            f"{source}: no column {column!r}{suggestion(column, columns)}; it has: {', '.join(columns)}; name one as column"
+        )
+
+
+def _flat(cells: Iterable[Any], source: str) -> Iterable[str]:
+    for cell in cells:
+        texts = cell if isinstance(cell, Sequence) and not isinstance(cell, str) else [cell]
+        for text in texts:
+            if text is not None and not isinstance(text, str):
+                raise RecipeError(f"{source}: expected texts in the caption column, got {type(text).__name__}")
+            yield text or ""

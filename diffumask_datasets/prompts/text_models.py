@@ -1,0 +1,178 @@
+"""Text models of transformers, for prompts only: embeddings of captions, and captions that a language model writes."""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffumask_datasets.contents import fingerprint
+from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.plan import split_of
+from diffumask_datasets.prompts.balance import draw_classes
+from diffumask_datasets.prompts.dealing import share_of
+from diffumask_datasets.prompts.prompt import Prompt, Term
+from diffumask_datasets.prompts.wording import fill, noun, terms_in
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.settings import LanguageModelPrompts
+
+__all__ = ["LanguageModelSource", "embed", "pin"]
+
+BATCH = 64
+ATTEMPTS = 200
+_END = re.compile(r"[\n.!?;:\"“”]")
+_INSTRUCTION = "Write one caption of a real photograph, in one sentence, that goes on from these words: {lead}"
+
+
+def pin(model: str, revision: str | None) -> str:
+    """The identity of a checkpoint's content: the fingerprint of a folder, the commit of a Hub model.
+
+    Raises:
+        ModelError: no such model, or ``revision`` names another content than is there.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return _commit(model, revision)
+    present = fingerprint(folder)
+    if revision not in (None, present):
+        raise ModelError(f"the text model {model!r} has content {present!r}, not {revision!r} that is asked for")
+    return present
+
+
+def _commit(model: str, revision: str | None) -> str:
+    from huggingface_hub import errors as hub
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(model, "config.json", revision=revision)).parent.name
+    except (OSError, ValueError, hub.HfHubHTTPError) as error:
+        raise ModelError(f"no text model {model!r}: give an existing folder or a Hub id ({error})") from error
+
+
+def embed(texts: Sequence[str], model: str, revision: str | None) -> npt.NDArray[np.float32]:
+    """Unit vectors (texts, dimensions): the model's text features, or the mean of its last hidden states.
+
+    Raises:
+        ModelError: the checkpoint cannot be loaded.
+    """
+    import torch
+
+    tokenizer, encoder = _loaded("AutoModel", model, revision)
+    parts = []
+    with torch.inference_mode():
+        for first in range(0, len(texts), BATCH):
+            batch = tokenizer(list(texts[first : first + BATCH]), padding=True, truncation=True, return_tensors="pt")
+            parts.append(_features(encoder, batch))
+    vectors = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
+    unit: npt.NDArray[np.float32] = vectors.numpy()
+    return unit
+
+
+def _features(encoder: Any, batch: Any) -> Any:
+    if hasattr(encoder, "get_text_features"):
+        features = encoder.get_text_features(**batch)
+        return getattr(features, "pooler_output", features)
+    hidden = encoder(**batch).last_hidden_state  # (texts, tokens, dimensions)
+    mask = batch["attention_mask"].unsqueeze(-1)
+    return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+
+
+class LanguageModelSource:
+    """Captions that a causal language model writes after the lead "a photo of a car"."""
+
+    def __init__(self, recipe: Recipe, settings: LanguageModelPrompts) -> None:
+        self._recipe = recipe
+        self._settings = settings
+        self._written = functools.lru_cache(maxsize=4096)(self._write)
+
+    def prompt(self, index: int) -> Prompt:
+        """Written until the text belongs to the split of ``index`` and names no class that was not asked for."""
+        return self._written(index)
+
+    def check(self) -> None:
+        """The class terms stand in the lead, so every class has prompts."""
+
+    def _write(self, index: int) -> Prompt:
+        names = draw_classes(self._recipe, index)
+        words = [self._recipe.words_of(name) for name in names]
+        for attempt in range(ATTEMPTS):
+            rng = random.Random(f"{self._recipe.seed}/language/{index}/{attempt}")
+            nouns = [noun(entry, term=rng.choice(entry.terms)) for entry in words]
+            lead = fill(self._settings.lead, nouns)
+            text = lead.text + self._continued(lead.text, rng)
+            if share_of(text) == split_of(index) and {term.category for term in terms_in(text, self._recipe)} <= {
+                *names
+            }:
+                return Prompt(text, _merged(lead.terms, terms_in(text, self._recipe)))
+        raise RecipeError(
+            f"{self._settings.model}: wrote no usable caption for {names} in {ATTEMPTS} attempts; raise temperature or top_k"
+        )
+
+    def _continued(self, lead: str, rng: random.Random) -> str:
+        """What the model writes after the lead: the words up to the end of the sentence, a blank before them."""
+        import torch
+
+        settings = self._settings
+        tokenizer, model = _loaded("AutoModelForCausalLM", settings.model, settings.revision)
+        # A generator of our own: transformers' generate() draws from the global one.
+        generator = torch.Generator().manual_seed(rng.getrandbits(63))
+        step, past, written, text = _lead_tokens(tokenizer, lead), None, [], ""
+        with torch.inference_mode():
+            while len(text.split()) <= settings.max_words and len(written) < 8 * settings.max_words:
+                output = model(input_ids=step, past_key_values=past, use_cache=True)
+                likely = _likeliest(output.logits[0, -1], settings)
+                step = likely.indices[torch.multinomial(likely.values.softmax(-1), 1, generator=generator)][None]
+                past = output.past_key_values
+                written.append(int(step))
+                text = tokenizer.decode(written, skip_special_tokens=True)
+                if written[-1] in tokenizer.all_special_ids or _END.search(text):
+                    break
+        words = _END.split(text)[0].split()[: settings.max_words]
+        return f" {' '.join(words)}" if words else ""
+
+
+def _likeliest(logits: Any, settings: LanguageModelPrompts) -> Any:
+    """Values and indices of the ``top_k`` tokens that may come next; logits (vocabulary,)."""
+    return (logits.float() / settings.temperature).topk(min(settings.top_k, len(logits)))
+
+
+def _lead_tokens(tokenizer: Any, lead: str) -> Any:
+    """Token ids (1, tokens) after which the model goes on, within an answer where the model is made for conversation."""
+    text, special = lead, True
+    if getattr(tokenizer, "chat_template", None):
+        asked = {"role": "user", "content": _INSTRUCTION.format(lead=lead)}
+        answer = {"role": "assistant", "content": lead}
+        text = tokenizer.apply_chat_template([asked, answer], tokenize=False, continue_final_message=True)
+        special = False
+    tokens = tokenizer(text, return_tensors="pt", add_special_tokens=special)["input_ids"]
+    ends = tokenizer.eos_token_id is not None and tokens.shape[1] > 1 and int(tokens[0, -1]) == tokenizer.eos_token_id
+    return tokens[:, :-1] if ends else tokens
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(kind: str, model: str, revision: str | None) -> tuple[Any, Any]:
+    import transformers
+
+    # A folder has no revisions: its fingerprint was compared when the recipe was prepared.
+    version = None if Path(model).expanduser().is_dir() else revision
+    name = str(Path(model).expanduser()) if version is None else model
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=version or "main")
+        network = getattr(transformers, kind).from_pretrained(name, revision=version or "main", use_safetensors=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"the text model {model!r} cannot be loaded: {' '.join(str(error).split())}") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer, network.eval()
+
+
+def _merged(lead: Sequence[Term], found: Sequence[Term]) -> tuple[Term, ...]:
+    """The terms of the lead, then those that the continuation repeats."""
+    end = max(term.end for term in lead)
+    return (*lead, *(term for term in found if term.start >= end))

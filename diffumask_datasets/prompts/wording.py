@@ -1,0 +1,46 @@
+"""From classes to text: articles, sub-classes, and the character span of each class term."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diffumask_datasets.captions import mentions
+from diffumask_datasets.prompts.prompt import Prompt, Term
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.settings import PLACE
+from diffumask_datasets.vocabulary import ClassWords
+
+__all__ = ["Noun", "fill", "noun", "terms_in"]
+
+Noun = tuple[str, tuple[Term, ...]]
+"""A noun phrase with its article, and where the class terms stand in it."""
+
+
+def fill(template: str, nouns: Sequence[Noun], *, context: str = "") -> Prompt:
+    """The template with the nouns, joined by "and", in its place, and the context after it."""
+    before, after = template.split(PLACE, 1)
+    text, terms = before, []
+    for position, (phrase, spans) in enumerate(nouns):
+        text += " and " if position else ""
+        terms += [Term(span.category, len(text) + span.start, len(text) + span.end) for span in spans]
+        text += phrase
+    return Prompt(text + after + (f" {context}" if context else ""), tuple(terms))
+
+
+def noun(words: ClassWords, *, term: str | None = None, sub_class: str = "") -> Noun:
+    """ "a car" or "a rusty car": the sub-class before ``term`` (the usual one), or as it stands where it names the class."""
+    term = term or words.terms[0]
+    named = mentions(sub_class, tuple((word, words.name) for word in words.words)) if sub_class else []
+    phrase = sub_class if named else f"{sub_class} {term}".strip()
+    spans = [(start, end) for _, start, end in named] or [(len(phrase) - len(term), len(phrase))]
+    article = "" if words.mass else _article(phrase) + " "
+    return article + phrase, tuple(Term(words.name, len(article) + start, len(article) + end) for start, end in spans)
+
+
+def terms_in(text: str, recipe: Recipe) -> tuple[Term, ...]:
+    """Every mention of one of the recipe's classes."""
+    return tuple(Term(*found) for found in mentions(text, recipe.words))
+
+
+def _article(phrase: str) -> str:
+    return "an" if phrase[0].lower() in "aeiou" else "a"

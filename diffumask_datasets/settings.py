@@ -1,0 +1,168 @@
+"""The base of everything in a recipe, and the prompt sources it may name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from diffumask_datasets.vocabulary import places, styles
+
+__all__ = [
+    "PLACE",
+    "CaptionPrompts",
+    "CaptionSettings",
+    "LanguageModelPrompts",
+    "PromptSettings",
+    "RetrievalPrompts",
+    "Settings",
+    "SubClassPrompts",
+    "TemplatePrompts",
+]
+
+PLACE = "{classes}"
+"""Where the class terms stand in a template."""
+
+STOP_WORDS = (
+    *(
+        "stock",
+        "vector",
+        "3d",
+        "blur",
+        "blurry",
+        "blurred",
+        "cartoon",
+        "close-up",
+        "closeup",
+        "illustration",
+        "clipart",
+    ),
+    *("drawing", "sketch", "icon", "logo", "render", "rendering", "silhouette", "background", "wallpaper", "isolated"),
+    *("pattern", "toy", "statue", "poster", "painting", "tattoo", "animated", "anime"),
+)
+"""Words of captions that do not describe a photo of the thing itself."""
+
+
+class Settings(BaseModel):
+    """Frozen fields, unknown ones refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide content: what a digest is made of."""
+        return self.model_dump(mode="json")
+
+
+class TemplatePrompts(Settings):
+    """The recipe's ``prompts``: templates with ``{classes}``, or captions that name the classes."""
+
+    kind: Literal["templates"] = "templates"
+
+
+class SubClassPrompts(Settings):
+    """Style × sub-class × context, e.g. "a candid photo of a wet beagle dog on a beach".
+
+    ``styles`` are templates; ``contexts`` serve classes that bring none; ``blank`` is the share of prompts without a
+    sub-class, and, drawn apart, without a context.
+    """
+
+    kind: Literal["sub_classes"] = "sub_classes"
+    styles: tuple[str, ...] = Field(default_factory=styles, min_length=1)
+    contexts: tuple[str, ...] = Field(default_factory=lambda: places("any"))
+    blank: float = Field(0.2, ge=0, le=1)
+
+    @field_validator("styles")
+    @classmethod
+    def _one_place(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        for template in templates:
+            if template.count(PLACE) != 1:
+                raise ValueError(f"the style {template!r} needs {PLACE} exactly once")
+        return templates
+
+
+class CaptionSettings(Settings):
+    """Where captions lie: ``path`` is a text file, a parquet file, a dataset folder or a Hub id.
+
+    ``content`` is the fingerprint of the captions, found when the recipe is prepared; with it, where they lie no longer
+    matters.
+    """
+
+    path: str
+    column: str = "caption"
+    split: str = "train"
+    revision: str | None = None
+    content: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Without the place, once the content is known."""
+        place = {"path", "column", "split", "revision"} if self.content else set[str]()
+        return self.model_dump(mode="json", exclude=place)
+
+
+class CaptionPrompts(CaptionSettings):
+    """Captions as they stand."""
+
+    kind: Literal["captions"] = "captions"
+
+
+class RetrievalPrompts(CaptionSettings):
+    """The captions nearest to each class, after the filters of the paper.
+
+    Kept are captions of at most ``max_words`` words that name the class among the ``first_words`` and hold none of
+    ``stop_words``; of these the best ``per_class``, by BM25, or by the text embeddings of the transformers checkpoint
+    ``encoder`` (``encoder_revision`` is filled when the recipe is prepared).
+    """
+
+    kind: Literal["retrieval"] = "retrieval"
+    per_class: int = Field(100, gt=0)
+    max_words: int = Field(50, gt=0)
+    first_words: int = Field(10, gt=0)
+    stop_words: tuple[str, ...] = STOP_WORDS
+    encoder: str | None = None
+    encoder_revision: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Without the place of the encoder, once its content is known."""
+        fields = super().identity()
+        if self.encoder_revision:
+            del fields["encoder"]
+        return fields
+
+
+class LanguageModelPrompts(Settings):
+    """A causal language model of transformers goes on from ``lead``; the class terms stand in the lead and survive.
+
+    ``model`` is a folder or Hub id; ``revision`` is filled when the recipe is prepared. Sampling is by ``temperature``
+    among the ``top_k`` likeliest tokens; a caption ends at the end of its sentence or after ``max_words`` words.
+    """
+
+    kind: Literal["language_model"] = "language_model"
+    model: str
+    revision: str | None = None
+    lead: str = f"a photo of {PLACE}"
+    max_words: int = Field(25, gt=0, le=60)
+    temperature: float = Field(1.0, gt=0)
+    top_k: int = Field(50, gt=0)
+
+    @field_validator("lead")
+    @classmethod
+    def _one_place(cls, lead: str) -> str:
+        if lead.count(PLACE) != 1:
+            raise ValueError(f"the lead {lead!r} needs {PLACE} exactly once")
+        return lead
+
+    def identity(self) -> dict[str, Any]:
+        """Without the place of the model, once its content is known."""
+        return self.model_dump(mode="json", exclude={"model"} if self.revision else set())
+
+
+def _as_settings(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+PromptSettings = Annotated[
+    TemplatePrompts | SubClassPrompts | CaptionPrompts | RetrievalPrompts | LanguageModelPrompts,
+    Field(discriminator="kind"),
+    BeforeValidator(_as_settings),
+]
+"""One of the prompt sources; its ``kind`` alone, as text, takes the defaults."""

@@ -1,0 +1,72 @@
+"""Scenes and rows for the tests of augmentation, and what must hold of every one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from diffumask_datasets.augmentation.scene import Origin, Scene, Thing, annotations
+from diffumask_datasets.columns import decode_image, png_cell
+from diffumask_datasets.masks.rle import decode
+
+CLASSES = ("car", "boat", "tree")
+
+
+def random_scene(seed: int, *, height: int = 24, width: int = 32, things: int = 3) -> Scene:
+    """Rectangles on noise; every class pixel belongs to an instance, a border of the first is 255."""
+    rng = np.random.default_rng(seed)
+    label, instances = np.zeros((height, width), np.uint8), np.zeros((height, width), np.int32)
+    known = []
+    for number in range(1, things + 1):
+        top, left = int(rng.integers(0, height - 1)), int(rng.integers(0, width - 1))
+        box = (slice(top, top + int(rng.integers(1, height))), slice(left, left + int(rng.integers(1, width))))
+        category = int(rng.integers(1, len(CLASSES) + 1))
+        label[box], instances[box] = category, number
+        known.append(Thing(category, float(np.float32(rng.random()))))
+    if things:
+        label[0], instances[0] = 255, 0
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    origin = Origin(f"prompt {seed}", {category: category / 8 for category in range(1, 4)}, 0.5)
+    return Scene(image, label, instances, tuple(known), (origin,))
+
+
+def row_of_scene(scene: Scene, sample_id: str) -> dict[str, Any]:
+    """The ``default`` row of a scene."""
+    rest = {"sample_id": sample_id, "seed": 1, "model": "planted"}
+    return {**rest, "image": png_cell(scene.image), "label": png_cell(scene.label), **annotations(scene)}
+
+
+def check_row(row: dict[str, Any]) -> None:
+    """Image, mask and objects say the same: RLE, area, box, classes; ids never leak from one object to another."""
+    label, objects = decode_image(row["label"]), row["objects"]
+    assert decode_image(row["image"]).shape == (*label.shape, 3)
+    covered = np.zeros(label.shape, int)
+    assert objects["id"] == list(range(1, len(objects["id"]) + 1))
+    for position, category in enumerate(objects["category"]):
+        mask = decode(objects["segmentation"][position])
+        assert mask.shape == label.shape
+        assert mask.any()
+        assert set(np.unique(label[mask]).tolist()) == {category}
+        assert objects["area"][position] == mask.sum()
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
+        assert objects["bbox"][position] == [float(edge) for edge in box]
+        covered += mask
+    assert covered.max(initial=0) <= 1
+    visible = sorted(set(np.unique(label).tolist()) - {0, 255})
+    assert row["classes"] == visible
+    assert len(row["threshold"]) == len(visible)
+    # In these scenes every class pixel belongs to an object.
+    assert ((covered > 0) == np.isin(label, visible)).all()
+    assert sum(objects["area"]) == int(np.isin(label, visible).sum())
+
+
+scenes = st.builds(
+    random_scene,
+    st.integers(0, 10**6),
+    height=st.integers(16, 40),
+    width=st.integers(16, 40),
+    things=st.integers(0, 4),
+)

@@ -1,0 +1,142 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+
+from diffumask_datasets.augmentation.transform import Augment
+from diffumask_datasets.columns import features_of
+from diffumask_datasets.errors import RecipeError
+from tests.augmentation.scenes import CLASSES, check_row, random_scene, row_of_scene
+
+
+@pytest.fixture
+def rows() -> list[dict[str, Any]]:
+    return [row_of_scene(random_scene(seed), f"abc-{seed:08d}") for seed in range(5)]
+
+
+@pytest.fixture
+def dataset(rows: list[dict[str, Any]]) -> Any:
+    return datasets.Dataset.from_list(rows, features=features_of(CLASSES))
+
+
+def content(row: Any) -> tuple[bytes, bytes, list[int]]:
+    return np.asarray(row["image"]).tobytes(), np.asarray(row["label"]).tobytes(), row["objects"]["area"]
+
+
+def test_map_keeps_features_and_consistency(dataset: Any) -> None:
+    made = dataset.map(Augment(["splice:2x2", "perspective"], pool=dataset))
+    assert made.features == dataset.features
+    assert made.num_rows == 5
+    for before, row in zip(dataset, made, strict=True):
+        check_row(row)
+        assert row["label"].mode == "L"
+        assert row["sample_id"] == before["sample_id"]
+        assert content(row) != content(before)
+
+
+def test_order_batches_and_access_do_not_matter(dataset: Any) -> None:
+    augment = Augment(["splice", "occlude", "blur"], seed=3, pool=dataset)
+    one_by_one = [content(row) for row in dataset.map(augment, load_from_cache_file=False)]
+    in_batches = [content(row) for row in dataset.map(augment, batched=True, batch_size=2)]
+    shown = dataset.with_transform(augment)
+    accessed = {number: content(shown[number]) for number in (4, 0, 2)}
+    assert in_batches == one_by_one
+    assert accessed == {number: one_by_one[number] for number in (4, 0, 2)}
+    assert one_by_one != [
+        content(row) for row in dataset.map(Augment(["splice", "occlude", "blur"], seed=4, pool=dataset))
+    ]
+
+
+def test_in_several_processes(dataset: Any) -> None:
+    augment = Augment(["splice:1x2"], pool=dataset)
+    alone, together = dataset.map(augment), dataset.map(augment, num_proc=2)
+    assert [content(row) for row in alone] == [content(row) for row in together]
+
+
+def test_a_stream_draws_from_its_batch(dataset: Any, rows: list[dict[str, Any]]) -> None:
+    stream = dataset.to_iterable_dataset().map(Augment(["splice:2x2"]), batched=True, batch_size=4)
+    made = list(stream.take(4))
+    for row in made:
+        check_row(row)
+    assert all(len(row["prompt"].split(" | ")) == 4 for row in made)
+    assert {prompt for row in made for prompt in row["prompt"].split(" | ")} == {
+        f"prompt {number}" for number in range(4)
+    }
+
+
+def test_blur_and_perspective_need_no_others(rows: list[dict[str, Any]]) -> None:
+    made = Augment(["blur", "perspective"])(rows[0])
+    check_row({**made, "image": made["image"], "label": made["label"]})
+    assert "heat_maps" not in made
+
+
+def test_only_the_columns_that_are_there(dataset: Any) -> None:
+    few = dataset.select_columns(["image", "label", "objects"])
+    row = few.map(Augment(["splice:2x2"], pool=few))[0]
+    assert sorted(row) == ["image", "label", "objects"]
+
+
+def test_datasets_of_one_sample_are_refused(dataset: Any, rows: list[dict[str, Any]]) -> None:
+    message = "take pixels from other samples, and there is only 1: give a dataset of at least two"
+    with pytest.raises(RecipeError, match=message):
+        Augment(["splice"], pool=dataset.select([0]))
+    with pytest.raises(RecipeError, match=message):
+        Augment(["occlude"])(rows[0])
+    Augment(["blur"], pool=dataset.select([0]))
+
+
+def test_a_recipe_field(planted: dict[str, Any], cache_dir: str, painted: Callable[[], int]) -> None:
+    fields = {**planted, "num_samples": 6, "split": "train", "cache_dir": cache_dir}
+    plain = datasets.load_dataset("diffumask", **fields)
+    made = datasets.load_dataset("diffumask", augment=["splice:2x2"], keep_heat_maps=True, **fields)
+    assert painted() <= 16
+    assert plain["sample_id"][0].split("-")[0] != made["sample_id"][0].split("-")[0]
+    for row in made:
+        check_row(row)
+        assert row["image"].size == (64, 48)
+        assert set(row["classes"]) <= set(row["heat_maps"]["category"])
+    assert max(len(row["classes"]) for row in made) >= 2
+
+
+def test_a_sample_of_an_augmented_recipe_depends_on_its_index_alone(planted: dict[str, Any], tmp_path: Path) -> None:
+    from diffumask_datasets.recipe import Recipe
+    from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
+
+    recipe = prepare(Recipe.of(**planted, augment=["splice:2x2", {"kind": "blur", "probability": 0.5}]))
+
+    def rows_of(start: int, stop: int, name: str, **runtime: Any) -> dict[int, Any]:
+        return dict(Synthesizer(recipe, Runtime(store=tmp_path / name, **runtime)).rows(start, stop))
+
+    straight = rows_of(0, 20, "one")
+    assert rows_of(17, 19, "two") == {index: straight[index] for index in (17, 18)}
+    assert rows_of(3, 6, "three", batch_size=4) == {index: straight[index] for index in (3, 4, 5)}
+
+
+def test_a_stream_paints_what_the_first_sample_needs(
+    planted: dict[str, Any], cache_dir: str, painted: Callable[[], int]
+) -> None:
+    stream = datasets.load_dataset(
+        "diffumask", streaming=True, split="train", augment="splice:2x2", cache_dir=cache_dir, **planted
+    )
+    check_row(next(iter(stream)))
+    assert painted() == 4
+
+
+def test_a_recipe_with_a_grid_larger_than_its_image(planted: dict[str, Any]) -> None:
+    from diffumask_datasets.recipe import Recipe
+
+    with pytest.raises(RecipeError, match="the grid 8x8 is too large for an image of 24x64"):
+        Recipe.of(**{**planted, "height": 24, "augment": ["splice:8x8"]})
+
+
+def test_augment_is_in_the_digest() -> None:
+    from diffumask_datasets.recipe import Recipe
+
+    plain = Recipe.of(classes=["car"])
+    assert Recipe.of(classes=["car"], augment=[]).digest == plain.digest
+    one = Recipe.of(classes=["car"], augment="splice:2x2")
+    assert one.digest == Recipe.of(classes=["car"], augment=[{"kind": "splice", "grid": "2x2"}]).digest != plain.digest
+    assert Recipe.of(**one.model_dump(mode="json")) == one

@@ -1,0 +1,82 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from datasets import load_dataset
+
+from diffumask_datasets import generate
+from diffumask_datasets.augmented_folder import augment_folder
+from diffumask_datasets.errors import ExportError, RecipeError
+from tests.augmentation.scenes import check_row
+
+
+@pytest.fixture
+def source(planted: dict[str, Any], tmp_path: Path) -> Path:
+    generate(tmp_path / "ds", splits={"train": 19, "validation": 3}, keep_heat_maps=True, **planted)
+    return tmp_path / "ds"
+
+
+def test_plain_datasets_reads_the_augmented_folder(source: Path, tmp_path: Path, cache_dir: str) -> None:
+    augment_folder(source, tmp_path / "out", augment=["splice:2x2"], copies=2, originals=True)
+    before = load_dataset(str(source), cache_dir=cache_dir)
+    after = load_dataset(str(tmp_path / "out"), cache_dir=cache_dir)
+    assert {name: split.num_rows for name, split in after.items()} == {"train": 57, "validation": 9}
+    assert after["train"].features == before["train"].features
+    ids = after["train"]["sample_id"] + after["validation"]["sample_id"]
+    assert len(set(ids)) == 66
+    assert not set(ids) & set(before["train"]["sample_id"])
+    for row in after["validation"]:
+        check_row(row)
+    assert after["train"][4]["prompt"] == before["train"][4]["prompt"]
+    copies = [[row["prompt"] for row in after["train"].select(range(first, first + 19))] for first in (19, 38)]
+    assert copies[0] != copies[1]
+    own = set(before["validation"]["prompt"])
+    assert {prompt for row in after["validation"] for prompt in row["prompt"].split(" | ")} <= own
+
+
+def test_the_same_call_gives_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    def files(name: str, **options: Any) -> dict[str, bytes]:
+        augment_folder(source, tmp_path / name, augment=["occlude", "perspective"], **options)
+        return {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+
+    assert files("one") == files("two") != files("three", seed=1)
+
+
+def test_the_recipe_says_what_was_done(source: Path, tmp_path: Path) -> None:
+    augment_folder(source, tmp_path / "out", augment="splice:2x2")
+    augment_folder(tmp_path / "out", tmp_path / "again", augment="blur", seed=5)
+    written = yaml.safe_load((tmp_path / "again" / "recipe.yaml").read_text())
+    assert written["augmented"]["augment"][0]["kind"] == "blur"
+    assert written["augmented"]["seed"] == 5
+    assert written["augmented"]["of"]["augment"][0]["grid"] == "2x2"
+    assert written["splits"] == {"train": 19, "validation": 3}
+
+
+def test_bad_input(source: Path, planted: dict[str, Any], tmp_path: Path) -> None:
+    generate(tmp_path / "single", num_samples=1, **planted)
+    (tmp_path / "photos").mkdir()
+    out = tmp_path / "out"
+    cases: list[tuple[Any, Any, type[Exception], str]] = [
+        (
+            tmp_path / "single",
+            {"augment": "splice:2x2"},
+            RecipeError,
+            "split 'train' holds 1 sample: .* need at least two",
+        ),
+        (source, {"augment": "splice:8x8", "copies": 0}, RecipeError, "copies: expected a number from 1 up, got 0"),
+        (source, {"augment": "mixup"}, RecipeError, "there are: splice"),
+        (
+            tmp_path / "photos",
+            {"augment": "blur"},
+            ExportError,
+            r"photos is not a dataset folder: expected recipe\.yaml",
+        ),
+    ]
+    for folder, options, error, message in cases:
+        with pytest.raises(error, match=message):
+            augment_folder(folder, out, **options)
+        assert not out.exists()
+    with pytest.raises(ExportError, match="is the source itself"):
+        augment_folder(source, source, augment="blur")
+    augment_folder(tmp_path / "single", out, augment="blur")
