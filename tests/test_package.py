@@ -23,7 +23,8 @@ LEVELS = [
     {"views", "preview", "store", "toybox"},
     {"backbones"},
     {"synthesis", "doctor"},
-    {"folder", "exporters"},
+    {"folder"},
+    {"exporters"},
     {"builders"},
     {"generation", "loading"},
     {"cli"},
@@ -106,9 +107,11 @@ def test_the_public_names() -> None:
         "Recipe",
         "Sample",
         "__version__",
+        "export",
         "generate",
         "load_dataset",
         "register",
+        "verify",
     ]
     assert all(hasattr(diffumask_datasets, name) for name in diffumask_datasets.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
