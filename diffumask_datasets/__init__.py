@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from diffumask_datasets.registration import register
 
 if TYPE_CHECKING:
+    from diffumask_datasets.exporters import export, verify
     from diffumask_datasets.generation import generate
     from diffumask_datasets.loading import load_dataset
     from diffumask_datasets.recipe import Recipe
@@ -18,14 +19,26 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["ObjectAnnotation", "Recipe", "Sample", "__version__", "generate", "load_dataset", "register"]
+__all__ = [
+    "ObjectAnnotation",
+    "Recipe",
+    "Sample",
+    "__version__",
+    "export",
+    "generate",
+    "load_dataset",
+    "register",
+    "verify",
+]
 
 _HOMES = {
     "ObjectAnnotation": "diffumask_datasets.sample",
     "Recipe": "diffumask_datasets.recipe",
     "Sample": "diffumask_datasets.sample",
+    "export": "diffumask_datasets.exporters",
     "generate": "diffumask_datasets.generation",
     "load_dataset": "diffumask_datasets.loading",
+    "verify": "diffumask_datasets.exporters",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from diffumask_datasets.errors import DiffuMaskError, RecipeError
+from diffumask_datasets.errors import DiffuMaskError, ExportError, RecipeError
 
 __all__ = ["app", "main"]
 
@@ -160,6 +160,57 @@ def augment(
 
 
 @app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="Dataset folder, as generate writes it.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="coco, voc, cityscapes, yolo, …; an unknown name lists all.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder of the export.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file of format options; --option wins over it.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the format, e.g. ids=own; repeatable.")
+    ] = None,
+    num_samples: Annotated[int | None, typer.Option(help="Most samples taken from each split.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that encode; default: one per core.")] = None,
+) -> None:
+    """Write a dataset in another format; started again, it goes on where it stopped."""
+    from diffumask_datasets.exporters import export as export_folder
+
+    options = _options_file(config) if config else {}
+    options |= _assignments(option or [], flag="--option")
+    try:
+        manifest = export_folder(
+            source,
+            output,
+            format=format_,
+            workers=workers or os.cpu_count() or 1,
+            num_samples=num_samples,
+            **options,
+        )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; finished samples are kept, the same command goes on from there", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    typer.echo(f"wrote {output}: {sum(manifest['samples'].values())} samples as {format_}")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Folder of an export.")],
+    format_: Annotated[str | None, typer.Option("--format", help="Default: what the export says it is.")] = None,
+    source: Annotated[Path | None, typer.Option(help="The dataset it was made from: compare every pixel.")] = None,
+) -> None:
+    """Read an export back through its official reader and compare it with its source; exits with 1 on a difference."""
+    from diffumask_datasets.exporters import verify as verify_folder
+
+    passed = True
+    for check in verify_folder(folder, format=format_, source=source):
+        typer.echo(f"{'ok' if check.passed else 'FAIL':5}{check.name}: {check.detail}")
+        passed &= check.passed
+    if not passed:
+        raise typer.Exit(EXIT_BAD_INPUT)
+
+
+@app.command()
 def doctor() -> None:
     """Report what is installed, what is missing and how to mend it; exits with 1 where something needed is missing."""
     from diffumask_datasets.doctor import examine
@@ -213,13 +264,23 @@ def _recipe_fields(
     return fields | {name: value for name, value in given.items() if value is not None} | _assignments(assigned or [])
 
 
-def _assignments(pairs: list[str]) -> dict[str, Any]:
+def _options_file(path: Path) -> dict[str, Any]:
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ExportError(f"cannot read the options {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(options, dict):
+        raise ExportError(f"{path}: expected options like 'ids: own', got {type(options).__name__}")
+    return options
+
+
+def _assignments(pairs: list[str], *, flag: str = "--set") -> dict[str, Any]:
     fields = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise RecipeError(f"--set {pair!r}: expected FIELD=VALUE, e.g. --set threshold=0.5")
-        fields[name.strip().replace("-", "_")] = _yaml(value, f"--set {name}")
+            raise RecipeError(f"{flag} {pair!r}: expected FIELD=VALUE, e.g. {flag} threshold=0.5")
+        fields[name.strip().replace("-", "_")] = _yaml(value, f"{flag} {name}")
     return fields
 
 

@@ -26,7 +26,8 @@ LEVELS = [
     {"views", "preview", "store", "toybox", "augmentation"},
     {"backbones"},
     {"synthesis", "doctor", "tuning"},
-    {"folder", "exporters"},
+    {"folder"},
+    {"exporters"},
     {"builders"},
     {"generation", "loading", "augmented_folder"},
     {"cli"},
@@ -109,9 +110,11 @@ def test_the_public_names() -> None:
         "Recipe",
         "Sample",
         "__version__",
+        "export",
         "generate",
         "load_dataset",
         "register",
+        "verify",
     ]
     assert all(hasattr(diffumask_datasets, name) for name in diffumask_datasets.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

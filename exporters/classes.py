@@ -1,0 +1,67 @@
+"""Our class ids → the ids and names of a format: its official table where it has all classes, else ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from diffumask_datasets.errors import ExportError, suggestion
+from diffumask_datasets.sample import IGNORE
+
+__all__ = ["FormatClass", "Ids", "check_choice", "format_classes", "lookup", "normal"]
+
+Ids = Literal["auto", "official", "own"]
+"""``official`` demands the format's table, ``own`` counts our classes from 1, ``auto`` takes the table where it fits."""
+
+
+@dataclass(frozen=True)
+class FormatClass:
+    """A class as a format calls it."""
+
+    number: int
+    name: str
+
+
+def normal(name: str) -> str:
+    """``Potted plant``, ``potted-plant`` and ``pottedplant`` are one name."""
+    return re.sub(r"[\s_-]+", "", name).casefold()
+
+
+def check_choice(option: str, value: object, legal: Sequence[object]) -> None:
+    """Raises ExportError unless an option has one of its legal values."""
+    if value not in legal:
+        raise ExportError(f"{option}: expected one of {', '.join(map(str, legal))}, got {value!r}")
+
+
+def format_classes(
+    classes: Sequence[str], *, table: Mapping[str, int], ids: Ids, owner: str
+) -> tuple[FormatClass, ...]:
+    """What the format calls each class; ``table`` is its official name → id.
+
+    Raises:
+        ExportError: ``ids`` is no legal value, or ``official`` and a class is not in the table.
+    """
+    check_choice("ids", ids, ("auto", "official", "own"))
+    official = {normal(name): FormatClass(number, name) for name, number in table.items()}
+    unknown = [name for name in classes if normal(name) not in official]
+    if ids == "official" and unknown:
+        raise ExportError(
+            f"{unknown[0]!r} is none of the {len(table)} classes of {owner}{suggestion(unknown[0], table)}; "
+            "rename it, or use ids=own"
+        )
+    if ids == "own" or unknown:
+        return tuple(FormatClass(number, name) for number, name in enumerate(classes, start=1))
+    return tuple(official[normal(name)] for name in classes)
+
+
+def lookup(numbers: Sequence[int], *, background: int = 0, ignore: int = IGNORE) -> npt.NDArray[np.uint8]:
+    """(256,) table from our mask values to a format's: background, class ids 1..K, 255."""
+    table = np.full(256, background, dtype=np.uint8)
+    table[1 : len(numbers) + 1] = numbers
+    table[IGNORE] = ignore
+    return table

@@ -1,0 +1,190 @@
+"""What every format speaks of: the dataset as a whole, one sample of it, and one finished sample of an export."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from diffumask_datasets.columns import REQUIRED, Row, decode_image, encoded_bytes, objects_of
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.masks import rle
+from diffumask_datasets.sample import BACKGROUND, IGNORE, ObjectAnnotation
+
+__all__ = ["Contents", "ExportSample", "Part", "Record", "short_split"]
+
+Record = dict[str, Any]
+"""What a writer keeps of a sample until the files that gather all samples are written; plain JSON."""
+
+SPLIT_NAMES = {"train": "train", "validation": "val", "test": "test"}
+
+_LEGAL_ID = re.compile(r"\w[\w.-]*")
+
+
+def short_split(split: str) -> str:
+    """``validation`` → ``val``, as most formats call it; other names stay as they are."""
+    return SPLIT_NAMES.get(split, split)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The dataset as a whole: the names of class ids 1..K, and its splits in order."""
+
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One finished sample: whole files, bytes appended to files that several samples share, and what to remember.
+
+    Paths are relative to the export, with ``/`` between folders.
+    """
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    record: Record = field(default_factory=dict)
+    appended: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExportSample:
+    """A row, checked. ``ordinal`` counts from 1 over all splits; ``image`` is the encoded file as the dataset holds it.
+
+    ``objects`` carry area and box of their mask, computed anew. ``row`` is for what describes the sample beyond that.
+    """
+
+    sample_id: str
+    split: str
+    ordinal: int
+    image: bytes
+    image_format: str
+    label: npt.NDArray[np.uint8]  # (height, width)
+    objects: tuple[ObjectAnnotation, ...]
+    row: Row
+
+    @classmethod
+    def of(cls, row: Row, *, split: str, ordinal: int, class_count: int) -> ExportSample:
+        """The sample of a ``default`` row whose images are encoded.
+
+        Raises:
+            ExportError: an id that cannot be a file name, an unreadable image, sizes that differ, a class id outside
+                0..``class_count`` and 255, or an object without pixels.
+        """
+        sample_id = str(row["sample_id"])
+        if not _LEGAL_ID.fullmatch(sample_id):
+            raise ExportError(
+                f"sample_id {sample_id!r} cannot be a file name: letters, digits, '_', '-' and '.' only; rename it"
+            )
+        image, image_format, size_wh = _read_image(row, sample_id)
+        label = _read_label(row, sample_id, class_count)
+        height, width = label.shape
+        if size_wh != (width, height):
+            raise ExportError(
+                f"sample {sample_id}: the image is {size_wh[0]}x{size_wh[1]} (width x height) but its mask is "
+                f"{width}x{height}; mend or drop the sample"
+            )
+        objects = tuple(_measured(found, sample_id, label.shape, class_count) for found in objects_of(row))
+        return cls(sample_id, split, ordinal, image, image_format, label, objects, row)
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.label.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.label.shape[1]
+
+    @property
+    def short_split(self) -> str:
+        """The split as most formats call it."""
+        return short_split(self.split)
+
+    @property
+    def masks(self) -> list[npt.NDArray[np.bool_]]:
+        """(height, width) of each object, decoded at each call."""
+        return [rle.decode(found.segmentation) for found in self.objects]
+
+    def places(self) -> npt.NDArray[np.int64]:
+        """(height, width): 0, or the place from 1 in ``objects`` of the object that holds the pixel.
+
+        Raises:
+            ExportError: two objects hold one pixel; a picture has room for one of them only.
+        """
+        places = np.zeros(self.label.shape, dtype=np.int64)
+        for place, mask in enumerate(self.masks, start=1):
+            if places[mask].any():
+                first = self.objects[int(places[mask].max()) - 1].instance_id
+                raise ExportError(
+                    f"sample {self.sample_id}: objects {first} and {self.objects[place - 1].instance_id} overlap, and "
+                    "this format keeps one object a pixel; export as coco, which keeps both"
+                )
+            places[mask] = place
+        return places
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex digest of what is exported: the encoded image and mask, and the objects."""
+        sha = hashlib.sha256(self.sample_id.encode())
+        for data in (self.image, encoded_bytes(self.row["label"]), json.dumps(self.row["objects"]).encode()):
+            sha.update(len(data).to_bytes(8, "big"))
+            sha.update(data)
+        return sha.hexdigest()
+
+
+def check_columns(columns: list[str]) -> None:
+    """Raises ExportError where a needed column is missing."""
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise ExportError(
+            f"the dataset has no column {', '.join(missing)} (it has {', '.join(columns)}); "
+            "export the config 'default' of a diffumask dataset"
+        )
+
+
+def _read_image(row: Row, sample_id: str) -> tuple[bytes, str, tuple[int, int]]:
+    try:
+        data = encoded_bytes(row["image"])
+        with Image.open(io.BytesIO(data)) as picture:
+            return data, str(picture.format), picture.size
+    except (OSError, TypeError, UnidentifiedImageError) as error:
+        raise ExportError(f"sample {sample_id}: the image cannot be read: {error}; mend or drop the sample") from error
+
+
+def _read_label(row: Row, sample_id: str, class_count: int) -> npt.NDArray[np.uint8]:
+    try:
+        label = decode_image(row["label"])
+    except (OSError, TypeError, UnidentifiedImageError) as error:
+        raise ExportError(f"sample {sample_id}: the mask cannot be read: {error}; mend or drop the sample") from error
+    if label.ndim != 2:
+        raise ExportError(f"sample {sample_id}: the mask has {label.shape[2]} channels; expected one 8-bit channel")
+    known = label[(label != IGNORE) & (label != BACKGROUND)]
+    if known.size and known.max() > class_count:
+        raise ExportError(
+            f"sample {sample_id}: class id {known.max()} in the mask, but the dataset names {class_count} classes; "
+            "name the class in the features or set its pixels to 255"
+        )
+    return label
+
+
+def _measured(found: ObjectAnnotation, sample_id: str, shape: tuple[int, ...], class_count: int) -> ObjectAnnotation:
+    place = f"sample {sample_id}: object {found.instance_id}"
+    if tuple(found.segmentation["size"]) != shape:
+        raise ExportError(f"{place}: its mask is {found.segmentation['size']}, the image's {list(shape)}")
+    if not 1 <= found.category <= class_count:
+        raise ExportError(f"{place}: class id {found.category} is not one of 1..{class_count}")
+    area = rle.area(found.segmentation)
+    if not area:
+        raise ExportError(f"{place} has no pixels; drop it from the dataset")
+    box = rle.bbox_xywh(found.segmentation)
+    return ObjectAnnotation(found.instance_id, found.category, box, area, found.segmentation, found.score)

@@ -1,0 +1,77 @@
+"""Pixels to image files: palette, 8 and 16 bit PNG, and JPEG for the formats whose readers want nothing else."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.exporters.contents import ExportSample
+
+__all__ = ["JPEG_QUALITY", "grey_png", "image_file", "jpeg_file", "palette_png", "pixels", "png_file", "wide_png"]
+
+JPEG_QUALITY = 95
+
+SUFFIXES = {"PNG": ".png", "JPEG": ".jpg"}
+"""Image formats that every reader takes as they are."""
+
+
+def image_file(sample: ExportSample) -> tuple[str, bytes]:
+    """Suffix and bytes of the image, untouched where it is PNG or JPEG, else lossless PNG."""
+    suffix = SUFFIXES.get(sample.image_format)
+    return (suffix, sample.image) if suffix else (".png", png_file(sample))
+
+
+def png_file(sample: ExportSample) -> bytes:
+    """The image as PNG; untouched where it is one."""
+    return sample.image if sample.image_format == "PNG" else _saved(_opened(sample), "PNG")
+
+
+def jpeg_file(sample: ExportSample) -> bytes:
+    """The image as JPEG of quality 95 with full colour resolution (4:4:4); untouched where it is a JPEG."""
+    if sample.image_format == "JPEG":
+        return sample.image
+    return _saved(_opened(sample), "JPEG", quality=JPEG_QUALITY, subsampling=0)
+
+
+def grey_png(values: npt.NDArray[np.uint8]) -> bytes:
+    """8-bit grey PNG of (height, width) uint8."""
+    return _saved(Image.fromarray(values), "PNG")
+
+
+def wide_png(values: npt.NDArray[np.uint16]) -> bytes:
+    """16-bit grey PNG of (height, width) uint16."""
+    return _saved(Image.fromarray(values), "PNG")
+
+
+def palette_png(values: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> bytes:
+    """8-bit palette PNG of (height, width) uint8 with a (256, 3) palette."""
+    height, width = values.shape
+    picture = Image.frombytes("P", (width, height), np.ascontiguousarray(values).tobytes())
+    picture.putpalette(palette.tobytes())
+    return _saved(picture, "PNG")
+
+
+def pixels(data: bytes) -> npt.NDArray[np.uint8]:
+    """RGB (height, width, 3) of an image file."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _opened(sample: ExportSample) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(sample.image)).convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise ExportError(
+            f"sample {sample.sample_id}: the image cannot be decoded: {error}; drop the sample"
+        ) from error
+
+
+def _saved(picture: Image.Image, kind: str, **how: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=kind, **how)
+    return buffer.getvalue()

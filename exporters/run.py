@@ -1,0 +1,144 @@
+"""A dataset into a format: ``diffumask_datasets.export`` and ``diffumask export``."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.exporters.encoding import Encoded, Encoder, Item, encode_all
+from diffumask_datasets.exporters.journal import Journal, file_hash
+from diffumask_datasets.exporters.protocol import Exporter, Writer
+from diffumask_datasets.exporters.registry import make_exporter
+from diffumask_datasets.exporters.source import Source, open_source
+from diffumask_datasets.exporters.target import Target
+
+__all__ = ["HASH_SPACE", "export"]
+
+HASH_SPACE = 1 << 256
+"""File hashes are summed modulo this."""
+
+
+def export(
+    source: Any,
+    output: str | Path,
+    *,
+    format: str,
+    workers: int = 1,
+    num_samples: int | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Writes ``source`` into the folder ``output`` in one of :func:`formats`; returns the manifest.
+
+    ``source`` is a map-style dataset, a stream, a dict of splits, or a folder made by ``generate``, always with the
+    columns of the config ``default``. ``num_samples`` is the most that is taken from each split; an endless stream needs
+    it. ``workers`` processes encode side by side; the bytes do not depend on their number. ``options`` are the format's.
+
+    Started again after any end, it goes on where it stopped; the export is complete once ``diffumask-export.json`` is
+    there, and exporting the same again then does nothing.
+
+    Raises:
+        ExportError: an unknown format or option, a dataset that the format cannot hold, or a target that holds
+            something else or cannot be written.
+    """
+    if workers < 1:
+        raise ExportError(f"workers: expected a number from 1 up, got {workers}")
+    exporter = make_exporter(format, options)
+    opened = open_source(source, num_samples=num_samples)
+    writer = exporter.open(opened.contents)
+    with Target(Path(output).expanduser(), _identity(format, exporter, opened)) as target:
+        if target.finished is not None:
+            return target.finished
+        return _write(target, writer, opened, workers)
+
+
+def _identity(name: str, exporter: Exporter, source: Source) -> dict[str, Any]:
+    return {
+        "format": name,
+        "layout": exporter.layout,
+        "options": _options(exporter),
+        "classes": list(source.contents.classes),
+        "splits": list(source.contents.splits),
+        "source": source.identity,
+    }
+
+
+def _options(exporter: Any) -> dict[str, Any]:
+    return {field.name: getattr(exporter, field.name) for field in dataclasses.fields(exporter) if field.init}
+
+
+def _write(target: Target, writer: Writer, source: Source, workers: int) -> dict[str, Any]:
+    journals = {split: Journal(target.output, split) for split in source.contents.splits}
+    ids = {line["id"] for journal in journals.values() for line in journal.lines()}
+    encoder = Encoder(writer, target.output, len(source.contents.classes))
+    # Closed at once when something fails: its worker processes end here, and not when somebody collects the garbage.
+    with closing(encode_all(_remaining(source, journals), encoder, workers=workers)) as encoded:
+        for split, line, appended in _shown(encoded, source, journals):
+            if line["id"] in ids:
+                raise ExportError(
+                    f"sample_id {line['id']!r} occurs twice, and its files would be overwritten; rename one"
+                )
+            ids.add(line["id"])
+            journals[split].add(line, appended)
+    if not ids:
+        target.discard()
+        raise ExportError("the dataset is empty: there is nothing to export")
+    return _finish(target, writer, journals)
+
+
+def _remaining(source: Source, journals: Mapping[str, Journal]) -> Iterator[Item]:
+    """The rows that are not finished, numbered over all splits."""
+    before = 0
+    for split, journal in journals.items():
+        done = journal.count
+        rows = source.rows(split, max(done - 1, 0))
+        if done and next(rows, {"sample_id": None})["sample_id"] != journal.last_id:
+            raise ExportError(
+                f"the dataset has changed since this export began (sample {done} of {split} is no longer "
+                f"{journal.last_id}); remove the unfinished folder and export again"
+            )
+        count = done
+        for row in rows:
+            count += 1
+            yield Item(row, split, before + count)
+        before += count
+
+
+def _shown(encoded: Iterator[Encoded], source: Source, journals: Mapping[str, Journal]) -> Iterator[Encoded]:
+    sizes = [source.sizes[split] for split in journals]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    done = sum(journal.count for journal in journals.values())
+    with tqdm(encoded, total=total, initial=done, unit="image", disable=None) as progress:
+        yield from progress
+
+
+def _finish(target: Target, writer: Writer, journals: Mapping[str, Journal]) -> dict[str, Any]:
+    shared = {name: size for journal in journals.values() for name, size in journal.appended.items()}
+    gathered = target.gather(writer.close(journals), shared)
+    files, size, content = 0, 0, 0
+    source = hashlib.sha256()
+    for journal in journals.values():
+        for line in journal.lines():
+            source.update(line["source"].encode())
+            files += len(line["files"])
+            size += sum(length for length, _ in line["files"].values())
+            content += sum(int(number, 16) for _, number in line["files"].values())
+    for path in gathered | shared.keys():
+        number, length = file_hash(target.output, path)
+        files, size, content = files + 1, size + length, content + number
+    manifest = {
+        "export": target.identity,
+        "samples": {split: journal.count for split, journal in journals.items()},
+        "files": files,
+        "bytes": size,
+        "content": f"{content % HASH_SPACE:064x}",
+        "source": source.hexdigest(),
+    }
+    target.finish(manifest)
+    return manifest

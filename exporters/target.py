@@ -1,0 +1,175 @@
+"""The folder that an export writes: begun, resumed or refused; complete once the manifest, its last file, is there.
+
+out/coco/…                             the files of the format
+out/coco/diffumask-export.json         the manifest
+out/coco/.diffumask-export/            only while unfinished:
+    begun.json                             what is being exported; another export into this folder is refused
+    train.jsonl …                          the journal: one line per finished sample
+    drafts/                                every file is written here and moved to its place in one step
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.exporters.journal import WORK, append_at, unwritable
+
+__all__ = ["MANIFEST", "Target", "put_file", "read_manifest"]
+
+MANIFEST = "diffumask-export.json"
+FLUSH_BYTES = 1 << 16
+LOCK_SECONDS = 3
+
+
+def put_file(output: Path, path: str, data: bytes) -> None:
+    """Writes one file of an export, whole or not at all.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    draft, place = output / WORK / "drafts" / str(os.getpid()), output / path
+    try:
+        draft.write_bytes(data)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft.replace(place)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise unwritable(place, error) from error
+
+
+def read_manifest(output: Path) -> dict[str, Any] | None:
+    """The manifest, or None where the export is not complete.
+
+    Raises:
+        ExportError: it is damaged.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ExportError(f"{output / MANIFEST} is damaged ({error}); remove the folder and export again") from error
+    return manifest
+
+
+class Target:
+    """The folder of one export. Used as a context: leaving it lets go of the folder, finished or not.
+
+    ``identity`` says what is exported; the folder of another export is refused. ``finished`` is the manifest where there
+    is nothing left to do.
+
+    Raises:
+        ExportError: the folder holds something else, is in use by another process, or cannot be written.
+    """
+
+    def __init__(self, output: Path, identity: Mapping[str, Any]) -> None:
+        self.output = output
+        self.identity: dict[str, Any] = json.loads(json.dumps(identity))
+        self._work = output / WORK
+        self._new = not output.exists()
+        self._lock = FileLock(self._work / "lock")
+        try:
+            self.finished = self._claim()
+        except OSError as error:
+            raise error if isinstance(error, ExportError) else unwritable(output, error) from error
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
+
+    def gather(self, pieces: Iterator[tuple[str, bytes]], appended: Mapping[str, int]) -> set[str]:
+        """Writes the files that come piece by piece and returns their paths.
+
+        A piece of a file in ``appended`` (path → bytes it has from samples) becomes its end.
+
+        Raises:
+            ExportError: they cannot be written.
+        """
+        gathered = self._work / "gathered"
+        buffers: dict[str, bytearray] = {}
+        sizes = dict(appended)
+        try:
+            shutil.rmtree(gathered, ignore_errors=True)
+            for path, piece in pieces:
+                buffer = buffers.setdefault(path, bytearray())
+                buffer += piece
+                if len(buffer) >= FLUSH_BYTES:
+                    self._flush(path, buffer, sizes, shared=path in appended)
+            for path, buffer in buffers.items():
+                self._flush(path, buffer, sizes, shared=path in appended)
+            for path in buffers.keys() - appended.keys():
+                (self.output / path).parent.mkdir(parents=True, exist_ok=True)
+                (gathered / path).replace(self.output / path)
+        except OSError as error:
+            raise unwritable(self.output, error) from error
+        return set(buffers)
+
+    def finish(self, manifest: Mapping[str, Any]) -> None:
+        """Writes the manifest: from now on the export is complete."""
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        put_file(self.output, MANIFEST, text.encode())
+        self._lock.release()
+        shutil.rmtree(self._work, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Takes back a folder into which nothing was exported."""
+        self._lock.release()
+        shutil.rmtree(self._work, ignore_errors=True)
+        if self._new and not any(self.output.iterdir()):
+            self.output.rmdir()
+
+    def _flush(self, path: str, buffer: bytearray, sizes: dict[str, int], *, shared: bool) -> None:
+        root = self.output if shared else self._work / "gathered"
+        append_at(root / path, sizes.get(path, 0), bytes(buffer))
+        sizes[path] = sizes.get(path, 0) + len(buffer)
+        buffer.clear()
+
+    def _claim(self) -> dict[str, Any] | None:
+        manifest = read_manifest(self.output)
+        if manifest is not None:
+            self._check_same(manifest["export"], "a finished export")
+            shutil.rmtree(self._work, ignore_errors=True)
+            return manifest
+        self._check_free()
+        self._begin()
+        return None
+
+    def _check_free(self) -> None:
+        begun = (self._work / "begun.json").is_file()
+        if self.output.exists() and not begun and {path.name for path in self.output.iterdir()} - {WORK}:
+            raise ExportError(
+                f"{self.output} is not empty and not an export of ours: choose another --output or remove it"
+            )
+
+    def _begin(self) -> None:
+        (self._work / "drafts").mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            raise ExportError(f"another process is exporting into {self.output}; wait for it") from None
+        for draft in (self._work / "drafts").iterdir():
+            draft.unlink()
+        begun = self._work / "begun.json"
+        if begun.exists():
+            self._check_same(json.loads(begun.read_text(encoding="utf-8")), "an unfinished export")
+        else:
+            put_file(self.output, f"{WORK}/{begun.name}", json.dumps(self.identity).encode())
+
+    def _check_same(self, other: Mapping[str, Any], what: str) -> None:
+        differing = [name for name in self.identity if other.get(name) != self.identity[name]]
+        if differing:
+            self._lock.release()
+            raise ExportError(
+                f"{self.output} holds {what} that differs from this one in its {', '.join(differing)}: "
+                "choose another --output or remove it"
+            )

@@ -1,0 +1,93 @@
+"""Reads an export back and compares it with its source: ``diffumask_datasets.verify`` and ``diffumask verify``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.exporters.contents import Contents, ExportSample
+from diffumask_datasets.exporters.journal import WORK, file_hash
+from diffumask_datasets.exporters.protocol import Check, Reader, Tally
+from diffumask_datasets.exporters.registry import make_exporter
+from diffumask_datasets.exporters.run import HASH_SPACE
+from diffumask_datasets.exporters.source import Source, open_source
+from diffumask_datasets.exporters.target import MANIFEST, read_manifest
+
+__all__ = ["verify"]
+
+
+def verify(folder: str | Path, *, format: str | None = None, source: Any = None) -> Iterator[Check]:
+    """Checks an export, one :class:`Check` after another.
+
+    Without ``source``: every file is as it was written, and the format's reader takes it. With the dataset that was
+    exported, everything read back is compared with it, pixel for pixel.
+
+    Raises:
+        ExportError: no finished export, or one of another format.
+    """
+    folder = Path(folder).expanduser()
+    manifest = _manifest(folder, format)
+    exported = manifest["export"]
+    contents = Contents(tuple(exported["classes"]), tuple(exported["splits"]))
+    exporter = make_exporter(exported["format"], exported["options"])
+    yield _files(folder, manifest)
+    try:
+        reader = exporter.read(folder, contents)
+        yield from reader.checks()
+        if source is not None:
+            opened = open_source(source, num_samples=exported["source"].get("num_samples"))
+            yield from _compared(reader, opened, manifest)
+    except (OSError, KeyError, ValueError, SyntaxError) as error:
+        if isinstance(error, ExportError):
+            raise
+        # Whatever a foreign reader trips over is a finding, not a fault of the one who asked.
+        yield Check("reading", False, f"{type(error).__name__}: {error}")
+
+
+def _manifest(folder: Path, name: str | None) -> dict[str, Any]:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        state = "is not finished: export again to go on" if (folder / WORK).is_dir() else f"has no {MANIFEST}"
+        raise ExportError(f"{folder} {state}")
+    if name not in (None, manifest["export"]["format"]):
+        raise ExportError(f"{folder} is an export of the format {manifest['export']['format']}, not {name}")
+    return manifest
+
+
+def _files(folder: Path, manifest: dict[str, Any]) -> Check:
+    files, content = 0, 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = (Path(root) / name).relative_to(folder).as_posix()
+            if path != MANIFEST:
+                files, content = files + 1, content + file_hash(folder, path)[0]
+    same = files == manifest["files"] and f"{content % HASH_SPACE:064x}" == manifest["content"]
+    return Check("files", same, f"{files} of {manifest['files']}, {'as written' if same else 'changed since'}")
+
+
+def _compared(reader: Reader, source: Source, manifest: dict[str, Any]) -> Iterator[Check]:
+    contents, tally = source.contents, Tally()
+    if list(contents.classes) != manifest["export"]["classes"]:
+        yield Check("classes", False, f"the source has {', '.join(contents.classes)}")
+        return
+    digests, counts = hashlib.sha256(), dict.fromkeys(contents.splits, 0)
+    with tqdm(total=sum(manifest["samples"].values()), unit="image", disable=None) as progress:
+        for split in contents.splits:
+            for row in source.rows(split, 0):
+                counts[split] += 1
+                sample = ExportSample.of(
+                    row, split=split, ordinal=sum(counts.values()), class_count=len(contents.classes)
+                )
+                digests.update(sample.digest.encode())
+                reader.compare(sample, tally)
+                progress.update()
+    yield Check("samples", counts == manifest["samples"], f"{counts} in the source, {manifest['samples']} exported")
+    same = digests.hexdigest() == manifest["source"]
+    yield Check("source", same, "the one exported" if same else "not the one exported")
+    yield from tally.checks()

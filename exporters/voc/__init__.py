@@ -1,0 +1,5 @@
+"""Pascal VOC: the VOCdevkit tree with palette masks, XML and image sets."""
+
+from diffumask_datasets.exporters.voc.writer import VocExporter
+
+__all__ = ["VocExporter"]

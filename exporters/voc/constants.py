@@ -1,0 +1,41 @@
+"""Pascal VOC 2012: its classes, folders and fixed texts."""
+
+from __future__ import annotations
+
+from diffumask_datasets.preview import class_colours
+
+CLASSES = {
+    name: number
+    for number, name in enumerate(
+        (
+            *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+            *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
+            "tvmonitor",
+        ),
+        start=1,
+    )
+}
+"""Official name → value in SegmentationClass."""
+
+VOID = 255
+"""Value of pixels that count neither way: unsure ones, and the ring around objects."""
+
+MAX_OBJECTS = 254
+MAX_CLASSES = 254
+
+PALETTE = class_colours()
+"""(256, 3): the colour map of the development kit."""
+
+IMAGES = "JPEGImages"
+CLASS_MASKS = "SegmentationClass"
+OBJECT_MASKS = "SegmentationObject"
+ANNOTATIONS = "Annotations"
+SEGMENTATION_SETS = "ImageSets/Segmentation"
+MAIN_SETS = "ImageSets/Main"
+LABEL_MAP = "labelmap.txt"
+
+TRAINVAL = ("train", "val")
+"""The splits whose union is trainval."""
+
+DATABASE = "diffumask-datasets"
+UNSPECIFIED = "Unspecified"

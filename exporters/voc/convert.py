@@ -1,0 +1,92 @@
+"""A sample in the terms of Pascal VOC: masks with void rings, boxes from 1, annotation XML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.exporters.classes import FormatClass, lookup
+from diffumask_datasets.exporters.contents import ExportSample
+from diffumask_datasets.exporters.voc.constants import DATABASE, MAX_OBJECTS, UNSPECIFIED, VOID
+
+__all__ = ["annotation_xml", "bndbox", "segmentation_masks", "visible_classes"]
+
+Values = npt.NDArray[np.uint8]
+
+
+def segmentation_masks(sample: ExportSample, classes: Sequence[FormatClass], *, ring: int = 0) -> tuple[Values, Values]:
+    """SegmentationClass and SegmentationObject, (height, width) each.
+
+    Objects are numbered from 1 in the sample's order. Unsure pixels are void in both; ``ring`` pixels on each side of
+    every border are made void too.
+
+    Raises:
+        ExportError: more than 254 objects, or two that overlap.
+    """
+    if len(sample.objects) > MAX_OBJECTS:
+        raise ExportError(
+            f"sample {sample.sample_id}: {len(sample.objects)} objects; SegmentationObject holds at most {MAX_OBJECTS} "
+            "(255 is void); raise min_area, drop the sample, or export as coco"
+        )
+    places = sample.places()
+    semantic = lookup([known.number for known in classes])[sample.label]
+    objects = np.where((places == 0) & (sample.label == VOID), VOID, places).astype(np.uint8)
+    border = _border(semantic, objects, ring)
+    semantic[border] = objects[border] = VOID
+    return semantic, objects
+
+
+def bndbox(bbox_xywh: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+    """xmin, ymin, xmax, ymax of a pixel box: counted from 1, the last pixel included."""
+    left, top, width, height = (round(number) for number in bbox_xywh)
+    return left + 1, top + 1, left + width, top + height
+
+
+def visible_classes(sample: ExportSample) -> list[int]:
+    """Class ids that the mask or the objects show, ascending."""
+    present = {int(value) for value in np.unique(sample.label)} | {found.category for found in sample.objects}
+    return sorted(present - {0, VOID})
+
+
+def annotation_xml(sample: ExportSample, classes: Sequence[FormatClass], *, folder: str) -> bytes:
+    """The file in Annotations."""
+    root = ElementTree.Element("annotation")
+    _add(root, folder=folder, filename=f"{sample.sample_id}.jpg")
+    _add(_group(root, "source"), database=DATABASE, annotation=DATABASE, image=DATABASE)
+    _add(_group(root, "size"), width=sample.width, height=sample.height, depth=3)
+    _add(root, segmented=1)
+    for found in sample.objects:
+        group = _group(root, "object")
+        _add(group, name=classes[found.category - 1].name, pose=UNSPECIFIED, truncated=0, occluded=0, difficult=0)
+        corners = zip(("xmin", "ymin", "xmax", "ymax"), bndbox(found.bbox_xywh), strict=True)
+        _add(_group(group, "bndbox"), **dict(corners))
+    ElementTree.indent(root, "\t")
+    return ElementTree.tostring(root, encoding="utf-8") + b"\n"
+
+
+def _border(semantic: Values, objects: Values, ring: int) -> npt.NDArray[np.bool_]:
+    border = np.zeros(semantic.shape, dtype=bool)
+    if ring:
+        for values in (semantic, objects):
+            rows, columns = values[1:] != values[:-1], values[:, 1:] != values[:, :-1]
+            border[1:] |= rows
+            border[:-1] |= rows
+            border[:, 1:] |= columns
+            border[:, :-1] |= columns
+    if ring > 1:
+        border = ndimage.binary_dilation(border, np.ones((3, 3), dtype=bool), iterations=ring - 1)
+    return border
+
+
+def _group(parent: ElementTree.Element, name: str) -> ElementTree.Element:
+    return ElementTree.SubElement(parent, name)
+
+
+def _add(parent: ElementTree.Element, **texts: object) -> None:
+    for name, text in texts.items():
+        ElementTree.SubElement(parent, name).text = str(text)

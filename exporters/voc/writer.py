@@ -1,0 +1,122 @@
+"""Writes the VOCdevkit tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.exporters.classes import FormatClass, Ids, format_classes
+from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record, short_split
+from diffumask_datasets.exporters.pictures import jpeg_file, palette_png
+from diffumask_datasets.exporters.voc import constants as voc
+from diffumask_datasets.exporters.voc.convert import annotation_xml, segmentation_masks, visible_classes
+from diffumask_datasets.exporters.voc.reader import VocReader
+
+__all__ = ["VocExporter", "VocWriter"]
+
+_UNSAFE = re.compile(r'[/\\:*?"<>|]|^\.')
+MAX_RING = 16
+
+
+@dataclass(frozen=True)
+class VocExporter:
+    """Pascal VOC. ``ids``: the official 1..20 where all classes are VOC's, else ours; ``ring`` pixels of void on each
+    side of every border (0 keeps the masks as they are); ``year`` names the tree.
+
+    Images become JPEG of quality 95 without colour subsampling, because VOC's readers look for ``.jpg``; the masks are
+    lossless.
+    """
+
+    ids: Ids = "auto"
+    ring: int = 0
+    year: int = 2012
+
+    layout: ClassVar[int] = 1
+
+    def open(self, contents: Contents) -> VocWriter:
+        """Raises ExportError for more than 254 classes, or a class that cannot be part of a file name."""
+        if type(self.ring) is not int or not 0 <= self.ring <= MAX_RING:
+            raise ExportError(f"ring: expected a number of pixels from 0 to {MAX_RING}, got {self.ring!r}")
+        if len(contents.classes) > voc.MAX_CLASSES:
+            raise ExportError(
+                f"{len(contents.classes)} classes; a VOC mask holds at most {voc.MAX_CLASSES} beside background and void"
+            )
+        for name in contents.classes:
+            if _UNSAFE.search(name):
+                raise ExportError(
+                    f"class {name!r} would be the file ImageSets/Main/{name}_train.txt, which cannot be; rename the class"
+                )
+        return VocWriter(self._classes(contents), f"VOC{self.year}", self.ring)
+
+    def read(self, folder: Path, contents: Contents) -> VocReader:
+        """Reads by Pillow's palette and an XML parser."""
+        return VocReader(folder, contents, self._classes(contents), f"VOC{self.year}", self.ring)
+
+    def _classes(self, contents: Contents) -> tuple[FormatClass, ...]:
+        return format_classes(contents.classes, table=voc.CLASSES, ids=self.ids, owner="VOC")
+
+
+@dataclass(frozen=True)
+class VocWriter:
+    """A VOC export in progress; ``tree`` is e.g. VOC2012."""
+
+    classes: tuple[FormatClass, ...]
+    tree: str
+    ring: int
+
+    def write(self, sample: ExportSample) -> Part:
+        """Image, two masks and the XML."""
+        semantic, objects = segmentation_masks(sample, self.classes, ring=self.ring)
+        files = {
+            f"{voc.IMAGES}/{sample.sample_id}.jpg": jpeg_file(sample),
+            f"{voc.CLASS_MASKS}/{sample.sample_id}.png": palette_png(semantic, voc.PALETTE),
+            f"{voc.OBJECT_MASKS}/{sample.sample_id}.png": palette_png(objects, voc.PALETTE),
+            f"{voc.ANNOTATIONS}/{sample.sample_id}.xml": annotation_xml(sample, self.classes, folder=self.tree),
+        }
+        return Part(
+            {self._path(name): data for name, data in files.items()},
+            {"id": sample.sample_id, "classes": visible_classes(sample)},
+        )
+
+    def close(self, records: Mapping[str, Iterable[Record]]) -> Iterator[tuple[str, bytes]]:
+        """The image sets, and the label map."""
+        for split, split_records in records.items():
+            names = _set_names(split)
+            yield from self._empty_sets(names)
+            for record in split_records:
+                yield from self._set_lines(record, names)
+        yield self._path(voc.LABEL_MAP), self._label_map()
+
+    def _empty_sets(self, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+        # A split may have no sample; its lists are there all the same.
+        for name in names:
+            yield self._path(f"{voc.SEGMENTATION_SETS}/{name}.txt"), b""
+            yield self._path(f"{voc.MAIN_SETS}/{name}.txt"), b""
+            for known in self.classes:
+                yield self._path(f"{voc.MAIN_SETS}/{known.name}_{name}.txt"), b""
+
+    def _set_lines(self, record: Record, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+        line = f"{record['id']}\n".encode()
+        for name in names:
+            yield self._path(f"{voc.SEGMENTATION_SETS}/{name}.txt"), line
+            yield self._path(f"{voc.MAIN_SETS}/{name}.txt"), line
+            for class_id, known in enumerate(self.classes, start=1):
+                sign = 1 if class_id in record["classes"] else -1
+                yield self._path(f"{voc.MAIN_SETS}/{known.name}_{name}.txt"), f"{record['id']} {sign:2d}\n".encode()
+
+    def _label_map(self) -> bytes:
+        rows = [("background", 0), *((known.name, known.number) for known in self.classes)]
+        lines = [f"{name}:{','.join(map(str, voc.PALETTE[number]))}::\n" for name, number in rows]
+        return ("# label:color_rgb:parts:actions\n" + "".join(lines)).encode()
+
+    def _path(self, name: str) -> str:
+        return f"VOCdevkit/{self.tree}/{name}"
+
+
+def _set_names(split: str) -> tuple[str, ...]:
+    name = short_split(split)
+    return (name, "trainval") if name in voc.TRAINVAL else (name,)

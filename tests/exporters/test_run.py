@@ -1,0 +1,344 @@
+"""What holds for every format: sources, order, workers, resume, refusal."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+
+from diffumask_datasets import export, generate, verify
+from diffumask_datasets.columns import png_cell
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.masks import rle
+from tests.exporters.made import CLASSES, dataset, drawn, made_row, tree
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def passed(folder: Path, **how: Any) -> bool:
+    checks = list(verify(folder, **how))
+    assert checks
+    return all(check.passed for check in checks)
+
+
+@pytest.fixture
+def three() -> Any:
+    return dataset([drawn(number) for number in range(3)])
+
+
+def test_a_folder_made_by_generate_with_all_its_splits(planted: dict[str, Any], tmp_path: Path) -> None:
+    generate(tmp_path / "ds", splits={"validation": 2, "train": 3}, keep_heat_maps=True, **planted)
+    manifest = export(tmp_path / "ds", tmp_path / "coco", format="coco")
+    assert manifest["samples"] == {"train": 3, "validation": 2}
+    assert sorted(path.name for path in (tmp_path / "coco").iterdir()) == [
+        "annotations",
+        "diffumask-export.json",
+        "train2017",
+        "val2017",
+    ]
+    assert passed(tmp_path / "coco", source=tmp_path / "ds", format="coco")
+
+
+def test_every_kind_of_source_gives_the_same_files(planted: dict[str, Any], tmp_path: Path, cache_dir: str) -> None:
+    generate(tmp_path / "ds", num_samples=3, **planted)
+    mapped = datasets.load_dataset(str(tmp_path / "ds"), split="train", cache_dir=cache_dir)
+    stream = datasets.load_dataset("diffumask", streaming=True, split="train", cache_dir=cache_dir, **planted)
+    sources = {
+        "folder": tmp_path / "ds",
+        "map": mapped,
+        "splits": datasets.DatasetDict(train=mapped),
+        "stream": stream.take(3),
+    }
+    found = []
+    for name, source in sources.items():
+        export(source, tmp_path / name, format="voc")
+        found.append({path: data for path, data in tree(tmp_path / name).items() if path != "diffumask-export.json"})
+        assert passed(tmp_path / name, source=tmp_path / "ds")
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+def test_an_endless_stream_is_cut(planted: dict[str, Any], tmp_path: Path) -> None:
+    stream = datasets.load_dataset("diffumask", streaming=True, split="train", **planted)
+    assert export(stream, tmp_path / "coco", format="coco", num_samples=2)["samples"] == {"train": 2}
+
+
+def test_the_bytes_do_not_depend_on_run_or_workers(tmp_path: Path) -> None:
+    source = dataset([drawn(number) for number in range(11)])
+    for name, workers in (("one", 1), ("two", 2), ("again", 2)):
+        export(source, tmp_path / name, format="coco", workers=workers)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two") == tree(tmp_path / "again")
+
+
+def test_a_finished_export_is_not_done_again(three: Any, tmp_path: Path) -> None:
+    first = export(three, tmp_path / "coco", format="coco")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "coco").rglob("*")}
+    assert export(three, tmp_path / "coco", format="coco") == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "coco").rglob("*")} == before
+
+
+def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    rows = [drawn(number) for number in range(6)]
+    whole = dataset(rows)
+    export(whole, tmp_path / "whole", format="voc")
+    broken = dataset([*rows[:4], {**rows[4], "label": png_cell(np.zeros((3, 3), np.uint8))}, rows[5]])
+    with pytest.raises(ExportError, match="made-0004: the image is 56x40"):
+        export(broken, tmp_path / "voc", format="voc")
+    assert not (tmp_path / "voc" / "diffumask-export.json").exists()
+    first = tmp_path / "voc/VOCdevkit/VOC2012/JPEGImages/made-0000.jpg"
+    third = first.with_name("made-0002.jpg")
+    written = first.stat().st_mtime_ns
+    third.write_bytes(b"torn")
+    export(whole, tmp_path / "voc", format="voc")
+    # What was whole is not written again; what was torn is.
+    assert first.stat().st_mtime_ns == written
+    assert tree(tmp_path / "voc") == tree(tmp_path / "whole")
+
+
+SLOW_EXPORT = """
+import sys, time
+from diffumask_datasets import export
+from diffumask_datasets.exporters.voc import writer
+from tests.exporters.made import dataset, drawn
+
+write = writer.VocWriter.write
+def slow(self, sample):
+    time.sleep(0.1)
+    return write(self, sample)
+writer.VocWriter.write = slow
+try:
+    export(dataset([drawn(number) for number in range(40)]), sys.argv[1], format="voc", workers=int(sys.argv[2]))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(("how", "workers"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGKILL, 2)])
+def test_an_end_at_any_instant_can_be_resumed(how: signal.Signals, workers: int, tmp_path: Path) -> None:
+    source = dataset([drawn(number) for number in range(40)])
+    target = tmp_path / "voc"
+    command = [sys.executable, "-c", SLOW_EXPORT, str(target), str(workers)]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+    journal = target / ".diffumask-export" / "train.jsonl"
+    while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < 3):
+        time.sleep(0.02)
+    os.kill(process.pid, how)
+    process.wait(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert not (target / "diffumask-export.json").exists()
+    with pytest.raises(ExportError, match="voc is not finished: export again to go on"):
+        list(verify(target))
+    export(source, target, format="voc")
+    export(source, tmp_path / "whole", format="voc")
+    assert tree(target) == tree(tmp_path / "whole")
+
+
+FULL_DISK = """
+import resource, signal, sys
+from diffumask_datasets import export
+from tests.exporters.made import dataset, drawn
+
+source = dataset([drawn(number) for number in range(3)] + [drawn(3, height=400, width=400)])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    export(source, sys.argv[1], format="coco", workers=int(sys.argv[2]))
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_disk_that_takes_no_more_leaves_an_export_that_can_go_on(workers: int, tmp_path: Path) -> None:
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "coco"), str(workers)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1
+    assert "made-0003.png: File too large; mend that and run the same export again" in done.stdout
+    assert not list((tmp_path / "coco").rglob("made-0003.png"))
+    source = dataset([drawn(number) for number in range(3)] + [drawn(3, height=400, width=400)])
+    assert export(source, tmp_path / "coco", format="coco")["samples"] == {"train": 4}
+    assert passed(tmp_path / "coco", source=source)
+
+
+def test_a_foreign_folder_is_refused(three: Any, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("")
+    with pytest.raises(ExportError, match="photos is not empty and not an export of ours"):
+        export(three, tmp_path / "photos", format="coco")
+    assert tree(tmp_path / "photos") == {"cat.jpg": b""}
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_the_folder_of_another_export_is_refused(finished: bool, three: Any, tmp_path: Path) -> None:
+    export(three, tmp_path / "out", format="coco")
+    if not finished:
+        manifest = json.loads((tmp_path / "out" / "diffumask-export.json").read_text())
+        (tmp_path / "out" / "diffumask-export.json").unlink()
+        (tmp_path / "out" / ".diffumask-export").mkdir()
+        (tmp_path / "out" / ".diffumask-export" / "begun.json").write_text(json.dumps(manifest["export"]))
+    with pytest.raises(ExportError, match="differs from this one in its format, options"):
+        export(three, tmp_path / "out", format="voc")
+    with pytest.raises(ExportError, match="differs from this one in its source"):
+        export(three.select([0, 1]), tmp_path / "out", format="coco")
+
+
+def test_a_stream_that_changed_is_noticed(tmp_path: Path) -> None:
+    rows = [drawn(number) for number in range(4)]
+    broken = [*rows[:2], {**rows[2], "sample_id": "a/b"}]
+    with pytest.raises(ExportError, match="sample_id 'a/b' cannot be a file name"):
+        export(dataset(broken).to_iterable_dataset(), tmp_path / "out", format="coco")
+    changed = dataset([rows[0], rows[3], rows[2]]).to_iterable_dataset()
+    with pytest.raises(ExportError, match=r"sample 2 of train is no longer made-0001"):
+        export(changed, tmp_path / "out", format="coco")
+
+
+def test_two_processes_do_not_write_one_folder(three: Any, tmp_path: Path) -> None:
+    from diffumask_datasets.exporters.target import Target
+
+    with (
+        Target(tmp_path / "out", {"format": "coco"}),
+        pytest.raises(ExportError, match="another process is exporting into"),
+    ):
+        export(three, tmp_path / "out", format="coco")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_empty_dataset(stream: bool, tmp_path: Path) -> None:
+    one = dataset([drawn(0)])
+    source = one.to_iterable_dataset().take(0) if stream else one.select([])
+    with pytest.raises(ExportError, match="the dataset is empty"):
+        export(source, tmp_path / "out", format="coco")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_may_be_empty(three: Any, tmp_path: Path) -> None:
+    source = {"train": three, "validation": three.select([])}
+    for name in ("coco", "voc"):
+        assert export(source, tmp_path / name, format=name)["samples"] == {"train": 3, "validation": 0}
+        assert passed(tmp_path / name, source=source)
+
+
+def test_a_target_that_cannot_be_written(three: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "out", Path("/sys/out"), Path("/dev/null")):
+        with pytest.raises(ExportError, match=f"cannot write {place}: "):
+            export(three, place, format="coco")
+
+
+def bad_label(value: int) -> dict[str, Any]:
+    label = np.zeros((5, 7), np.uint8)
+    label[2, 3] = value
+    return {**made_row(label, []), "classes": [], "threshold": []}
+
+
+def bad_object(**fields: Any) -> dict[str, Any]:
+    row = drawn(0)
+    return {**row, "objects": {**row["objects"], **fields}}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (bad_label(4), "sample made-0: class id 4 in the mask, but the dataset names 3 classes"),
+        (bad_object(category=[1, 2, 0]), r"sample made-0000: object 3: class id 0 is not one of 1..3"),
+        ({**drawn(0), "label": png_cell(np.zeros((40, 57), np.uint8))}, r"the image is 56x40 .* its mask is 57x40"),
+        ({**drawn(0), "label": png_cell(np.zeros((40, 56, 3), np.uint8))}, "the mask has 3 channels; expected one"),
+        ({**drawn(0), "image": {"bytes": b"no picture", "path": None}}, "made-0000: the image cannot be read"),
+        ({**drawn(0), "label": {"bytes": b"no picture", "path": None}}, "made-0000: the mask cannot be read"),
+        ({**drawn(0), "sample_id": "../escape"}, "sample_id '../escape' cannot be a file name"),
+        ({**drawn(0), "sample_id": "two words"}, "sample_id 'two words' cannot be a file name"),
+        (
+            bad_object(segmentation=[rle.encode(np.ones((3, 4), bool))] * 3),
+            r"object 1: its mask is \[3, 4\], the image's \[40, 56\]",
+        ),
+        (
+            made_row(np.zeros((3, 4), np.uint8), [(1, np.zeros((3, 4), bool))]),
+            "sample made-0: object 1 has no pixels",
+        ),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_sample_that_cannot_be_exported_is_named(row: Any, message: str, workers: int, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=message):
+        export(dataset([row]), tmp_path / "out", format="coco", workers=workers)
+    assert not (tmp_path / "out" / "diffumask-export.json").exists()
+
+
+def test_an_id_that_occurs_twice(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="sample_id 'made-0001' occurs twice"):
+        export(dataset([drawn(0), drawn(1), drawn(1)]), tmp_path / "out", format="coco")
+
+
+def test_names_that_are_not_ascii(tmp_path: Path) -> None:
+    source = dataset([{**drawn(0), "sample_id": "straße-1"}], classes=["автомобиль", "Blumentöpfe", "船"])
+    for name in ("coco", "voc"):
+        export(source, tmp_path / name, format=name)
+        assert passed(tmp_path / name, source=source)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"format": "coko"}, r"unknown format 'coko' \(did you mean 'coco'\?\); formats: ade20k, cityscapes, coco,"),
+        ({"format": "coco", "idz": "own"}, r"unknown option 'idz' of the format coco \(did you mean 'ids'\?\)"),
+        ({"format": "coco", "ids": "mine"}, "ids: expected one of auto, official, own, got 'mine'"),
+        ({"format": "coco", "parts": ["boxes"]}, "parts: expected one of instances, panoptic, stuff, captions"),
+        ({"format": "coco", "stuff": ["boot"]}, r"stuff: 'boot' is no class of the dataset \(did you mean 'boat'\?\)"),
+        ({"format": "voc", "ring": -1}, "ring: expected a number of pixels from 0 to 16, got -1"),
+        ({"format": "coco", "workers": 0}, "workers: expected a number from 1 up, got 0"),
+        ({"format": "coco", "num_samples": 0}, "num_samples: expected a number from 1 up, got 0"),
+    ],
+)
+def test_bad_options_leave_nothing(how: dict[str, Any], message: str, three: Any, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=message):
+        export(three, tmp_path / "out", **how)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_source(three: Any, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="cannot export a int: give a dataset, a dict of splits or a folder"):
+        export(3, tmp_path / "out", format="coco")
+    with pytest.raises(ExportError, match=r"is no dataset folder: expected data/\*.parquet"):
+        export(tmp_path, tmp_path / "out", format="coco")
+    with pytest.raises(ExportError, match="the dataset has no column label"):
+        export(three.remove_columns("label"), tmp_path / "out", format="coco")
+    with pytest.raises(ExportError, match="split 'a/b' cannot be a folder name"):
+        export({"a/b": three}, tmp_path / "out", format="coco")
+
+
+def test_verify_finds_a_changed_pixel_and_a_changed_file(three: Any, tmp_path: Path) -> None:
+    export(three, tmp_path / "voc", format="voc")
+    other = [drawn(number) for number in range(3)]
+    label = np.zeros((40, 56), np.uint8)
+    label[24:30, 5:40] = 3
+    other[1] = {**other[1], "label": png_cell(label)}
+    failed = {check.name: check.detail for check in verify(tmp_path / "voc", source=dataset(other)) if not check.passed}
+    assert failed["source"] == "not the one exported"
+    assert failed["SegmentationClass pixels"].endswith(f"of {3 * 40 * 56} differ")
+    (tmp_path / "voc/VOCdevkit/VOC2012/labelmap.txt").write_text("")
+    assert [check.name for check in verify(tmp_path / "voc") if not check.passed] == ["files"]
+    (tmp_path / "voc/VOCdevkit/VOC2012/JPEGImages/made-0001.jpg").unlink()
+    assert not passed(tmp_path / "voc", source=three)
+
+
+def test_verify_of_what_is_no_export(three: Any, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"has no diffumask-export.json"):
+        list(verify(tmp_path))
+    export(three, tmp_path / "coco", format="coco")
+    with pytest.raises(ExportError, match="is an export of the format coco, not voc"):
+        list(verify(tmp_path / "coco", format="voc"))
+    (tmp_path / "coco" / "diffumask-export.json").write_text("{")
+    with pytest.raises(ExportError, match="is damaged"):
+        list(verify(tmp_path / "coco"))
+
+
+def test_classes_of_the_source_are_kept(three: Any, tmp_path: Path) -> None:
+    assert export(three, tmp_path / "coco", format="coco")["export"]["classes"] == list(CLASSES)
