@@ -31,8 +31,8 @@ class DiffuMaskConfig(datasets.BuilderConfig):
 
     ``name`` is ``default``, ``instance``, ``detection`` or ``panoptic``. ``num_samples`` is the size of the split
     ``train``; ``splits`` names several, e.g. ``{"train": 800, "validation": 200}``. Without either a stream is endless.
-    ``keep_heat_maps`` adds the column ``heat_maps``. ``batch_size``, ``device``, ``dtype``, ``store`` and
-    ``num_shards`` change how the samples are made, not what they are.
+    ``keep_heat_maps`` adds the column ``heat_maps``, ``keep_threshold_curve`` the column ``threshold_curve``.
+    ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change how the samples are made, not what they are.
 
     Raises:
         RecipeError: an unknown field, an illegal value, or an unknown config name.
@@ -46,6 +46,7 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         num_samples: int | None = None,
         splits: Mapping[str, int] | None = None,
         keep_heat_maps: bool = False,
+        keep_threshold_curve: bool = False,
         num_shards: int | None = None,
         batch_size: int = 1,
         device: str | None = None,
@@ -60,11 +61,12 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         self.plan = SplitPlan.of(num_samples=num_samples, splits=splits, num_shards=num_shards, batch_size=batch_size)
         self.runtime = Runtime(batch_size, device, dtype, Path(store).expanduser() if store else None)
         self.keep_heat_maps = keep_heat_maps
+        self.keep_threshold_curve = keep_threshold_curve
         self.recipe: Recipe = prepare(Recipe.of(**recipe_fields))
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
         """The name, the recipe and the sizes asked for: a list and a tuple of classes share one cache."""
-        extent = json.dumps([self.plan.sizes, self.keep_heat_maps], sort_keys=True)
+        extent = json.dumps([self.plan.sizes, self.keep_heat_maps, self.keep_threshold_curve], sort_keys=True)
         return f"{self.name}-{self.recipe.digest}-{hashlib.sha256(extent.encode()).hexdigest()[:8]}"
 
 
@@ -83,7 +85,12 @@ class DiffuMask(datasets.GeneratorBasedBuilder):
         return datasets.DatasetInfo(
             description=DESCRIPTION,
             homepage=HOMEPAGE,
-            features=view_features(self.config.name, classes=recipe.classes, heat_maps=self.config.keep_heat_maps),
+            features=view_features(
+                self.config.name,
+                classes=recipe.classes,
+                heat_maps=self.config.keep_heat_maps,
+                threshold_curve=self.config.keep_threshold_curve,
+            ),
         )
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
@@ -98,7 +105,11 @@ class DiffuMask(datasets.GeneratorBasedBuilder):
         synthesizer = Synthesizer(config.recipe, config.runtime)
         for start, stop in shards:
             for index, row in synthesizer.rows(start, stop):
-                yield (
-                    index,
-                    view_row(row, config.name, classes=config.recipe.classes, heat_maps=config.keep_heat_maps),
+                shown = view_row(
+                    row,
+                    config.name,
+                    classes=config.recipe.classes,
+                    heat_maps=config.keep_heat_maps,
+                    threshold_curve=config.keep_threshold_curve,
                 )
+                yield index, shown

@@ -17,11 +17,14 @@ _DERIVED = ("digest",)
 """Written for the reader; computed anew when read."""
 
 
-def recipe_text(recipe: Recipe, *, sizes: Mapping[str, int | None], keep_heat_maps: bool) -> str:
+def recipe_text(
+    recipe: Recipe, *, sizes: Mapping[str, int | None], keep_heat_maps: bool, keep_threshold_curve: bool = False
+) -> str:
     """The file's text: every field, defaults included, so that a later default cannot change what it means."""
     dumped = recipe.model_dump(mode="json")
     first = {name: dumped[name] for name in ("classes", "model", "revision", "seed", "prompts")}
-    fields = {**first, **dumped, "splits": dict(sizes), "keep_heat_maps": keep_heat_maps, "digest": recipe.digest}
+    shown = {"keep_heat_maps": keep_heat_maps, "keep_threshold_curve": keep_threshold_curve}
+    fields = {**first, **dumped, "splits": dict(sizes), **shown, "digest": recipe.digest}
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     return text
 
