@@ -5,6 +5,7 @@ On datasets 3.x this file also works by its path as a loading script, with ``tru
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 import json
@@ -18,6 +19,8 @@ from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.plan import Shard, SplitPlan
 from diffumask_datasets.recipe import Recipe, check_fields
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
+from diffumask_datasets.toybox.rendered import CONFIG_NAME as RENDERED
+from diffumask_datasets.toybox.rendered import DEFAULT_SIZES, RenderedScenes
 from diffumask_datasets.views import VIEWS, view_features, view_row
 
 __all__ = ["DiffuMask", "DiffuMaskConfig"]
@@ -26,11 +29,15 @@ HOMEPAGE = "https://arxiv.org/abs/2303.11681"
 DESCRIPTION = "Synthetic images with pixel-accurate masks, made from class names by a diffusion model (DiffuMask)."
 
 
+CONFIGS = (*VIEWS, RENDERED)
+
+
 class DiffuMaskConfig(datasets.BuilderConfig):
     """What ``load_dataset("diffumask", **fields)`` takes, beside the fields of :class:`diffumask_datasets.Recipe`.
 
-    ``name`` is ``default``, ``instance``, ``detection`` or ``panoptic``. ``num_samples`` is the size of the split
-    ``train``; ``splits`` names several, e.g. ``{"train": 800, "validation": 200}``. Without either a stream is endless.
+    ``name`` is ``default``, ``instance``, ``detection``, ``panoptic`` or ``toybox-rendered``, whose scenes are drawn, so
+    that it takes ``height`` and ``width`` and no recipe. ``num_samples`` is the size of the split ``train``; ``splits``
+    names several, e.g. ``{"train": 800, "validation": 200}``. Without either a stream is endless.
     ``keep_heat_maps`` adds the column ``heat_maps``, ``keep_threshold_curve`` the column ``threshold_curve``.
     ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change how the samples are made, not what they are.
 
@@ -54,15 +61,34 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         store: str | Path | None = None,
         **recipe_fields: Any,
     ) -> None:
-        if name not in VIEWS:
-            raise RecipeError(f"unknown config {name!r}{suggestion(name, VIEWS)}; legal configs: {', '.join(VIEWS)}")
-        check_fields(recipe_fields, [*Recipe.model_fields, *CONFIG_FIELDS])
+        if name not in CONFIGS:
+            legal = ", ".join(CONFIGS)
+            raise RecipeError(f"unknown config {name!r}{suggestion(name, CONFIGS)}; legal configs: {legal}")
         super().__init__(name=name, version=version or DiffuMask.VERSION)
-        self.plan = SplitPlan.of(num_samples=num_samples, splits=splits, num_shards=num_shards, batch_size=batch_size)
         self.runtime = Runtime(batch_size, device, dtype, Path(store).expanduser() if store else None)
         self.keep_heat_maps = keep_heat_maps
         self.keep_threshold_curve = keep_threshold_curve
-        self.recipe: Recipe = prepare(Recipe.of(**recipe_fields))
+        self.recipe: Recipe | RenderedScenes
+        if name == RENDERED:
+            check_fields(recipe_fields, [field.name for field in dataclasses.fields(RenderedScenes)])
+            if keep_heat_maps or keep_threshold_curve:
+                asked = "keep_heat_maps" if keep_heat_maps else "keep_threshold_curve"
+                raise RecipeError(f"{asked}: the scenes of {RENDERED} are drawn, so there are none to keep")
+            self.recipe = RenderedScenes(**recipe_fields)
+            splits = DEFAULT_SIZES if num_samples is None and splits is None else splits
+        else:
+            check_fields(recipe_fields, [*Recipe.model_fields, *CONFIG_FIELDS])
+            self.recipe = prepare(Recipe.of(**recipe_fields))
+        self.plan = SplitPlan.of(num_samples=num_samples, splits=splits, num_shards=num_shards, batch_size=batch_size)
+
+    @property
+    def view(self) -> str:
+        """The view whose columns the rows have."""
+        return self.name if self.name in VIEWS else VIEWS[0]
+
+    def open_source(self) -> Synthesizer | RenderedScenes:
+        """What gives the ``default`` rows of a range of indices."""
+        return self.recipe if isinstance(self.recipe, RenderedScenes) else Synthesizer(self.recipe, self.runtime)
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
         """The name, the recipe and the sizes asked for: a list and a tuple of classes share one cache."""
@@ -86,7 +112,7 @@ class DiffuMask(datasets.GeneratorBasedBuilder):
             description=DESCRIPTION,
             homepage=HOMEPAGE,
             features=view_features(
-                self.config.name,
+                self.config.view,
                 classes=recipe.classes,
                 heat_maps=self.config.keep_heat_maps,
                 threshold_curve=self.config.keep_threshold_curve,
@@ -102,12 +128,12 @@ class DiffuMask(datasets.GeneratorBasedBuilder):
 
     def _generate_examples(self, shards: list[Shard]) -> Iterator[tuple[int, dict[str, Any]]]:
         config = self.config
-        synthesizer = Synthesizer(config.recipe, config.runtime)
+        source = config.open_source()
         for start, stop in shards:
-            for index, row in synthesizer.rows(start, stop):
+            for index, row in source.rows(start, stop):
                 shown = view_row(
                     row,
-                    config.name,
+                    config.view,
                     classes=config.recipe.classes,
                     heat_maps=config.keep_heat_maps,
                     threshold_curve=config.keep_threshold_curve,

@@ -11,9 +11,11 @@ from tqdm import tqdm
 
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.columns import Row
+from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.plan import SPLIT_STARTS
 from diffumask_datasets.preview import contact_sheet
+from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.synthesis import Synthesizer
 from diffumask_datasets.views import view_row
 
@@ -34,6 +36,8 @@ def generate(output: str | Path, *, preview: bool = False, **fields: Any) -> Non
     """
     output = Path(output)
     config = DiffuMaskConfig(**fields)
+    if not isinstance(config.recipe, Recipe):
+        raise RecipeError(f"config {config.name!r} is drawn, not generated: load_dataset('diffumask', {config.name!r})")
     config.plan.check_finite()
     check_target(output)
     sizes = {name: size for name, size in config.plan.sizes.items() if size is not None}

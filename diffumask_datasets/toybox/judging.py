@@ -1,0 +1,150 @@
+"""Training and testing of the judge: ``python -m diffumask_datasets.toybox.judging --minutes 10``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from diffumask_datasets.toybox.judge import JUDGE_FILE, Judge, Opinion, load_judge, save_judge
+from diffumask_datasets.toybox.latents import load_autoencoder
+from diffumask_datasets.toybox.scene import Demand, Scene, render_scene
+from diffumask_datasets.toybox.train import WEIGHTS
+from diffumask_datasets.toybox.training import (
+    Averaged,
+    Budget,
+    PooledGradients,
+    Team,
+    append_log,
+    descend,
+    learning_rate,
+    run_team,
+    set_learning_rate,
+)
+from diffumask_datasets.toybox.world import BACKGROUNDS, CLASS_NAMES, COLOURS
+
+__all__ = ["judge_accuracy", "judge_miou", "train_judge"]
+
+PEAK_RATE = 3e-3
+BATCH = 16
+FIRST_SEED = 40_000_000
+"""Seeds of the judge's scenes start here, clear of those that the diffusion model is trained on."""
+
+BLUR_SHARE = 0.5
+DECODED_EVERY = 4
+"""Each fourth batch has been through the autoencoder, whose look the judged images have."""
+
+
+TEST_SCENES = 500
+
+
+def _pixels(scenes: Sequence[Scene]) -> Tensor:
+    images = np.stack([scene.image for scene in scenes])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _roughened(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Blurred (by shrinking) and noisy now and then: the judge must not live on crisp edges."""
+    if rng.random() < BLUR_SHARE:
+        side = int(rng.integers(48, 112))
+        small = functional.interpolate(images, size=(side, side), mode="area")
+        images = functional.interpolate(small, size=images.shape[-2:], mode="bilinear")
+    return images + float(rng.uniform(0, 0.08)) * torch.randn_like(images)
+
+
+def _targets(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Semantic masks int64 (N, H, W), classes and colours present float32 (N, names), background index (N,)."""
+    colour_names = list(COLOURS)
+    classes = torch.zeros(len(scenes), len(CLASS_NAMES))
+    colours = torch.zeros(len(scenes), len(COLOURS))
+    for row, scene in enumerate(scenes):
+        for found in scene.objects:
+            classes[row, CLASS_NAMES.index(found.class_name)] = 1
+            colours[row, colour_names.index(found.colour)] = 1
+    backgrounds = torch.tensor([BACKGROUNDS.index(scene.background) for scene in scenes])
+    return torch.from_numpy(np.stack([scene.semantic for scene in scenes])).long(), classes, colours, backgrounds
+
+
+def judge_loss(opinion: Opinion, scenes: Sequence[Scene]) -> Tensor:
+    """Cross-entropy of pixels, names and background, added up."""
+    labels, classes, colours, backgrounds = _targets(scenes)
+    return (
+        functional.cross_entropy(opinion.pixels, labels)
+        + functional.binary_cross_entropy_with_logits(opinion.classes, classes)
+        + functional.binary_cross_entropy_with_logits(opinion.colours, colours)
+        + 0.2 * functional.cross_entropy(opinion.background, backgrounds)
+    )
+
+
+def train_judge(team: Team, minutes: float, output: Path, path: Path) -> None:
+    """Train for ``minutes`` and write the averaged weights to ``path``; log in ``output/judge.jsonl``."""
+    torch.manual_seed(5)
+    judge = Judge().to(memory_format=torch.channels_last).train()
+    autoencoder = load_autoencoder(output, WEIGHTS)
+    gradients = PooledGradients(judge.parameters())
+    optimizer = torch.optim.AdamW(judge.parameters(), lr=PEAK_RATE, weight_decay=1e-2, fused=True)
+    average, budget, step = Averaged(judge, 0.99), Budget(minutes), 0
+    while (share := team.agree(budget.share)) < 1.0:
+        first = FIRST_SEED + (step * team.size + team.rank) * BATCH
+        scenes = [render_scene(seed) for seed in range(first, first + BATCH)]
+        images = _pixels(scenes)
+        if step % DECODED_EVERY == 0:
+            with torch.no_grad():
+                images = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample.clamp(-1, 1)
+        images = _roughened(images, np.random.default_rng(first)).contiguous(memory_format=torch.channels_last)
+        set_learning_rate(optimizer, learning_rate(PEAK_RATE, step=step, share=share, warm_up=50))
+        loss = judge_loss(judge(images), scenes)
+        descend(loss, team, gradients, optimizer)
+        average.update(judge, step)
+        step += 1
+        if team.leads and step % 50 == 0:
+            append_log(output / "judge.jsonl", step=step, loss=loss.item(), share=share)
+    if team.leads:
+        save_judge(average.state(), path)
+        judge = load_judge(path)
+        append_log(output / "judge.jsonl", step=step, accuracy=judge_accuracy(judge), miou=judge_miou(judge))
+
+
+def judge_accuracy(judge: Judge, *, count: int | None = None) -> float:
+    """Share of single-object test scenes whose class the judge names."""
+    names = [CLASS_NAMES[seed % len(CLASS_NAMES)] for seed in range(count or TEST_SCENES)]
+    scenes = [render_scene(seed, split="test", demand=Demand(classes=[name])) for seed, name in enumerate(names)]
+    verdicts = judge.look([scene.image for scene in scenes])
+    return float(np.mean([verdict.best_class == name for verdict, name in zip(verdicts, names, strict=True)]))
+
+
+def judge_miou(judge: Judge, *, count: int | None = None) -> float:
+    """Mean IoU over background and the ten classes of the judge's masks of test scenes."""
+    scenes = [render_scene(seed, split="test") for seed in range(count or TEST_SCENES)]
+    verdicts = judge.look([scene.image for scene in scenes])
+    size = 1 + len(CLASS_NAMES)
+    confusion: NDArray[np.int64] = np.zeros((size, size), dtype=np.int64)
+    for scene, verdict in zip(scenes, verdicts, strict=True):
+        pairs = scene.semantic.astype(np.int64) * size + verdict.label
+        confusion += np.bincount(pairs.ravel(), minlength=size * size).reshape(size, size)
+    both = np.diag(confusion)
+    return float(np.mean(both / (confusion.sum(0) + confusion.sum(1) - both)))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point; ``arguments`` default to the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    parser = argparse.ArgumentParser(prog="python -m diffumask_datasets.toybox.judging", description=__doc__)
+    parser.add_argument("--minutes", type=float, required=True, help="wall-clock budget of the schedule")
+    parser.add_argument("--output", type=Path, default=Path("build/toybox"), help="folder of logs")
+    parser.add_argument("--processes", type=int, default=2, help="single-thread processes")
+    parser.add_argument("--judge", type=Path, default=JUDGE_FILE, help="file to write")
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    run_team(train_judge, options.processes, options.output, options.minutes, options.output, options.judge)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""How well the shipped model paints what it is asked, and how well its attention points at it. Run by ``make bench-toybox``.
+
+Generated images are judged by a network trained on exact masks (``toybox/judge.py``); heat maps also by rendered scenes that
+are pushed through the model. Writes the contact sheet ``docs/toybox.png`` too (``build/benchmarks`` when quick).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import load_dataset
+from numpy.typing import NDArray
+from PIL import Image
+
+from diffumask_datasets.columns import decode_image
+from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, render_scene
+from diffumask_datasets.toybox.captions import with_article
+from diffumask_datasets.toybox.judge import Judge, Verdict, load_judge
+from diffumask_datasets.toybox.judging import judge_accuracy, judge_miou
+from diffumask_datasets.toybox.train import WEIGHTS
+from tests.benchmarks.harness import ROOT, run
+
+SHEET_SEEDS = 8
+
+
+def measure(quick: bool) -> Mapping[str, float]:
+    judge = load_judge()
+    scenes = 100 if quick else 500
+    figures = {
+        "judge_accuracy_rendered": judge_accuracy(judge, count=scenes),
+        "judge_miou_rendered": judge_miou(judge, count=scenes),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        figures |= _single_figures(judge, folder, per_class=4 if quick else 24, quick=quick)
+        figures |= _colour_figures(judge, folder, rounds=1 if quick else 3)
+        figures |= _pair_figures(judge, folder, count=15 if quick else 90)
+    return {**figures, **_model_figures(), "scenes_per_second": _scenes_per_second(100 if quick else 400)}
+
+
+def _paint(folder: str, prompts: Sequence[str] | None, count: int, **fields: Any) -> Any:
+    how: dict[str, Any] = {"prompts": list(prompts)} if prompts else {}
+    return load_dataset(
+        "diffumask",
+        classes=list(CLASS_NAMES),
+        num_samples=count,
+        split="train",
+        num_proc=2,
+        keep_heat_maps=True,
+        cache_dir=f"{folder}/datasets",
+        store=f"{folder}/store",
+        **how,
+        **fields,
+    )
+
+
+def _judged(dataset: Any, judge: Judge) -> list[Verdict]:
+    return judge.look([decode_image(row["image"]) for row in dataset])
+
+
+def _single_figures(judge: Judge, folder: str, *, per_class: int, quick: bool) -> dict[str, float]:
+    """Plain prompts, one class each; also times them and lays out the contact sheet."""
+    started = time.perf_counter()
+    prompts = [f"a photo of {with_article(name)}" for name in CLASS_NAMES]
+    dataset = _paint(folder, prompts, per_class * len(CLASS_NAMES))
+    seconds = time.perf_counter() - started
+    _write_sheet(dataset, (ROOT / "build" / "benchmarks" if quick else ROOT / "docs") / "toybox.png")
+    right: dict[str, list[bool]] = {name: [] for name in CLASS_NAMES}
+    overlaps, mask_overlaps = [], []
+    for row, verdict in zip(dataset, _judged(dataset, judge), strict=True):
+        asked = row["heat_maps"]["category"][0]
+        name = CLASS_NAMES[asked - 1]
+        right[name].append(verdict.best_class == name)
+        if verdict.best_class == name and (seen := verdict.label == asked).any():
+            overlaps.append(best_threshold_iou(decode_image(row["heat_maps"]["map"][0]), seen))
+            mask_overlaps.append(iou(decode_image(row["label"]) == asked, seen))
+    accuracies = {name: float(np.mean(found)) for name, found in right.items()}
+    for name, accuracy in accuracies.items():
+        print(f"  {name:10} {accuracy:.2f}")
+    return {
+        "class_accuracy_mean": float(np.mean(list(accuracies.values()))),
+        "class_accuracy_min": min(accuracies.values()),
+        "heatmap_iou_generated": float(np.mean(overlaps)) if overlaps else 0.0,
+        "mask_iou_generated": float(np.mean(mask_overlaps)) if mask_overlaps else 0.0,
+        "labelled_images_per_second_2_processes": dataset.num_rows / seconds,
+    }
+
+
+def _colour_figures(judge: Judge, folder: str, *, rounds: int) -> dict[str, float]:
+    asked = [(colour, name) for name in CLASS_NAMES for colour in COLOURS]
+    dataset = _paint(folder, [f"a photo of {with_article(f'{c} {n}')}" for c, n in asked], rounds * len(asked))
+    verdicts = _judged(dataset, judge)
+    wanted = asked * rounds
+    return {
+        "colour_accuracy": float(np.mean([v.best_colour == c for v, (c, _) in zip(verdicts, wanted, strict=True)])),
+        "class_accuracy_coloured": float(
+            np.mean([v.best_class == n for v, (_, n) in zip(verdicts, wanted, strict=True)])
+        ),
+    }
+
+
+def _pair_figures(judge: Judge, folder: str, *, count: int) -> dict[str, float]:
+    pairs = list(combinations(CLASS_NAMES, 2))
+    # A stride that shares no factor with 45 visits all pairs before it repeats one.
+    asked = [pairs[(7 * number) % len(pairs)] for number in range(min(count, len(pairs)))]
+    dataset = _paint(folder, [f"a photo of {with_article(a)} and {with_article(b)}" for a, b in asked], count)
+    wanted = [set(asked[number % len(asked)]) for number in range(count)]
+    verdicts = _judged(dataset, judge)
+    return {"two_object_accuracy": float(np.mean([w <= v.classes for v, w in zip(verdicts, wanted, strict=True)]))}
+
+
+def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Intersection over union; 0.0 for two empty masks."""
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 0.0
+
+
+def best_threshold_iou(heat_map: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
+    """The IoU of a uint8 heat map with a mask at the one threshold that suits this image best."""
+    inside = np.bincount(heat_map[mask], minlength=256)[::-1].cumsum()
+    everywhere = np.bincount(heat_map.ravel(), minlength=256)[::-1].cumsum()
+    return float((inside / (everywhere + mask.sum() - inside)).max())
+
+
+def _write_sheet(dataset: Any, path: Path) -> None:
+    """Ten classes in rows, eight seeds in columns."""
+    count = len(CLASS_NAMES)
+    images = [decode_image(row["image"]) for row in dataset.select(range(min(len(dataset), SHEET_SEEDS * count)))]
+    rows = [np.concatenate(images[number::count], axis=1) for number in range(count)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(rows)).save(path, optimize=True)
+
+
+def _model_figures() -> dict[str, float]:
+    facts = json.loads((WEIGHTS / "training.json").read_text())
+    size = sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file())
+    return {"weights_mb": size / 1e6, "images_seen": facts["images_seen"]}
+
+
+def _scenes_per_second(count: int) -> float:
+    started = time.perf_counter()
+    for seed in range(count):
+        render_scene(seed)
+    return count / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    run("toybox", measure)

@@ -1,0 +1,73 @@
+"""The judge: shapes, a file that holds all of it, a loss that training lowers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffumask_datasets.errors import ModelError
+from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES, COLOURS, render_scene
+from diffumask_datasets.toybox.judge import Judge, load_judge, save_judge
+from diffumask_datasets.toybox.judging import FIRST_SEED, judge_loss, train_judge
+from diffumask_datasets.toybox.training import Team
+
+SCENES = [render_scene(seed) for seed in range(4)]
+IMAGES = [scene.image for scene in SCENES]
+
+
+def test_an_opinion_covers_every_pixel_and_name() -> None:
+    opinion = Judge()(torch.zeros(2, 3, 64, 96))
+    assert opinion.pixels.shape == (2, 11, 64, 96)
+    assert opinion.classes.shape == (2, len(CLASS_NAMES))
+    assert opinion.colours.shape == (2, len(COLOURS))
+    assert opinion.background.shape == (2, len(BACKGROUNDS))
+
+
+def test_the_file_holds_all_of_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    judge = Judge()
+    judge(torch.randn(4, 3, 64, 64))  # moves the running statistics, which belong to the weights
+    save_judge(judge.half().float().state_dict(), tmp_path / "judge.safetensors")
+    again = load_judge(tmp_path / "judge.safetensors")
+    for mine, theirs in zip(judge.look(IMAGES), again.look(IMAGES), strict=True):
+        np.testing.assert_array_equal(mine.label, theirs.label)
+        assert (mine.best_class, mine.best_colour, mine.background) == (
+            theirs.best_class,
+            theirs.best_colour,
+            theirs.background,
+        )
+        assert mine.classes == theirs.classes
+
+
+def test_no_judge_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no judge at .*: train one with"):
+        load_judge(tmp_path / "judge.safetensors")
+
+
+def test_the_loss_can_be_lowered() -> None:
+    torch.manual_seed(0)
+    judge = Judge()
+    optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3)
+    pixels = torch.from_numpy(np.stack(IMAGES)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    losses = []
+    for _ in range(8):
+        loss = judge_loss(judge(pixels), SCENES)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_its_scenes_are_its_own() -> None:
+    from diffumask_datasets.toybox.denoiser import FRESH_SEED
+
+    assert FIRST_SEED > 2 * FRESH_SEED
+
+
+def test_training_leaves_a_judge_and_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffumask_datasets.toybox.judging.TEST_SCENES", 20)
+    train_judge(Team(), 0.001, tmp_path, tmp_path / "judge.safetensors")
+    assert '"miou"' in (tmp_path / "judge.jsonl").read_text()
+    assert len(load_judge(tmp_path / "judge.safetensors").look(IMAGES)) == 4
