@@ -38,8 +38,8 @@ class DiffuMaskConfig(datasets.BuilderConfig):
     ``name`` is ``default``, ``instance``, ``detection``, ``panoptic`` or ``toybox-rendered``, whose scenes are drawn, so
     that it takes ``height`` and ``width`` and no recipe. ``num_samples`` is the size of the split ``train``; ``splits``
     names several, e.g. ``{"train": 800, "validation": 200}``. Without either a stream is endless.
-    ``keep_heat_maps`` adds the column ``heat_maps``. ``batch_size``, ``device``, ``dtype``, ``store`` and
-    ``num_shards`` change how the samples are made, not what they are.
+    ``keep_heat_maps`` adds the column ``heat_maps``, ``keep_threshold_curve`` the column ``threshold_curve``.
+    ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change how the samples are made, not what they are.
 
     Raises:
         RecipeError: an unknown field, an illegal value, or an unknown config name.
@@ -53,6 +53,7 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         num_samples: int | None = None,
         splits: Mapping[str, int] | None = None,
         keep_heat_maps: bool = False,
+        keep_threshold_curve: bool = False,
         num_shards: int | None = None,
         batch_size: int = 1,
         device: str | None = None,
@@ -66,11 +67,13 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         super().__init__(name=name, version=version or DiffuMask.VERSION)
         self.runtime = Runtime(batch_size, device, dtype, Path(store).expanduser() if store else None)
         self.keep_heat_maps = keep_heat_maps
+        self.keep_threshold_curve = keep_threshold_curve
         self.recipe: Recipe | RenderedScenes
         if name == RENDERED:
             check_fields(recipe_fields, [field.name for field in dataclasses.fields(RenderedScenes)])
-            if keep_heat_maps:
-                raise RecipeError(f"keep_heat_maps: the scenes of {RENDERED} are drawn, so there are none to keep")
+            if keep_heat_maps or keep_threshold_curve:
+                asked = "keep_heat_maps" if keep_heat_maps else "keep_threshold_curve"
+                raise RecipeError(f"{asked}: the scenes of {RENDERED} are drawn, so there are none to keep")
             self.recipe = RenderedScenes(**recipe_fields)
             splits = DEFAULT_SIZES if num_samples is None and splits is None else splits
         else:
@@ -89,7 +92,7 @@ class DiffuMaskConfig(datasets.BuilderConfig):
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
         """The name, the recipe and the sizes asked for: a list and a tuple of classes share one cache."""
-        extent = json.dumps([self.plan.sizes, self.keep_heat_maps], sort_keys=True)
+        extent = json.dumps([self.plan.sizes, self.keep_heat_maps, self.keep_threshold_curve], sort_keys=True)
         return f"{self.name}-{self.recipe.digest}-{hashlib.sha256(extent.encode()).hexdigest()[:8]}"
 
 
@@ -108,7 +111,12 @@ class DiffuMask(datasets.GeneratorBasedBuilder):
         return datasets.DatasetInfo(
             description=DESCRIPTION,
             homepage=HOMEPAGE,
-            features=view_features(self.config.view, classes=recipe.classes, heat_maps=self.config.keep_heat_maps),
+            features=view_features(
+                self.config.view,
+                classes=recipe.classes,
+                heat_maps=self.config.keep_heat_maps,
+                threshold_curve=self.config.keep_threshold_curve,
+            ),
         )
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
@@ -123,7 +131,11 @@ class DiffuMask(datasets.GeneratorBasedBuilder):
         source = config.open_source()
         for start, stop in shards:
             for index, row in source.rows(start, stop):
-                yield (
-                    index,
-                    view_row(row, config.view, classes=config.recipe.classes, heat_maps=config.keep_heat_maps),
+                shown = view_row(
+                    row,
+                    config.view,
+                    classes=config.recipe.classes,
+                    heat_maps=config.keep_heat_maps,
+                    threshold_curve=config.keep_threshold_curve,
                 )
+                yield index, shown

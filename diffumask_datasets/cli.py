@@ -62,6 +62,7 @@ def generate(
     prompt: Prompts = None,
     set_: Assignments = None,
     keep_heat_maps: Annotated[bool, typer.Option(help="Add the column heat_maps.")] = False,
+    keep_threshold_curve: Annotated[bool, typer.Option(help="Add the column threshold_curve.")] = False,
     preview: Annotated[bool, typer.Option(help="Write preview.png: image | mask overlay | heat map.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images painted at once.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
@@ -71,7 +72,8 @@ def generate(
     from diffumask_datasets.generation import generate as generate_folder
 
     given: dict[str, Any] = {"model": model, "seed": seed, "num_samples": num_samples}
-    given |= {"keep_heat_maps": keep_heat_maps or None, "batch_size": batch_size, "device": device, "store": store}
+    given |= {"keep_heat_maps": keep_heat_maps or None, "keep_threshold_curve": keep_threshold_curve or None}
+    given |= {"batch_size": batch_size, "device": device, "store": store}
     fields = _recipe_fields(config, classes, prompt, given, set_)
     if num_samples is not None:
         fields.pop("splits", None)
@@ -82,6 +84,46 @@ def generate(
         typer.echo("interrupted; finished samples are kept, the same command goes on from there", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     typer.echo(f"wrote {output}")
+
+
+@app.command()
+def remask(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder generated with --keep-heat-maps.")],
+    output: Annotated[Path, typer.Option(help="Folder of the dataset with the new masks.")],
+    threshold: Annotated[str | None, typer.Option(help="γ in (0, 1), otsu, adaptive or affinity.")] = None,
+    affinity_net: Annotated[Path | None, typer.Option(help="Spread the heat by this net (train-affinity).")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other mask field; repeatable.")
+    ] = None,
+) -> None:
+    """Make the masks of DATASET again from its heat maps, without generating; images and prompts stay."""
+    from diffumask_datasets.remasking import remask as remask_folder
+
+    changes = _assignments([*([f"threshold={threshold}"] if threshold else []), *(set_ or [])])
+    if affinity_net:
+        changes |= {"affinity": "affinitynet", "affinity_net": str(affinity_net)}
+    remask_folder(dataset, output, **changes)
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
+def train_affinity(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder generated with --keep-heat-maps.")],
+    output: Annotated[Path, typer.Option(help="File for the net, e.g. affinity.safetensors.")],
+    backbone: Annotated[
+        str | None, typer.Option(help="transformers backbone, e.g. microsoft/resnet-50; default: small, from scratch.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="Images to learn from.", min=1)] = 1000,
+    epochs: Annotated[int, typer.Option(help="Passes over them.", min=1)] = 8,
+) -> None:
+    """Train one affinity net for all classes of DATASET on its images and heat maps; made once, it is kept."""
+    from diffumask_datasets.masks.affinity_net import AffinityNetSettings
+    from diffumask_datasets.masks.affinity_training import AffinityTraining
+    from diffumask_datasets.remasking import train_affinity as train
+
+    wide = AffinityNetSettings(backbone, channels=64, input_side=512) if backbone else AffinityNetSettings()
+    trained = train(dataset, output, settings=wide, training=AffinityTraining(epochs=epochs), images=images)
+    typer.echo(f"wrote {output}" if trained else f"{output} is up to date")
 
 
 @app.command()

@@ -18,11 +18,13 @@ import pyarrow as pa
 from PIL import Image
 
 from diffumask_datasets.categories import BACKGROUND_NAME
+from diffumask_datasets.errors import ExportError
 from diffumask_datasets.sample import ObjectAnnotation, Rle, Sample
 
 __all__ = [
     "HEAT_MAPS",
     "REQUIRED",
+    "THRESHOLD_CURVE",
     "Row",
     "class_names",
     "decode_image",
@@ -32,8 +34,10 @@ __all__ = [
     "objects_of",
     "png_cell",
     "row_of",
+    "soft_maps_of",
     "to_payload",
     "without_heat_maps",
+    "without_threshold_curve",
 ]
 
 Row = dict[str, Any]
@@ -44,6 +48,10 @@ HEAT_MAPS = "heat_maps"
 
 REQUIRED = ("sample_id", "image", "label", "objects")
 """The columns without which a row is no labelled image; the others tell how it was made."""
+
+
+THRESHOLD_CURVE = "threshold_curve"
+"""The optional column: for each class prompted, the γ that were tried and what spoke for each."""
 
 
 def row_of(sample: Sample) -> Row:
@@ -70,15 +78,38 @@ def row_of(sample: Sample) -> Row:
     }
     if sample.heat_maps is not None:
         row[HEAT_MAPS] = {"category": list(sample.prompted), "map": [png_cell(soft) for soft in sample.heat_maps]}
+    if sample.threshold_curves is not None:
+        row[THRESHOLD_CURVE] = {
+            "category": list(sample.prompted),
+            "gamma": [list(curve.gammas) for curve in sample.threshold_curves],
+            "score": [list(curve.scores) for curve in sample.threshold_curves],
+        }
     return row
 
 
+def soft_maps_of(row: Row) -> tuple[tuple[int, ...], npt.NDArray[np.uint8]]:
+    """The class ids prompted and their soft maps, uint8 (classes, any height, any width).
+
+    Raises:
+        ExportError: the row has no heat maps.
+    """
+    cell = row.get(HEAT_MAPS)
+    if not cell or not cell["map"]:
+        raise ExportError(f"{row.get('sample_id', 'a row')} has no heat maps: generate with keep_heat_maps=True")
+    return tuple(cell["category"]), np.stack([decode_image(soft) for soft in cell["map"]])
+
+
+def without_threshold_curve(row: Row) -> Row:
+    """The row without its thresholds' scores."""
+    return {name: cell for name, cell in row.items() if name != THRESHOLD_CURVE}
+
+
 def without_heat_maps(row: Row) -> Row:
-    """The row without its optional column."""
+    """The row without its soft maps."""
     return {name: cell for name, cell in row.items() if name != HEAT_MAPS}
 
 
-def features_of(classes: Sequence[str], *, heat_maps: bool = False) -> datasets.Features:
+def features_of(classes: Sequence[str], *, heat_maps: bool = False, threshold_curve: bool = False) -> datasets.Features:
     """The features of the ``default`` config; class ids are the values in ``label``: 0 background, 1..K in order."""
     category = datasets.ClassLabel(names=[BACKGROUND_NAME, *classes])
     columns: dict[str, Any] = {
@@ -102,6 +133,9 @@ def features_of(classes: Sequence[str], *, heat_maps: bool = False) -> datasets.
     }
     if heat_maps:
         columns[HEAT_MAPS] = {"category": [category], "map": [datasets.Image()]}
+    if threshold_curve:
+        numbers = [[datasets.Value("float32")]]
+        columns[THRESHOLD_CURVE] = {"category": [category], "gamma": numbers, "score": numbers}
     return datasets.Features(columns)
 
 

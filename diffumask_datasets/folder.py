@@ -25,7 +25,7 @@ from diffumask_datasets.errors import ExportError
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import read_recipe_file, recipe_text
 
-__all__ = ["check_target", "dataset_classes", "read_rows", "split_files", "write_folder"]
+__all__ = ["RECIPE_FILE", "check_target", "dataset_classes", "read_rows", "split_files", "write_folder"]
 
 ROWS_PER_FILE = 1000
 ROWS_PER_GROUP = 100
@@ -51,6 +51,7 @@ def write_folder(
     recipe: Recipe,
     sizes: Mapping[str, int],
     keep_heat_maps: bool = False,
+    keep_threshold_curve: bool = False,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes the rows of each split; an earlier dataset at ``output`` is replaced once the new one is whole.
@@ -65,11 +66,13 @@ def write_folder(
     try:
         shutil.rmtree(draft, ignore_errors=True)
         (draft / "data").mkdir(parents=True)
+        features = features_of(recipe.classes, heat_maps=keep_heat_maps, threshold_curve=keep_threshold_curve)
         for split, split_rows in rows.items():
-            _write_split(draft / "data", split, split_rows, recipe=recipe, size=sizes[split], heat_maps=keep_heat_maps)
+            _write_split(draft / "data", split, split_rows, schema=features.arrow_schema, size=sizes[split])
         labels = json.dumps(id2label(recipe.classes), indent=2, ensure_ascii=False)
         (draft / "id2label.json").write_text(labels + "\n", encoding="utf-8")
-        text = recipe_text(recipe, sizes=sizes, keep_heat_maps=keep_heat_maps, **(extra or {}))
+        shown = {"keep_heat_maps": keep_heat_maps, "keep_threshold_curve": keep_threshold_curve}
+        text = recipe_text(recipe, sizes=sizes, **shown, **(extra or {}))
         (draft / RECIPE_FILE).write_text(text, encoding="utf-8")
         if output.exists():
             shutil.rmtree(output)
@@ -127,8 +130,7 @@ def _is_ours(output: Path) -> bool:
     return recipe_file.is_file() and (output / "data").is_dir() and "classes" in read_recipe_file(recipe_file)
 
 
-def _write_split(folder: Path, split: str, rows: Iterable[Row], *, recipe: Recipe, size: int, heat_maps: bool) -> None:
-    schema = features_of(recipe.classes, heat_maps=heat_maps).arrow_schema
+def _write_split(folder: Path, split: str, rows: Iterable[Row], *, schema: pa.Schema, size: int) -> None:
     remaining = iter(rows)
     count = -(-size // ROWS_PER_FILE)
     for number in range(count):

@@ -10,13 +10,14 @@ from typing import Any
 from tqdm import tqdm
 
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
-from diffumask_datasets.columns import Row, without_heat_maps
+from diffumask_datasets.columns import Row
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.plan import SPLIT_STARTS
 from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.synthesis import Synthesizer
+from diffumask_datasets.views import view_row
 
 __all__ = ["generate"]
 
@@ -43,7 +44,14 @@ def generate(output: str | Path, *, preview: bool = False, **fields: Any) -> Non
     synthesizer = Synthesizer(config.recipe, config.runtime)
     with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
         rows = {name: _rows(synthesizer, config, name, size, progress) for name, size in sizes.items()}
-        write_folder(output, rows, recipe=config.recipe, sizes=sizes, keep_heat_maps=config.keep_heat_maps)
+        write_folder(
+            output,
+            rows,
+            recipe=config.recipe,
+            sizes=sizes,
+            keep_heat_maps=config.keep_heat_maps,
+            keep_threshold_curve=config.keep_threshold_curve,
+        )
     if preview:
         _write_preview(output, synthesizer, sizes)
 
@@ -53,7 +61,13 @@ def _rows(
 ) -> Iterator[Row]:
     start = SPLIT_STARTS[split]
     for _, row in synthesizer.rows(start, start + size):
-        yield row if config.keep_heat_maps else without_heat_maps(row)
+        yield view_row(
+            row,
+            "default",
+            classes=config.recipe.classes,
+            heat_maps=config.keep_heat_maps,
+            threshold_curve=config.keep_threshold_curve,
+        )
         progress.update()
 
 

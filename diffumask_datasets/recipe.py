@@ -18,7 +18,7 @@ from diffumask_datasets.vocabulary import ClassWords, resolve_classes
 
 __all__ = ["ALGORITHM", "CaptureSettings", "MaskSettings", "PaintSettings", "Recipe", "check_fields"]
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised whenever the same recipe would give other bytes than before."""
 
 DEFAULT_PROMPTS = ("a photo of {classes}",)
@@ -47,6 +47,9 @@ _MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 _LATER = ("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment")
 """Fields that came after the first recipes: they count in the digest only where they differ from their default."""
 
+_MAY_BE_NONE = ("refinement", "affinity", "contrast")
+"""Fields in which None is a choice of its own."""
+
 
 class PaintSettings(Settings):
     """How an image is painted. Sizes in pixels."""
@@ -62,15 +65,29 @@ class CaptureSettings(Settings):
     """Which cross-attention is read.
 
     ``attention_grids`` are the shorter sides, in tokens, of the layers' grids at a square image (16 means the
-    16x16 layers); ``attention_timesteps`` is the inclusive range of training timesteps (0 clean, 1000 noise).
+    16x16 layers); ``attention_layers`` narrows them to those whose name fits one of its patterns (``up_blocks.3.*``);
+    ``attention_timesteps`` is the inclusive range of training timesteps (0 clean, 1000 noise).
+
+    ``contrast`` sets a class's attention against that of other tokens: ``"start"`` divides it by the start token's,
+    ``"words"`` takes its share of all words, ``"background"`` subtracts the mean of the words that name no class.
+    ``competition`` multiplies a class's heat by (its heat / the hottest class's) to that power.
+    ``affinity_power`` is how many steps the heat takes along the model's self-attention where ``affinity`` is
+    ``"self-attention"``, on the grids ``affinity_grids`` (as above; None for the finest of at most 32).
     """
 
     attention_grids: tuple[int, ...] = (16, 32, 64)
+    attention_layers: tuple[str, ...] = ()
     attention_timesteps: tuple[int, int] = (0, 1000)
+    contrast: Literal["start", "words", "background"] | None = None
+    competition: float = Field(0.0, ge=0, le=64)
+    affinity_power: int = Field(4, gt=0, le=64)
+    affinity_grids: tuple[int, ...] | None = None
 
-    @field_validator("attention_grids")
+    @field_validator("attention_grids", "affinity_grids")
     @classmethod
-    def _sorted_grids(cls, grids: tuple[int, ...]) -> tuple[int, ...]:
+    def _sorted_grids(cls, grids: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if grids is None:
+            return None
         if not grids or any(side <= 0 for side in grids):
             raise ValueError("name at least one grid, each a positive number of tokens, e.g. [16, 32]")
         return tuple(sorted(set(grids)))
@@ -87,14 +104,31 @@ class CaptureSettings(Settings):
 class MaskSettings(Settings):
     """How heat maps become masks.
 
-    ``threshold`` is γ in (0, 1), ``"otsu"`` or ``"adaptive"``; ``min_area`` is the smallest component kept, as a
-    fraction of the image; pixels whose two best classes differ by less than ``ignore_margin`` become 255.
+    ``threshold`` is γ in (0, 1), ``"otsu"``, ``"adaptive"`` (training-free) or ``"affinity"`` (the paper's: the γ whose
+    refined mask agrees best with the affinity mask). ``affinity`` spreads the heat before it is thresholded, or makes the
+    affinity mask: ``"self-attention"`` of the model, or ``"affinitynet"``, the trained net in the file ``affinity_net``,
+    whose content ``affinity_net_revision`` pins. ``unary`` is what refinement starts from: ``"soft"`` heat or ``"hard"``
+    labels. ``min_area`` is the smallest component kept, as a fraction of the image; pixels whose two best classes differ
+    by less than ``ignore_margin`` become 255; ``split_touching`` parts objects of one class where they touch at a neck.
     """
 
-    threshold: float | Literal["otsu", "adaptive"] = "adaptive"
+    threshold: float | Literal["otsu", "adaptive", "affinity"] = "adaptive"
+    affinity: Literal["self-attention", "affinitynet"] | None = None
+    affinity_net: str | None = None
+    affinity_net_revision: str | None = None
     refinement: Literal["densecrf"] | None = "densecrf"
+    unary: Literal["soft", "hard"] = "soft"
+    split_touching: bool = True
     min_area: float = Field(0.005, ge=0, lt=1)
     ignore_margin: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _affinity_is_named(self) -> MaskSettings:
+        if self.threshold == "affinity" and self.affinity is None:
+            raise ValueError("threshold 'affinity' needs affinity='self-attention' or affinity='affinitynet'")
+        if (self.affinity == "affinitynet") != (self.affinity_net is not None):
+            raise ValueError("affinity 'affinitynet' and affinity_net='FILE' go together (diffumask train-affinity)")
+        return self
 
     @field_validator("threshold")
     @classmethod
@@ -138,7 +172,7 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
     def of(cls, **fields: Any) -> Recipe:
         """The recipe of these fields; an omitted one, or None, takes the default of the model."""
         check_fields(fields, cls.model_fields)
-        given = {name: value for name, value in fields.items() if value is not None or name == "refinement"}
+        given = {name: value for name, value in fields.items() if value is not None or name in _MAY_BE_NONE}
         try:
             return cls(**_resolved(given))
         except ValidationError as error:
@@ -235,11 +269,13 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
     def digest(self) -> str:
         """Twelve hex digits that change when any field does; the start of every sample id.
 
-        A pinned model is known by its revision alone, so that moving a local folder changes nothing.
+        A pinned model or affinity net is known by its revision alone, so that moving a local folder changes nothing.
         """
         fields = self.model_dump(mode="json")
         if self.revision:
             del fields["model"]
+        if self.affinity_net_revision:
+            del fields["affinity_net"]
         fields["prompt_source"] = self.prompt_source.identity()
         for name in _LATER:
             if getattr(self, name) == type(self).model_fields[name].default:

@@ -22,21 +22,22 @@ AUGMENTED = "augmented"
 WIDTH = 110
 
 
-def recipe_text(recipe: Recipe, *, sizes: Mapping[str, int | None], keep_heat_maps: bool, **extra: Any) -> str:
+def recipe_text(
+    recipe: Recipe,
+    *,
+    sizes: Mapping[str, int | None],
+    keep_heat_maps: bool,
+    keep_threshold_curve: bool = False,
+    **extra: Any,
+) -> str:
     """The file's text: every field, defaults included, so that a later default cannot change what it means.
 
     ``extra`` is written as it stands, last.
     """
     dumped = recipe.model_dump(mode="json")
     first = {name: dumped[name] for name in ("classes", "model", "revision", "seed", "prompts")}
-    fields = {
-        **first,
-        **dumped,
-        "splits": dict(sizes),
-        "keep_heat_maps": keep_heat_maps,
-        "digest": recipe.digest,
-        **extra,
-    }
+    shown = {"keep_heat_maps": keep_heat_maps, "keep_threshold_curve": keep_threshold_curve}
+    fields = {**first, **dumped, "splits": dict(sizes), **shown, "digest": recipe.digest, **extra}
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, default_flow_style=None, width=WIDTH)
     return text
 

@@ -10,7 +10,16 @@ import numpy.typing as npt
 
 from diffumask_datasets.errors import ShapeError
 
-__all__ = ["BACKGROUND", "IGNORE", "MAX_CLASS_ID", "ObjectAnnotation", "Rle", "Sample", "check_array"]
+__all__ = [
+    "BACKGROUND",
+    "IGNORE",
+    "MAX_CLASS_ID",
+    "ObjectAnnotation",
+    "Rle",
+    "Sample",
+    "ThresholdCurve",
+    "check_array",
+]
 
 BACKGROUND = 0
 """Semantic mask value of pixels that belong to no class."""
@@ -45,13 +54,22 @@ class ObjectAnnotation:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class ThresholdCurve:
+    """The γ that were tried for one class, ascending, and what spoke for each; empty where γ was not searched for."""
+
+    gammas: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """One labelled image; arrays share height and width. Compared by identity, as arrays have no single equality.
 
     ``label`` is the semantic mask (0 background, 1..254 class ids, 255 ignore), ``instances`` 0 or an instance id.
     ``prompted`` are the class ids that the prompt names, in its order, and ``classes`` those visible in ``label``.
-    ``thresholds`` (γ) and ``heat_maps`` (0 stands for 0.0 and 255 for 1.0) hold one entry per class of ``prompted``.
+    ``thresholds`` (γ), ``threshold_curves`` and ``heat_maps`` (0 stands for 0.0 and 255 for 1.0; often smaller than the
+    image) hold one entry per class of ``prompted``.
     ``quality`` lies in [0, 1].
 
     Raises:
@@ -70,7 +88,8 @@ class Sample:
     model: str
     thresholds: tuple[float, ...]
     quality: float
-    heat_maps: npt.NDArray[np.uint8] | None = None  # (classes prompted, height, width)
+    heat_maps: npt.NDArray[np.uint8] | None = None  # (classes prompted, any height, any width)
+    threshold_curves: tuple[ThresholdCurve, ...] | None = None
 
     def __post_init__(self) -> None:
         height, width, _ = check_array("image", self.image, shape=("height", "width", 3), dtype="uint8")
@@ -79,7 +98,7 @@ class Sample:
         if len(self.thresholds) != len(self.prompted):
             raise ShapeError(f"thresholds: expected one of each of {len(self.prompted)} classes, got {self.thresholds}")
         if self.heat_maps is not None:
-            check_array("heat_maps", self.heat_maps, shape=(len(self.prompted), height, width), dtype="uint8")
+            check_array("heat_maps", self.heat_maps, shape=(len(self.prompted), "height", "width"), dtype="uint8")
         if not all(1 <= class_id <= MAX_CLASS_ID for class_id in self.classes):
             raise ShapeError(f"classes: expected class ids in 1..{MAX_CLASS_ID}, got {self.classes}")
         if not 0 <= self.quality <= 1:

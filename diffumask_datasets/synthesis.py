@@ -11,6 +11,7 @@ import hashlib
 import logging
 import multiprocessing
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +24,15 @@ from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintReque
 from diffumask_datasets.backbones.registry import known_classes, load_backbone, resolve_revision
 from diffumask_datasets.categories import check_known
 from diffumask_datasets.columns import Row, features_of, from_payload, row_of, to_payload
-from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.masks.pipeline import make_masks
+from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.masks.soft_maps import compact, soft_size
+from diffumask_datasets.masks.soft_pipeline import masks_of_soft_maps
 from diffumask_datasets.prompts.sources import check_prompts, pin_prompts, prompt_for
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.sample import IGNORE, Sample
 from diffumask_datasets.store import SampleStore, default_store_root
 
-__all__ = ["Runtime", "Synthesizer", "prepare"]
+__all__ = ["Runtime", "Synthesizer", "label_image", "pin_affinity_net", "prepare"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +71,28 @@ def prepare(recipe: Recipe) -> Recipe:
         )
     recipe = pin_prompts(recipe)
     check_prompts(recipe)
-    return recipe.model_copy(update={"revision": resolve_revision(recipe.model, recipe.revision)})
+    pinned = {
+        "revision": resolve_revision(recipe.model, recipe.revision),
+        "affinity_net_revision": pin_affinity_net(recipe.affinity_net, recipe.affinity_net_revision),
+    }
+    return recipe.model_copy(update=pinned)
+
+
+def pin_affinity_net(path: str | None, revision: str | None) -> str | None:
+    """The fingerprint of an affinity net's file, None where there is none.
+
+    Raises:
+        ModelError: the file is missing, or not the one that ``revision`` names.
+    """
+    if path is None:
+        return None
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ModelError(f"there is no affinity net {path}; make one with diffumask train-affinity")
+    present = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    if revision not in (None, present):
+        raise ModelError(f"the affinity net {path} has content {present!r}, not {revision!r} that is asked for")
+    return present
 
 
 class Synthesizer:
@@ -83,7 +106,7 @@ class Synthesizer:
         self.recipe = recipe
         self.runtime = runtime
         self._digest = recipe.digest
-        self._features = features_of(recipe.classes, heat_maps=True)
+        self._features = features_of(recipe.classes, heat_maps=True, threshold_curve=True)
         self._backbone: Backbone | None = None
         # Augmented samples are cheap to make again: the store keeps what they are made of.
         self._plain = Synthesizer(recipe.model_copy(update={"augment": ()}), runtime) if recipe.augment else None
@@ -154,39 +177,77 @@ class Synthesizer:
         return PaintRequest(prompt_for(self.recipe, index), seed=int.from_bytes(noise[:8], "big") >> 1)
 
     def _sample(self, index: int, request: PaintRequest, painting: Painting) -> Sample:
-        recipe = self.recipe
-        heat_maps = _heat_maps(painting)
-        prompted = tuple(recipe.classes.index(name) + 1 for name in painting.attention.categories)
-        masks = make_masks(painting.image, heat_maps, class_ids=prompted, settings=recipe)
-        visible = {int(value) for value in np.unique(masks.semantic)} - {0, IGNORE}
-        sample_id = f"{self._digest}-{index:08d}"
-        for class_id in sorted(set(prompted) - visible):
-            logger.warning("%s: no mask for %r; its quality counts as 0", sample_id, recipe.classes[class_id - 1])
-        return Sample(
-            sample_id=sample_id,
-            image=painting.image,
-            label=masks.semantic,
-            instances=masks.instances,
-            objects=masks.objects,
-            prompted=prompted,
-            classes=tuple(sorted(visible)),
+        soft_maps, spread_maps = _soft_maps(painting, self.recipe)
+        return label_image(
+            painting.image,
+            soft_maps,
+            recipe=self.recipe,
+            sample_id=f"{self._digest}-{index:08d}",
+            prompted=tuple(self.recipe.classes.index(name) + 1 for name in painting.attention.categories),
             prompt=request.prompt.text,
             seed=request.seed,
-            model=recipe.model,
-            thresholds=masks.thresholds,
-            quality=masks.quality,
-            heat_maps=np.round(heat_maps * 255).astype(np.uint8),
+            spread_maps=spread_maps,
         )
 
 
-def _heat_maps(painting: Painting) -> npt.NDArray[np.float32]:
+def label_image(
+    image: npt.NDArray[np.uint8],
+    soft_maps: npt.NDArray[np.uint8],
+    *,
+    recipe: Recipe,
+    sample_id: str,
+    prompted: tuple[int, ...],
+    prompt: str,
+    seed: int,
+    spread_maps: npt.NDArray[np.uint8] | None = None,
+) -> Sample:
+    """The sample of a painted image and the soft maps of the class ids ``prompted``; says where a class has no mask."""
+    with _single_thread():
+        masks = masks_of_soft_maps(image, soft_maps, class_ids=prompted, settings=recipe, spread_maps=spread_maps)
+    visible = {int(value) for value in np.unique(masks.semantic)} - {0, IGNORE}
+    for class_id in sorted(set(prompted) - visible):
+        logger.warning("%s: no mask for %r; its quality counts as 0", sample_id, recipe.classes[class_id - 1])
+    return Sample(
+        sample_id=sample_id,
+        image=image,
+        label=masks.semantic,
+        instances=masks.instances,
+        objects=masks.objects,
+        prompted=prompted,
+        classes=tuple(sorted(visible)),
+        prompt=prompt,
+        seed=seed,
+        model=recipe.model,
+        thresholds=masks.thresholds,
+        quality=masks.quality,
+        heat_maps=soft_maps,
+        threshold_curves=masks.threshold_curves,
+    )
+
+
+def _soft_maps(painting: Painting, recipe: Recipe) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
+    """The maps that masks are made from, and those that γ is chosen by where self-attention is to do that."""
+    power = recipe.affinity_power if recipe.affinity == "self-attention" else 0
+    if power and recipe.threshold == "affinity":
+        return _fused(painting, recipe, power=0), _fused(painting, recipe, power=power)
+    return _fused(painting, recipe, power=power), None
+
+
+def _fused(painting: Painting, recipe: Recipe, *, power: int) -> npt.NDArray[np.uint8]:
     from diffumask_datasets.attention.fusion import fuse
+
+    height, width = soft_size(*painting.image.shape[:2])
+    with _single_thread():
+        maps = fuse(
+            painting.attention, height=height, width=width, competition=recipe.competition, affinity_power=power
+        )
+    return compact(maps.numpy())
+
+
+def _single_thread() -> AbstractContextManager[None]:
     from diffumask_datasets.backbones.steady import single_thread
 
-    height, width, _ = painting.image.shape
-    with single_thread():
-        maps: npt.NDArray[np.float32] = fuse(painting.attention, height=height, width=width).numpy()
-    return maps
+    return single_thread()
 
 
 @functools.lru_cache(maxsize=1)

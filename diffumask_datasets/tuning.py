@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from diffumask_datasets.attention.observation import Place
 from diffumask_datasets.attention.search import Annotated, AttentionChoice, choice_iou, place_ious, search_choice
 from diffumask_datasets.backbones.protocol import Backbone, Observer
+from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import Row, decode_image
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.prompts.prompt import Prompt
@@ -34,7 +35,7 @@ __all__ = [
 
 TIMESTEPS = (50, 150, 250, 350, 450, 550, 650, 750, 850)
 
-MAX_TRUTH_SIDE = 128
+MAX_TRUTH_SIDE = 64
 """Masks are compared at this longer side at most: attention has no finer detail."""
 
 _CELL_WH = (54, 18)
@@ -116,14 +117,16 @@ def tune_attention(
         steps.append((step, iou))
         progress(f"{step}: {iou:.3f}")
 
-    choice = search_choice(samples, progress=heard)
+    with single_thread():  # maps are small: a second thread costs more than it brings
+        choice = search_choice(samples, progress=heard)
+        places, ious = place_ious(samples), choice_iou(samples, choice)
     several = [len(_present(sample)) > 1 for sample in samples for _ in _present(sample)]
     return Tuning(
         choice=choice,
         grids={layer: (m.shape[1], m.shape[2]) for (layer, _), m in samples[0].observation.maps.items()},
-        places=place_ious(samples),
+        places=places,
         steps=tuple(steps),
-        ious=choice_iou(samples, choice),
+        ious=ious,
         several=np.array(several, dtype=bool),
     )
 

@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.categories import BACKGROUND_NAME
-from diffumask_datasets.columns import Row, decode_image, features_of, png_cell, without_heat_maps
+from diffumask_datasets.columns import (
+    Row,
+    decode_image,
+    features_of,
+    png_cell,
+    without_heat_maps,
+    without_threshold_curve,
+)
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.sample import IGNORE
 
@@ -18,7 +25,9 @@ __all__ = ["VIEWS", "view_features", "view_row"]
 VIEWS = ("default", "instance", "detection", "panoptic")
 
 
-def view_features(view: str, *, classes: Sequence[str], heat_maps: bool = False) -> datasets.Features:
+def view_features(
+    view: str, *, classes: Sequence[str], heat_maps: bool = False, threshold_curve: bool = False
+) -> datasets.Features:
     """The features of one of :data:`VIEWS`."""
     category = datasets.ClassLabel(names=[BACKGROUND_NAME, *classes])
     if view == "instance":
@@ -27,10 +36,12 @@ def view_features(view: str, *, classes: Sequence[str], heat_maps: bool = False)
         return _detection_features(category)
     if view == "panoptic":
         return _panoptic_features(category)
-    return features_of(classes, heat_maps=heat_maps)
+    return features_of(classes, heat_maps=heat_maps, threshold_curve=threshold_curve)
 
 
-def view_row(row: Row, view: str, *, classes: Sequence[str], heat_maps: bool = False) -> Row:
+def view_row(
+    row: Row, view: str, *, classes: Sequence[str], heat_maps: bool = False, threshold_curve: bool = False
+) -> Row:
     """The row of one of :data:`VIEWS`, from a ``default`` row."""
     if view == "instance":
         return _instance_view(row, classes)
@@ -38,7 +49,8 @@ def view_row(row: Row, view: str, *, classes: Sequence[str], heat_maps: bool = F
         return _detection_view(row)
     if view == "panoptic":
         return _panoptic_view(row)
-    return row if heat_maps else without_heat_maps(row)
+    row = row if heat_maps else without_heat_maps(row)
+    return row if threshold_curve else without_threshold_curve(row)
 
 
 def _instance_features(classes: Sequence[str]) -> datasets.Features:

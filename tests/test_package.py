@@ -29,16 +29,16 @@ LEVELS = [
     {"folder"},
     {"exporters"},
     {"builders"},
-    {"generation", "loading", "augmented_folder"},
+    {"generation", "loading", "augmented_folder", "remasking"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 """Lowest first: a module imports from lower levels and from its own package only."""
 
 HEAVY = {
-    "torch": {"attention", "backbones", "prompts", "toybox", "synthesis", "doctor"},
+    "torch": {"attention", "backbones", "prompts", "toybox", "synthesis", "doctor", "masks", "remasking"},
     "diffusers": {"backbones", "toybox"},
-    "transformers": {"attention", "backbones", "prompts", "toybox"},
+    "transformers": {"attention", "backbones", "prompts", "toybox", "masks"},
     "pydensecrf": {"masks", "doctor"},
 }
 """Who may import what."""
@@ -98,6 +98,11 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_the_import_is_light() -> None:
     assert not {"torch", "diffusers", "transformers", "pydantic"} & loaded_by("import diffumask_datasets")
+
+
+def test_masks_need_no_torch_until_an_affinity_net_is_asked_for() -> None:
+    assert "torch" not in loaded_by("import diffumask_datasets.masks.soft_pipeline")
+    assert "torch" in loaded_by("import diffumask_datasets.masks.affinity_net")
 
 
 def test_the_check_of_the_light_import_can_fail() -> None:

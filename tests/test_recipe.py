@@ -44,6 +44,13 @@ def test_equal_recipes_have_equal_digests(one: dict[str, Any], other: dict[str, 
         {"negative_prompt": "blurry"},
         {"attention_timesteps": [0, 500]},
         {"classes_per_image": 2},
+        {"attention_layers": ["up_blocks.*"]},
+        {"contrast": "start"},
+        {"competition": 2},
+        {"affinity": "self-attention"},
+        {"affinity_power": 2},
+        {"unary": "hard"},
+        {"split_touching": False},
     ],
 )
 def test_every_field_changes_the_digest(change: dict[str, Any]) -> None:
@@ -56,8 +63,28 @@ def test_a_pinned_model_is_known_by_its_content() -> None:
     assert here.digest == there.digest
 
 
+def test_a_pinned_affinity_net_is_known_by_its_content() -> None:
+    common = {"classes": ["car"], "affinity": "affinitynet", "affinity_net_revision": "0123456789abcdef"}
+    assert Recipe.of(**common, affinity_net="/here").digest == Recipe.of(**common, affinity_net="/there").digest
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"threshold": "affinity"}, "threshold 'affinity' needs affinity="),
+        ({"affinity": "affinitynet"}, "affinity 'affinitynet' and affinity_net='FILE' go together"),
+        ({"affinity_net": "file"}, "affinity 'affinitynet' and affinity_net='FILE' go together"),
+        ({"affinity_grids": []}, "name at least one grid"),
+        ({"competition": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_affinity_and_competition_are_checked(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Recipe.of(classes=["car"], **fields)
+
+
 def test_the_digest_never_changes_by_itself() -> None:
-    assert Recipe.of(classes=["car"], model="me/sd").digest == "e2656c5c4063"
+    assert Recipe.of(classes=["car"], model="me/sd").digest == "5b0dfed3b2b1"
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,18 @@ MAX_AFFINITY_SIDE = 32
 """Shorter side, in tokens, of the largest grid whose affinity is kept: 4 MB an image at 32x32, 64 MB at 64x64."""
 
 
-def select_affinity_layers(layers: Mapping[str, Grid], affinity_grids: tuple[int, ...]) -> dict[str, Grid]:
-    """The self-attention layers whose grid has its shorter side among ``affinity_grids``.
+def select_affinity_layers(layers: Mapping[str, Grid], affinity_grids: tuple[int, ...] | None) -> dict[str, Grid]:
+    """The self-attention layers whose grid has its shorter side among ``affinity_grids``; None for the finest allowed.
 
     Raises:
         CaptureError: none has, or one is larger than :data:`MAX_AFFINITY_SIDE`; the message lists the grids that exist.
     """
-    chosen = {name: grid for name, grid in layers.items() if min(grid) in affinity_grids}
     legal = sorted({min(grid) for grid in layers.values() if min(grid) <= MAX_AFFINITY_SIDE})
+    wanted = legal[-1:] if affinity_grids is None else affinity_grids
+    chosen = {name: grid for name, grid in layers.items() if min(grid) in wanted}
     if not chosen or any(min(grid) > MAX_AFFINITY_SIDE for grid in chosen.values()):
         raise CaptureError(
-            f"no self-attention to propagate by on affinity_grids {list(affinity_grids)}; this model at this size has "
+            f"no self-attention to propagate by on affinity_grids {list(wanted)}; this model at this size has "
             f"{', '.join(map(str, legal)) or 'none'} (at most {MAX_AFFINITY_SIDE})"
         )
     return chosen
@@ -50,6 +51,11 @@ class SelfAttentionRecorder:
         self._chunk_logits = chunk_logits
         self._sums: list[dict[Grid, torch.Tensor]] = [{} for _ in range(images)]
         self._counts: dict[Grid, int] = {}
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the tapped modules."""
+        return tuple(self._layers)
 
     @torch.no_grad()
     def record(self, call: AttentionCall) -> None:

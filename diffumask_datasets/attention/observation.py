@@ -84,13 +84,8 @@ class ObservingRecorder(CrossAttentionRecorder):
     ) -> None:
         super().__init__(layers, [{**columns, **sinks}], timesteps=(0, 1000))
         self._categories = tuple(columns)
-        self._sinks = Sinks.of(classes=columns, sinks=sinks)
+        self._counted = Sinks.of(classes=columns, sinks=sinks)
         self._places: dict[Place, torch.Tensor] = {}
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The names of the layers that are written down."""
-        return tuple(self._layers)
 
     @torch.no_grad()
     def record(self, call: AttentionCall) -> None:
@@ -108,4 +103,4 @@ class ObservingRecorder(CrossAttentionRecorder):
         """
         if not self._places:
             raise CaptureError(self._why_empty())
-        return Observation(self._categories, self._sinks, dict(self._places), dict(affinities))
+        return Observation(self._categories, self._counted, dict(self._places), dict(affinities))

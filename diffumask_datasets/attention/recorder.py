@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import torch
 
+from diffumask_datasets.attention.contrast import Contrast, Sinks, contrasted
 from diffumask_datasets.attention.maps import AttentionMaps, Grid
 from diffumask_datasets.attention.tap import AttentionCall
 from diffumask_datasets.errors import CaptureError, ModelError
@@ -16,11 +18,15 @@ CHUNK_LOGITS = 2**22
 """Attention logits held at once (16 MB in float32): bounds the recorder's working memory."""
 
 
-def select_layers(layers: Mapping[str, Grid], attention_grids: Sequence[int]) -> dict[str, Grid]:
+def select_layers(
+    layers: Mapping[str, Grid], attention_grids: Sequence[int], attention_layers: Sequence[str] = ()
+) -> dict[str, Grid]:
     """The layers whose grid has its shorter side among ``attention_grids``.
 
+    Of these, where ``attention_layers`` says anything, the ones whose name fits one of its patterns (``up_blocks.3.*``).
+
     Raises:
-        CaptureError: none has; the message lists the grids that exist.
+        CaptureError: none has; the message lists the grids, or the layers, that exist.
     """
     chosen = {name: grid for name, grid in layers.items() if min(grid) in attention_grids}
     if not chosen:
@@ -29,7 +35,15 @@ def select_layers(layers: Mapping[str, Grid], attention_grids: Sequence[int]) ->
             f"no cross-attention layer has a grid of attention_grids {list(attention_grids)}; "
             f"this model at this size has {exist or 'no cross-attention layer at all'}"
         )
-    return chosen
+    if not attention_layers:
+        return chosen
+    named = {name: grid for name, grid in chosen.items() if any(fnmatchcase(name, p) for p in attention_layers)}
+    if not named:
+        raise CaptureError(
+            f"no cross-attention layer fits attention_layers {list(attention_layers)}; on these grids there are "
+            f"{', '.join(chosen)}"
+        )
+    return named
 
 
 class CrossAttentionRecorder:
@@ -41,7 +55,8 @@ class CrossAttentionRecorder:
 
     ``layers`` gives the (height, width) in image tokens of each tapped module, ``columns`` for each image of the batch
     the key indices of each class, ``first_row`` the batch row of the first conditional sample (the batch size when
-    unconditional rows come first, 0 without guidance), ``timesteps`` the inclusive range that is recorded.
+    unconditional rows come first, 0 without guidance), ``timesteps`` the inclusive range that is recorded. With a
+    ``contrast`` each map is first set against the tokens of its image's ``sinks``.
     """
 
     def __init__(
@@ -51,10 +66,14 @@ class CrossAttentionRecorder:
         *,
         timesteps: tuple[int, int],
         first_row: int = 0,
+        contrast: Contrast | None = None,
+        sinks: Sequence[Mapping[str, Sequence[int]]] = (),
         chunk_logits: int = CHUNK_LOGITS,
     ) -> None:
         self._layers = dict(layers)
         self._columns = list(columns)
+        self._contrast = contrast
+        self._sinks = list(sinks) if contrast else [{} for _ in self._columns]
         self._timesteps = timesteps
         self._first_row = first_row
         self._chunk_logits = chunk_logits
@@ -63,6 +82,11 @@ class CrossAttentionRecorder:
         self._counts: dict[Grid, int] = {}
         self._ran: list[float] = []
         self._is_open = False
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the tapped modules."""
+        return tuple(self._layers)
 
     @property
     def is_open(self) -> bool:
@@ -87,7 +111,9 @@ class CrossAttentionRecorder:
         grid = self._layers[call.name]
         self._check_shape(call, grid)
         for image, average in enumerate(self._averages(call.key)):
+            known = Sinks.of(classes=self._columns[image], sinks=self._sinks[image])
             weights = self._class_attention(call, self._first_row + image, average)
+            weights = contrasted(weights, known, self._contrast)
             peak = weights.amax(dim=1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny)
             # (classes, height * width) -> (classes, height, width)
             self._add(image, grid, (weights / peak).reshape(-1, *grid))
@@ -115,7 +141,8 @@ class CrossAttentionRecorder:
 
     def _averages(self, key: torch.Tensor) -> list[torch.Tensor]:
         if self._averaging is None:
-            self._averaging = [_token_average(columns, key.shape[2]).to(key.device) for columns in self._columns]
+            groups = [{**columns, **sinks} for columns, sinks in zip(self._columns, self._sinks, strict=True)]
+            self._averaging = [_token_average(group, key.shape[2]).to(key.device) for group in groups]
         return self._averaging
 
     def _class_attention(self, call: AttentionCall, row: int, average: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import diffusers
@@ -14,18 +15,20 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors import SafetensorError
 from torch import nn
 
+from diffumask_datasets.attention.affinity import SelfAttentionRecorder, select_affinity_layers
 from diffumask_datasets.attention.alignment import align_terms
+from diffumask_datasets.attention.contrast import sinks_of
 from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
-from diffumask_datasets.attention.tap import tap_attention
+from diffumask_datasets.attention.tap import AttentionCall, tap_attention
 from diffumask_datasets.backbones.loading import quiet_loading
 from diffumask_datasets.backbones.native import native_attention
 from diffumask_datasets.backbones.pixels import to_uint8
 from diffumask_datasets.backbones.protocol import Painting, PaintRequest
 from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.backbones.unet_layers import attention_layers
-from diffumask_datasets.backbones.unet_observation import observe
+from diffumask_datasets.backbones.unet_observation import observe, word_count
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipe import Recipe
@@ -83,6 +86,7 @@ class UNetBackbone:
         _check_size("height", recipe.height, self._unit)
         _check_size("width", recipe.width, self._unit)
         self._chosen_layers(recipe)
+        self._affinity_layers(recipe)
         self._check_timesteps(recipe)
 
     def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
@@ -90,16 +94,23 @@ class UNetBackbone:
         if not requests:
             return []
         columns = [align_terms(request.prompt, self.pipeline.tokenizer) for request in requests]
-        layers = self._chosen_layers(recipe)
+        first_row = len(requests) if self._is_guided(recipe) else 0
         recorder = CrossAttentionRecorder(
-            layers,
+            self._chosen_layers(recipe),
             columns,
             timesteps=recipe.attention_timesteps,
-            first_row=len(requests) if self._is_guided(recipe) else 0,
+            first_row=first_row,
+            contrast=recipe.contrast,
+            sinks=self._sinks(requests, columns) if recipe.contrast else (),
         )
-        with self._recording(layers, recorder):
+        itself = SelfAttentionRecorder(self._affinity_layers(recipe), len(requests), first_row=first_row)
+        with self._recording(recorder, itself):
             images = to_uint8(self._run(requests, recipe))
-        return [Painting(image, maps) for image, maps in zip(images, recorder.maps(), strict=True)]
+        maps = recorder.maps()
+        if itself.layers:
+            found = zip(maps, itself.affinities(), strict=True)
+            maps = [replace(attention, affinities=affinities) for attention, affinities in found]
+        return [Painting(image, attention) for image, attention in zip(images, maps, strict=True)]
 
     def observe(
         self, image: npt.NDArray[np.uint8], prompt: Prompt, *, timesteps: Sequence[int], seed: int = 0
@@ -125,14 +136,17 @@ class UNetBackbone:
             ).images
 
     @contextmanager
-    def _recording(self, layers: Mapping[str, Grid], recorder: CrossAttentionRecorder) -> Iterator[None]:
+    def _recording(self, recorder: CrossAttentionRecorder, itself: SelfAttentionRecorder) -> Iterator[None]:
         unet = self.pipeline.unet
-        modules = {name: unet.get_submodule(name) for name in layers}
+        modules = {name: unet.get_submodule(name) for name in [*recorder.layers, *itself.layers]}
+
+        def record(call: AttentionCall) -> None:
+            (itself if call.name in itself.layers else recorder).record(call)
 
         def read_timestep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             recorder.begin_step(float(kwargs["timestep"] if "timestep" in kwargs else args[1]))
 
-        with native_attention(modules.values()), tap_attention(modules, recorder.record, when=lambda: recorder.is_open):
+        with native_attention(modules.values()), tap_attention(modules, record, when=lambda: recorder.is_open):
             hook = unet.register_forward_pre_hook(read_timestep, with_kwargs=True)
             try:
                 yield
@@ -151,7 +165,20 @@ class UNetBackbone:
     def _chosen_layers(self, recipe: Recipe) -> dict[str, Grid]:
         scale = self.pipeline.vae_scale_factor
         layers = attention_layers(self.pipeline.unet, recipe.height // scale, recipe.width // scale, cross=True)
-        return select_layers(layers, recipe.attention_grids)
+        return select_layers(layers, recipe.attention_grids, recipe.attention_layers)
+
+    def _sinks(
+        self, requests: Sequence[PaintRequest], columns: Sequence[dict[str, tuple[int, ...]]]
+    ) -> list[dict[str, tuple[int, ...]]]:
+        counts = [word_count(self.pipeline.tokenizer, request.prompt.text) for request in requests]
+        return [sinks_of(column, words=count) for column, count in zip(columns, counts, strict=True)]
+
+    def _affinity_layers(self, recipe: Recipe) -> dict[str, Grid]:
+        if recipe.affinity != "self-attention":
+            return {}
+        scale = self.pipeline.vae_scale_factor
+        layers = attention_layers(self.pipeline.unet, recipe.height // scale, recipe.width // scale, cross=False)
+        return select_affinity_layers(layers, recipe.affinity_grids)
 
     def _check_timesteps(self, recipe: Recipe) -> None:
         scheduler = type(self.pipeline.scheduler).from_config(self.pipeline.scheduler.config)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SOFTNESS", "best_labels", "label_probabilities", "unsure_pixels"]
+__all__ = ["CONFIDENCE", "SOFTNESS", "best_labels", "hard_probabilities", "label_probabilities", "unsure_pixels"]
 
 SOFTNESS = 0.2
 """Width of the logistic around γ, as a fraction of the heat map's own range; 0.05 to 0.5 refine to within one IoU point."""
@@ -27,6 +27,26 @@ def label_probabilities(
     ranges = np.ptp(heat_maps, axis=(1, 2), keepdims=True)
     scores = (heat_maps - gammas) / (softness * np.maximum(ranges, np.finfo(np.float32).tiny))
     return _softmax(np.concatenate([np.zeros((1, height, width), np.float32), scores.astype(np.float32)]))
+
+
+CONFIDENCE = 0.7
+"""Probability of the label that a hard unary believes in; DiffuMask's code takes 0.5 to 0.7."""
+
+
+def hard_probabilities(
+    heat_maps: npt.NDArray[np.float32], thresholds: Sequence[float], *, confidence: float = CONFIDENCE
+) -> npt.NDArray[np.float32]:
+    """Hard unary (1 + classes, height, width) of heat maps (classes, height, width); label 0 is the background.
+
+    A pixel belongs to the class furthest above its γ, or to the background where none reaches it; that label gets
+    ``confidence``, the others share the rest alike.
+    """
+    gammas = np.asarray(thresholds, dtype=np.float32)[:, None, None]
+    margins = heat_maps - gammas
+    labels = np.where(margins.max(axis=0) >= 0, margins.argmax(axis=0) + 1, 0)
+    probabilities = np.full((1 + len(heat_maps), *labels.shape), (1 - confidence) / len(heat_maps), np.float32)
+    np.put_along_axis(probabilities, labels[None], np.float32(confidence), axis=0)
+    return probabilities
 
 
 def best_labels(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:

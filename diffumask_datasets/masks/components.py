@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from diffumask_datasets.errors import ShapeError
+from diffumask_datasets.masks.touching import part_touching
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 __all__ = ["separate_instances"]
@@ -18,11 +19,18 @@ _MAX_INSTANCES = 65535
 
 
 def separate_instances(
-    labels: npt.NDArray[np.intp], unsure: npt.NDArray[np.bool_], *, class_ids: Sequence[int], min_area: float
+    labels: npt.NDArray[np.intp],
+    unsure: npt.NDArray[np.bool_],
+    *,
+    class_ids: Sequence[int],
+    min_area: float,
+    split_touching: bool = False,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
     """Semantic mask uint8 and instance mask uint16 (height, width) of ``labels`` (0 background, else 1 + class index).
 
     Each connected component of a class is one instance; ids count from 1 in the order of ``class_ids``, then of rows.
+    With ``split_touching`` one with a waist becomes several (:func:`diffumask_datasets.masks.touching.part_touching`), as
+    long as each of them is large enough.
     ``unsure`` pixels become 255 and belong to no instance. ``min_area`` is a fraction of the image: a component smaller
     than that becomes background, one that is large enough only with its unsure pixels becomes 255 as a whole.
 
@@ -34,7 +42,7 @@ def separate_instances(
     instances = np.zeros(labels.shape, dtype=np.uint16)
     count = 0
     for index, class_id in enumerate(class_ids, start=1):
-        components, large, kept = _components(labels == index, unsure, smallest)
+        components, large, kept = _components(labels == index, unsure, smallest, split_touching)
         _check_count(count + int(kept.sum()), min_area)
         member = components > 0
         semantic[member] = np.where(large, IGNORE, BACKGROUND)[components[member]]
@@ -46,14 +54,30 @@ def separate_instances(
 
 
 def _components(
-    mask: npt.NDArray[np.bool_], unsure: npt.NDArray[np.bool_], smallest: float
+    mask: npt.NDArray[np.bool_], unsure: npt.NDArray[np.bool_], smallest: float, split_touching: bool
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Components of a mask (0 is none), and of each whether it is large enough at all, and without unsure pixels."""
     components, found = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
+    if split_touching:
+        components, found = _parted(components, smallest)
     large = np.bincount(components.ravel(), minlength=found + 1) >= smallest
     kept = np.bincount(components[~unsure], minlength=found + 1) >= smallest
     large[0] = kept[0] = False
     return components, large, kept
+
+
+def _parted(components: npt.NDArray[np.intp], smallest: float) -> tuple[npt.NDArray[np.intp], int]:
+    """Components with a waist as several, numbered by their place in rows as :func:`scipy.ndimage.label` does."""
+    parted = np.zeros_like(components)
+    count = 0
+    for number, box in enumerate(ndimage.find_objects(components), start=1):
+        member = components[box] == number
+        parts, found = part_touching(member) if member.sum() >= 2 * smallest else (member.astype(np.intp), 1)
+        if np.bincount(parts[member])[1:].min() < smallest:
+            parts, found = member.astype(np.intp), 1
+        parted[box][member] = count + parts[member]
+        count += found
+    return parted, count
 
 
 def _check_count(count: int, min_area: float) -> None:

@@ -10,14 +10,17 @@ import numpy.typing as npt
 
 from diffumask_datasets.errors import ShapeError
 from diffumask_datasets.masks import rle
-from diffumask_datasets.masks.combine import best_labels, label_probabilities, unsure_pixels
+from diffumask_datasets.masks.combine import best_labels, hard_probabilities, label_probabilities, unsure_pixels
 from diffumask_datasets.masks.components import separate_instances
 from diffumask_datasets.masks.densecrf import DenseCrf, DenseCrfParameters
-from diffumask_datasets.masks.thresholds import adaptive_threshold, check_heat_map, otsu_threshold
+from diffumask_datasets.masks.thresholds import adaptive_search, check_heat_map, matching_search, otsu_threshold
 from diffumask_datasets.recipe import MaskSettings
-from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID, ObjectAnnotation, check_array
+from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID, ObjectAnnotation, ThresholdCurve, check_array
 
-__all__ = ["Masks", "make_masks"]
+__all__ = ["AFFINITY_BACKGROUND", "Masks", "affinity_labels", "make_masks"]
+
+AFFINITY_BACKGROUND = 0.45
+"""What a class must reach, after its heat was spread along an affinity, to beat the background (DiffuMask's constant)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +35,7 @@ class Masks:
     instances: npt.NDArray[np.uint16]  # (height, width): 0 or an instance id
     objects: tuple[ObjectAnnotation, ...]
     thresholds: tuple[float, ...]
+    threshold_curves: tuple[ThresholdCurve, ...]
     class_qualities: tuple[float, ...]
     quality: float
 
@@ -42,24 +46,29 @@ def make_masks(
     *,
     class_ids: Sequence[int],
     settings: MaskSettings,
+    affinity_maps: npt.NDArray[np.float32] | None = None,
 ) -> Masks:
     """Masks of the classes ``class_ids`` (1..254) in ``image``, uint8 (height, width, 3).
 
     ``heat_maps`` are float32 (classes, height, width) in [0, 1], one per class id. A class that comes out empty keeps its
-    threshold and has the quality 0.0: it is for the caller to judge.
+    threshold and has the quality 0.0: it is for the caller to judge. ``affinity_maps`` are the heat maps after they were
+    spread along an affinity; the threshold ``"affinity"`` is chosen by them.
 
     Raises:
-        ShapeError: shapes, dtypes or ranges that do not fit, NaN, class ids that repeat or are out of range.
+        ShapeError: shapes, dtypes or ranges that do not fit, NaN, class ids that repeat or are out of range, or no
+            affinity maps where the threshold needs them.
         ModelError: a constant heat map.
         MissingDependencyError: DenseCRF is asked for and pydensecrf is not installed.
     """
     _check(image, heat_maps, class_ids)
-    thresholds = tuple(_threshold(image, heat_map, settings) for heat_map in heat_maps)
-    raw = label_probabilities(heat_maps, thresholds)
+    thresholds, curves = zip(*_thresholds(image, heat_maps, settings, affinity_maps), strict=True)
+    raw = (hard_probabilities if settings.unary == "hard" else label_probabilities)(heat_maps, thresholds)
     refined, temperature = _refined(image, raw, settings)
     labels = best_labels(refined)
     unsure = unsure_pixels(refined, settings.ignore_margin, temperature=temperature)
-    semantic, instances = separate_instances(labels, unsure, class_ids=class_ids, min_area=settings.min_area)
+    semantic, instances = separate_instances(
+        labels, unsure, class_ids=class_ids, min_area=settings.min_area, split_touching=settings.split_touching
+    )
     objects = _objects(semantic, instances, {class_id: raw[i] for i, class_id in enumerate(class_ids, start=1)})
     qualities = _class_qualities(best_labels(raw), labels, semantic, class_ids)
     return Masks(
@@ -67,6 +76,7 @@ def make_masks(
         instances=instances,
         objects=objects,
         thresholds=thresholds,
+        threshold_curves=curves,
         class_qualities=qualities,
         quality=float(np.mean(qualities)) * _sure_share(semantic),
     )
@@ -83,12 +93,29 @@ def _check(image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32], cla
         check_heat_map(heat_map, name=f"heat map of class id {class_id}")
 
 
-def _threshold(image: npt.NDArray[np.uint8], heat_map: npt.NDArray[np.float32], settings: MaskSettings) -> float:
-    if settings.threshold == "otsu":
-        return otsu_threshold(heat_map)
+def affinity_labels(affinity_maps: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+    """Labels (height, width) of heat maps that were spread along an affinity: the hottest class above the background."""
+    hottest = affinity_maps.max(axis=0)
+    return np.where(hottest > AFFINITY_BACKGROUND, affinity_maps.argmax(axis=0) + 1, 0)
+
+
+def _thresholds(
+    image: npt.NDArray[np.uint8],
+    heat_maps: npt.NDArray[np.float32],
+    settings: MaskSettings,
+    affinity_maps: npt.NDArray[np.float32] | None,
+) -> list[tuple[float, ThresholdCurve]]:
+    if settings.threshold == "affinity":
+        if affinity_maps is None:
+            raise ShapeError("affinity_maps: the threshold 'affinity' needs the heat maps after affinity, got none")
+        check_array("affinity_maps", affinity_maps, shape=heat_maps.shape, dtype="float32")
+        labels = affinity_labels(affinity_maps)
+        return [matching_search(heat, image, labels == index) for index, heat in enumerate(heat_maps, start=1)]
     if settings.threshold == "adaptive":
-        return adaptive_threshold(heat_map, image)
-    return float(settings.threshold)
+        return [adaptive_search(heat_map, image) for heat_map in heat_maps]
+    if settings.threshold == "otsu":
+        return [(otsu_threshold(heat_map), ThresholdCurve()) for heat_map in heat_maps]
+    return [(float(settings.threshold), ThresholdCurve())] * len(heat_maps)
 
 
 def _refined(

@@ -1,6 +1,8 @@
-"""Binarization thresholds γ chosen per heat map: Otsu's, and an adaptive one that needs no training."""
+"""Binarization thresholds γ chosen per heat map: Otsu's, an adaptive one without training, and DiffuMask's own."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -8,11 +10,19 @@ from skimage.filters import threshold_otsu
 from skimage.transform import resize_local_mean
 
 from diffumask_datasets.errors import ModelError, ShapeError
-from diffumask_datasets.masks.combine import best_labels, label_probabilities
+from diffumask_datasets.masks.combine import best_labels, hard_probabilities, label_probabilities
 from diffumask_datasets.masks.densecrf import DenseCrf, DenseCrfParameters
-from diffumask_datasets.sample import check_array
+from diffumask_datasets.sample import ThresholdCurve, check_array
 
-__all__ = ["adaptive_threshold", "check_heat_map", "otsu_threshold"]
+__all__ = [
+    "PAPER_GAMMAS",
+    "adaptive_search",
+    "adaptive_threshold",
+    "check_heat_map",
+    "coarse_to_fine",
+    "matching_search",
+    "otsu_threshold",
+]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -21,6 +31,14 @@ _CANDIDATES = np.linspace(0.25, 0.75, 11)
 
 _SEARCH_SIDE = 64
 """The search runs on an image of about this many pixels squared: attention has no finer detail to offer."""
+
+PAPER_GAMMAS = tuple(round(0.35 + 0.01 * step, 2) for step in range(20))
+"""The γ that DiffuMask tries."""
+
+_MATCHING_SIDE = 128
+"""As :data:`_SEARCH_SIDE`, for the search against an affinity mask, whose γ are closer together."""
+
+_COARSE_STEP = 4
 
 _SEARCH_PARAMETERS = DenseCrfParameters(iterations=5)
 _OTSU_SPREAD = 0.15
@@ -77,30 +95,92 @@ def adaptive_threshold(heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.
         ModelError: a constant heat map.
         MissingDependencyError: pydensecrf is not installed.
     """
+    return adaptive_search(heat_map, image)[0]
+
+
+def adaptive_search(heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8]) -> tuple[float, ThresholdCurve]:
+    """:func:`adaptive_threshold`, and the score of every γ that was tried."""
     check_heat_map(heat_map)
     check_array("image", image, shape=(*heat_map.shape, 3), dtype="uint8")
     low, high = float(heat_map.min()), float(heat_map.max())
     gammas = low + _CANDIDATES * (high - low)
     masks = _refined_masks(heat_map, image, gammas)
-    shares = np.array([mask.mean() for mask in masks])
-    legal = (shares > _LEGAL_SHARE[0]) & (shares < _LEGAL_SHARE[1])
-    if not legal.any():
-        return otsu_threshold(heat_map)
     nearness = np.exp(-0.5 * ((gammas - otsu_threshold(heat_map)) / (_OTSU_SPREAD * (high - low))) ** 2)
     frames = np.array([_frame_share(mask) for mask in masks])
     scores = _agreement(masks, nearness) - _FRAME_WEIGHT * frames
-    return float(gammas[int(np.argmax(np.where(legal, scores, -np.inf)))])
+    curve = ThresholdCurve(tuple(gammas.tolist()), tuple(scores.tolist()))
+    shares = np.array([mask.mean() for mask in masks])
+    legal = (shares > _LEGAL_SHARE[0]) & (shares < _LEGAL_SHARE[1])
+    if not legal.any():
+        return otsu_threshold(heat_map), curve
+    return float(gammas[int(np.argmax(np.where(legal, scores, -np.inf)))]), curve
+
+
+def matching_search(
+    heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8], wanted: Mask
+) -> tuple[float, ThresholdCurve]:
+    """DiffuMask's γ (section 3.3): the one whose refined mask has the best IoU with the affinity mask ``wanted``.
+
+    Of :data:`PAPER_GAMMAS` every fourth is tried, then those around the best: where IoU rises to one peak and falls, that
+    finds the γ that trying all would find. Where no γ meets the mask at all, Otsu's decides.
+
+    Raises:
+        ShapeError: shapes, dtypes or ranges that do not fit, or NaN.
+        ModelError: a constant heat map.
+        MissingDependencyError: pydensecrf is not installed.
+    """
+    check_heat_map(heat_map)
+    check_array("image", image, shape=(*heat_map.shape, 3), dtype="uint8")
+    check_array("wanted", wanted, shape=heat_map.shape, dtype="bool")
+    heat, pixels = _shrunk(heat_map, image, _MATCHING_SIDE)
+    target = resize_local_mean(wanted.astype(np.float32), heat.shape) >= 0.5
+    crf = DenseCrf(pixels, parameters=_SEARCH_PARAMETERS)
+
+    def overlap(index: int) -> float:
+        found = best_labels(crf.refine(hard_probabilities(heat[None], [PAPER_GAMMAS[index]]))) == 1
+        union = np.count_nonzero(found | target)
+        return np.count_nonzero(found & target) / union if union else 0.0
+
+    best, scores = coarse_to_fine(overlap, len(PAPER_GAMMAS))
+    tried = sorted(scores)
+    curve = ThresholdCurve(tuple(PAPER_GAMMAS[index] for index in tried), tuple(scores[index] for index in tried))
+    return (PAPER_GAMMAS[best] if scores[best] > 0 else otsu_threshold(heat_map)), curve
+
+
+def coarse_to_fine(
+    score: Callable[[int], float], count: int, *, step: int = _COARSE_STEP
+) -> tuple[int, dict[int, float]]:
+    """The index in 0..``count`` - 1 with the best score, and all scores that were computed.
+
+    Every ``step``-th index is tried, and the last; then all between the neighbours of the best. Ties go to the lowest.
+    Exact where the scores rise strictly to one peak, and fall strictly after it.
+    """
+    coarse = sorted({*range(0, count, step), count - 1})
+    scores = {index: score(index) for index in coarse}
+    peak = max(coarse, key=lambda index: (scores[index], -index))
+    place = coarse.index(peak)
+    first, last = coarse[max(0, place - 1)], coarse[min(len(coarse) - 1, place + 1)]
+    scores |= {index: score(index) for index in range(first, last + 1) if index not in scores}
+    return max(scores, key=lambda index: (scores[index], -index)), scores
 
 
 def _refined_masks(
     heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8], gammas: npt.NDArray[np.float64]
 ) -> list[Mask]:
-    scale = min(1.0, _SEARCH_SIDE / float(np.sqrt(heat_map.size)))
-    size = tuple(max(1, round(side * scale)) for side in heat_map.shape)
+    heat, pixels = _shrunk(heat_map, image, _SEARCH_SIDE)
+    crf = DenseCrf(pixels, parameters=_SEARCH_PARAMETERS)
+    return [best_labels(crf.refine(label_probabilities(heat[None], [gamma]))) == 1 for gamma in gammas]
+
+
+def _shrunk(
+    heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8], side: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Both with about ``side`` squared pixels at most."""
+    scale = min(1.0, side / float(np.sqrt(heat_map.size)))
+    size = tuple(max(1, round(length * scale)) for length in heat_map.shape)
     heat = resize_local_mean(heat_map, size).astype(np.float32)
     pixels = resize_local_mean(image, size, channel_axis=2, preserve_range=True)
-    crf = DenseCrf(pixels.round().astype(np.uint8), parameters=_SEARCH_PARAMETERS)
-    return [best_labels(crf.refine(label_probabilities(heat[None], [gamma]))) == 1 for gamma in gammas]
+    return heat, pixels.round().astype(np.uint8)
 
 
 def _agreement(masks: list[Mask], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -14,7 +14,7 @@ import numpy as np
 from diffumask_datasets.columns import Row, row_of
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.masks import rle
-from diffumask_datasets.plan import SPLIT_STARTS
+from diffumask_datasets.plan import SPLIT_STARTS, split_of
 from diffumask_datasets.sample import ObjectAnnotation, Sample
 from diffumask_datasets.toybox.scene import Scene, render_scene
 from diffumask_datasets.toybox.world import CLASS_NAMES
@@ -62,11 +62,10 @@ class RenderedScenes:
     def rows(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
         """The ``default`` rows of the indices ``start`` ≤ k < ``stop``; the index tells the split (``plan``)."""
         for index in range(start, stop):
-            split, first = max(
-                ((name, first) for name, first in SPLIT_STARTS.items() if first <= index), key=lambda entry: entry[1]
-            )
-            scene = render_scene(index - first, size=(self.height, self.width), split=split)
-            yield index, row_of(self._sample(scene, f"{self.digest}-{index:08d}", seed=index - first))
+            split = split_of(index)
+            seed = index - SPLIT_STARTS[split]
+            scene = render_scene(seed, size=(self.height, self.width), split=split)
+            yield index, row_of(self._sample(scene, f"{self.digest}-{index:08d}", seed=seed))
 
     def _sample(self, scene: Scene, sample_id: str, *, seed: int) -> Sample:
         visible = tuple(int(value) for value in np.unique(scene.semantic) if value)

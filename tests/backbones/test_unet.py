@@ -305,3 +305,59 @@ def test_check_refuses_more_steps_than_trained(backbone, monkeypatch):
             backbone.check(recipe(num_inference_steps=11))
     finally:
         backbone.pipeline.scheduler.register_to_config(num_train_timesteps=1000)
+
+
+def test_layers_are_chosen_by_name(backbone):
+    (painting,) = backbone.paint([PaintRequest(CAR, 1)], recipe(attention_layers=["up_blocks.*"]))
+    assert painting.attention.counts == {(8, 8): 4}
+    with pytest.raises(
+        CaptureError, match=r"no cross-attention layer fits attention_layers \['mid_block\.\*'\]; on these"
+    ):
+        backbone.check(recipe(attention_layers=["mid_block.*"]))
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 4.0])
+def test_self_attention_is_that_of_the_conditional_rows(backbone, guidance_scale):
+    """Against diffusers' own scores, and without it nothing else changes."""
+    fields = recipe(guidance_scale=guidance_scale, affinity="self-attention", attention_grids=[8], affinity_grids=[4])
+    requests = [PaintRequest(CAR, 1), PaintRequest(TWO, 2)]
+    unet, seen = backbone.pipeline.unet, []
+    names = [name for name in dict(unet.named_modules()) if name.endswith("attn1")]
+    names = [name for name in names if name.startswith(("down_blocks.1", "up_blocks.1"))]
+
+    def recompute(module, args, kwargs):
+        query, key = module.head_to_batch_dim(module.to_q(args[0])), module.head_to_batch_dim(module.to_k(args[0]))
+        scores = module.get_attention_scores(query, key).unflatten(0, (-1, module.heads)).mean(dim=1)
+        seen.append(scores[-2:])
+
+    hooks = [unet.get_submodule(name).register_forward_pre_hook(recompute, with_kwargs=True) for name in names]
+    try:
+        paintings = backbone.paint(requests, fields)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    expected = torch.stack(seen).mean(dim=0)
+    for image, painting in enumerate(paintings):
+        assert set(painting.attention.affinities) == {(4, 4)}
+        torch.testing.assert_close(painting.attention.affinities[4, 4], expected[image], atol=1e-5, rtol=0)
+    plain = backbone.paint(requests, recipe(guidance_scale=guidance_scale))
+    assert [one.image.tobytes() for one in plain] == [one.image.tobytes() for one in paintings]
+    assert plain[0].attention.affinities == {}
+
+
+def test_affinity_grids_the_model_does_not_have(backbone):
+    with pytest.raises(
+        CaptureError, match=r"no self-attention to propagate by on affinity_grids \[16\]; .* has 2, 4, 8"
+    ):
+        backbone.check(recipe(affinity="self-attention", affinity_grids=[16]))
+
+
+def test_contrast_sets_a_class_against_the_start_token(backbone):
+    region = torch.zeros(8, 8, dtype=torch.bool)
+    region[1:4, 2:7] = True
+    fields = recipe(guidance_scale=1.0)
+    with planted_attention(backbone, backbone._chosen_layers(fields), [0], tokens=[6], region=region):
+        plain = backbone.paint([PaintRequest(CAR, 1)], fields)[0].attention.grids[8, 8][0]
+        start = backbone.paint([PaintRequest(CAR, 1)], recipe(guidance_scale=1.0, contrast="start"))[0]
+    assert torch.equal(start.attention.grids[8, 8][0] > 0.5, region)
+    assert not torch.equal(start.attention.grids[8, 8][0], plain)

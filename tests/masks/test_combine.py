@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffumask_datasets.masks.combine import best_labels, label_probabilities, unsure_pixels
+from diffumask_datasets.masks.combine import best_labels, hard_probabilities, label_probabilities, unsure_pixels
 
 
 def row(*values: float) -> np.ndarray:
@@ -47,3 +47,11 @@ def test_a_temperature_widens_the_band() -> None:
 def test_certainty_is_sure_at_any_temperature() -> None:
     certain = np.array([[[1.0]], [[0.0]]], np.float32)
     assert not unsure_pixels(certain, 0.5, temperature=14.0).any()
+
+
+def test_hard_probabilities_by_hand() -> None:
+    heat_maps = np.array([[[0.2, 0.6, 0.9]], [[0.1, 0.5, 0.95]]], np.float32)
+    found = hard_probabilities(heat_maps, [0.5, 0.5], confidence=0.6)
+    expected = [[[0.6, 0.2, 0.2]], [[0.2, 0.6, 0.2]], [[0.2, 0.2, 0.6]]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found.dtype == np.float32

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from diffumask_datasets.errors import ModelError, ShapeError
 from diffumask_datasets.masks import rle
-from diffumask_datasets.masks.pipeline import Masks, make_masks
+from diffumask_datasets.masks.pipeline import Masks, affinity_labels, make_masks
 from diffumask_datasets.recipe import MaskSettings
 
 EXACT = MaskSettings(threshold=0.5, refinement=None, min_area=0.0, ignore_margin=0.0)
@@ -154,3 +154,64 @@ def test_a_heat_map_without_signal_is_an_error_that_names_its_class() -> None:
 def test_nan_is_an_error_that_names_its_class() -> None:
     with pytest.raises(ShapeError, match=r"heat map of class id 4: .* got NaN in 3840 of 3840 pixels"):
         masks_of(np.full((HEIGHT, WIDTH), np.nan, np.float32))
+
+
+def test_the_affinity_mask_chooses_gamma() -> None:
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    heat = np.clip(1 - np.hypot(rows - 24, columns - 40) / 30, 0, 1).astype(np.float32)[None]
+    image = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
+    settings = EXACT.model_copy(update={"threshold": "affinity", "affinity": "self-attention"})
+    chosen = [
+        make_masks(
+            image,
+            heat,
+            class_ids=[4],
+            settings=settings,
+            affinity_maps=np.where(heat >= gamma, 1, 0).astype(np.float32),
+        )
+        for gamma in (0.37, 0.53)
+    ]
+    assert chosen[0].thresholds[0] < chosen[1].thresholds[0]
+    assert len(chosen[0].threshold_curves[0].gammas) == 12
+    with pytest.raises(ShapeError, match="the threshold 'affinity' needs the heat maps after affinity, got none"):
+        make_masks(image, heat, class_ids=[4], settings=settings)
+
+
+def test_affinity_labels_leave_what_is_lukewarm_to_the_background() -> None:
+    maps = np.array([[[0.4, 0.5, 0.6]], [[0.1, 0.2, 0.9]]], np.float32)
+    assert affinity_labels(maps).tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("unary", ["soft", "hard"])
+def test_both_unaries_find_the_object(unary: Any) -> None:
+    heat = ndimage.gaussian_filter(blocks((8, 20, 40, 60)), 4)
+    masks = masks_of(heat / heat.max(), settings=MaskSettings(threshold=0.5, unary=unary))
+    assert [found.category for found in masks.objects] == [4]
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 2048), (1, 1), (2, 300)])
+def test_odd_sizes_have_a_defined_result(height: int, width: int) -> None:
+    heat = np.zeros((1, height, width), np.float32)
+    heat[0, : height // 2 + 1, : width // 2 + 1] = 1.0
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    if heat.min() == heat.max():
+        with pytest.raises(ModelError, match="is 1 everywhere: no attention tells where the class is"):
+            make_masks(image, heat, class_ids=[1], settings=MaskSettings())
+        return
+    masks = make_masks(image, heat, class_ids=[1], settings=MaskSettings())
+    assert masks.semantic.shape == (height, width)
+    assert set(np.unique(masks.semantic)) <= {0, 1, 255}
+
+
+def test_a_mask_of_everything_and_a_mask_of_one_pixel() -> None:
+    full = np.ones((1, 32, 32), np.float32)
+    full[0, 0, 0] = 0.9
+    image = np.full((32, 32, 3), 128, np.uint8)
+    everything = make_masks(image, full, class_ids=[1], settings=EXACT)
+    assert (everything.semantic == 1).all()
+    dot = np.zeros((1, 32, 32), np.float32)
+    dot[0, 3, 5] = 1.0
+    one = make_masks(image, dot, class_ids=[1], settings=EXACT)
+    assert [(found.area, found.bbox_xywh) for found in one.objects] == [(1, (5.0, 3.0, 1.0, 1.0))]
+    none = make_masks(image, dot, class_ids=[1], settings=EXACT.model_copy(update={"min_area": 0.01}))
+    assert (none.objects, none.quality) == ((), 0.0)

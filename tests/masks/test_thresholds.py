@@ -5,12 +5,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from diffumask_datasets.errors import ModelError, ShapeError
 from diffumask_datasets.masks.combine import best_labels, label_probabilities
 from diffumask_datasets.masks.densecrf import DenseCrf
-from diffumask_datasets.masks.thresholds import adaptive_threshold, check_heat_map, otsu_threshold
+from diffumask_datasets.masks.thresholds import (
+    PAPER_GAMMAS,
+    adaptive_search,
+    adaptive_threshold,
+    check_heat_map,
+    coarse_to_fine,
+    matching_search,
+    otsu_threshold,
+)
 
 CHOICES = [otsu_threshold, lambda heat: adaptive_threshold(heat, np.zeros((*heat.shape, 3), np.uint8))]
 
@@ -92,3 +102,56 @@ def test_image_and_heat_map_must_fit() -> None:
 def test_the_name_stands_in_the_message() -> None:
     with pytest.raises(ModelError, match=r"^heat map of class id 3 is 0 everywhere"):
         check_heat_map(np.zeros((2, 2), np.float32), name="heat map of class id 3")
+
+
+def test_the_papers_gammas() -> None:
+    assert PAPER_GAMMAS[0] == 0.35
+    assert PAPER_GAMMAS[-1] == 0.54
+    assert len(PAPER_GAMMAS) == 20
+
+
+def test_matching_picks_what_the_affinity_mask_says() -> None:
+    """On a picture without edges the mask grows with the heat, so that a small and a large wanted mask ask for other γ."""
+    rows, columns = np.mgrid[:64, :64]
+    distance = np.hypot(rows - 32, columns - 32)
+    heat = np.clip(1 - distance / 40, 0, 1).astype(np.float32)
+    image = np.full((64, 64, 3), 120, np.uint8)
+    gammas = {}
+    for gamma in (0.37, 0.45, 0.53):
+        chosen, curve = matching_search(heat, image, heat >= gamma)
+        gammas[gamma] = chosen
+        assert chosen in curve.gammas
+        assert curve.scores[curve.gammas.index(chosen)] == max(curve.scores)
+        assert len(curve.gammas) < 20
+    assert gammas[0.37] < gammas[0.45] < gammas[0.53]
+    assert all(abs(chosen - gamma) <= 0.04 for gamma, chosen in gammas.items())
+
+
+def test_matching_without_any_overlap_leaves_it_to_otsu() -> None:
+    image, heat, _ = scene()
+    assert matching_search(heat, image, np.zeros(heat.shape, bool))[0] == otsu_threshold(heat)
+    with pytest.raises(ShapeError, match="wanted: expected bool"):
+        matching_search(heat, image, heat)  # type: ignore[arg-type]
+
+
+@given(st.integers(1, 40), st.data())
+def test_coarse_to_fine_finds_the_one_peak(count: int, data: st.DataObject) -> None:
+    peak = data.draw(st.integers(0, count - 1))
+    steps = data.draw(st.lists(st.integers(1, 9), min_size=count, max_size=count))
+    scores = [-float(sum(steps[min(i, peak) : max(i, peak)])) for i in range(count)]
+    best, tried = coarse_to_fine(lambda index: scores[index], count)
+    assert best == peak
+    assert tried == {index: scores[index] for index in tried}
+    assert len(tried) <= max(5, count // 4 + 9)
+
+
+def test_coarse_to_fine_tries_twelve_of_twenty() -> None:
+    assert len(coarse_to_fine(lambda index: -abs(index - 9), 20)[1]) == 12
+
+
+def test_the_adaptive_curve_holds_the_choice() -> None:
+    image, heat, _ = scene()
+    gamma, curve = adaptive_search(heat, image)
+    assert gamma == adaptive_threshold(heat, image)
+    assert len(curve.gammas) == 11
+    assert gamma in curve.gammas

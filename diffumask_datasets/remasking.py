@@ -1,0 +1,160 @@
+"""Work on a finished dataset folder that kept its heat maps: other masks without generating again, and affinity nets."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from diffumask_datasets.columns import Row, decode_image, row_of, soft_maps_of, without_threshold_curve
+from diffumask_datasets.errors import ExportError, RecipeError
+from diffumask_datasets.folder import RECIPE_FILE, check_target, read_rows, split_files, write_folder
+from diffumask_datasets.masks.soft_maps import expand
+from diffumask_datasets.recipe import MaskSettings, Recipe, check_fields
+from diffumask_datasets.recipe_file import read_recipe_file
+from diffumask_datasets.synthesis import label_image, pin_affinity_net
+
+if TYPE_CHECKING:
+    from diffumask_datasets.masks.affinity_net import AffinityNetSettings
+    from diffumask_datasets.masks.affinity_training import AffinityTraining
+
+__all__ = ["remask", "stored_recipe", "train_affinity"]
+
+
+def remask(dataset: str | Path, output: str | Path, **changes: Any) -> Recipe:
+    """Makes the masks of the folder ``dataset`` again, from its kept heat maps, into the folder ``output``.
+
+    ``changes`` are fields of :class:`diffumask_datasets.recipe.MaskSettings`; the others stay. The result is, to the byte,
+    what generating with the changed recipe would have given; that recipe is returned.
+
+    Raises:
+        RecipeError: an unknown or illegal field, or one that needs attention that was not kept.
+        ExportError: ``dataset`` is no dataset folder or kept no heat maps, or ``output`` cannot be written.
+        ModelError: an affinity net that cannot be read.
+    """
+    dataset, output = Path(dataset), Path(output)
+    check_fields(changes, MaskSettings.model_fields)
+    old, shown = stored_recipe(dataset)
+    new = _changed(old, changes)
+    if output.resolve() == dataset.resolve():
+        raise ExportError(f"--output {output} is the dataset itself: choose another folder, so that its masks are kept")
+    check_target(output)
+    files = split_files(dataset)
+    sizes = {split: sum(pq.read_metadata(path).num_rows for path in paths) for split, paths in files.items()}
+    with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
+        rows = {split: _remasked(read_rows(paths), new, shown, progress) for split, paths in files.items()}
+        write_folder(output, rows, recipe=new, sizes=sizes, **shown)
+    return new
+
+
+def train_affinity(
+    dataset: str | Path,
+    output: str | Path,
+    *,
+    settings: AffinityNetSettings | None = None,
+    training: AffinityTraining | None = None,
+    images: int = 1000,
+) -> bool:
+    """Trains one affinity net for all classes on the kept heat maps of ``dataset`` and saves it in the file ``output``.
+
+    False where ``output`` holds the net of the same samples and settings already.
+
+    Raises:
+        ExportError: ``dataset`` is no dataset folder or kept no heat maps.
+        RecipeError: nothing to learn from.
+        ModelError: the backbone cannot be loaded, or ``output`` is some other file.
+    """
+    import torch
+
+    from diffumask_datasets.backbones.steady import single_thread
+    from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, read_facts, save_affinity_net
+    from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
+
+    dataset, output = Path(dataset), Path(output)
+    settings, training = settings or AffinityNetSettings(), training or AffinityTraining()
+    recipe, _ = stored_recipe(dataset)
+    identity = json.dumps([recipe.digest, images, asdict(settings), asdict(training)], sort_keys=True)
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    if output.exists() and read_facts(output).get("key") == key:
+        return False
+    rows = itertools.islice(read_rows(itertools.chain.from_iterable(split_files(dataset).values())), images)
+    with single_thread(), tqdm(total=training.epochs, unit="epoch", disable=None) as progress:
+        torch.manual_seed(training.seed)
+        examples = list(make_examples(map(_picture, rows), input_side=settings.input_side))
+        net = AffinityNet.fresh(settings)
+
+        def heard(epoch: int, loss: float) -> None:
+            progress.set_postfix(loss=f"{loss:.3f}")
+            progress.update()
+
+        losses = train_affinity_net(net, examples, training, progress=heard)
+    facts = {"key": key, "images": str(len(examples)), "loss": f"{losses[-1]:.4f}", "recipe": recipe.digest}
+    save_affinity_net(net, output, facts=facts)
+    return True
+
+
+def stored_recipe(dataset: Path) -> tuple[Recipe, dict[str, bool]]:
+    """The recipe of a dataset folder, and which of its optional columns are there.
+
+    Raises:
+        ExportError: no dataset folder of ours.
+        RecipeError: its recipe is not legal.
+    """
+    path = dataset / RECIPE_FILE
+    if not path.is_file():
+        raise ExportError(f"{dataset} is no dataset folder: expected {RECIPE_FILE}, as diffumask generate writes it")
+    fields = read_recipe_file(path)
+    shown = {name: bool(fields.get(name, False)) for name in ("keep_heat_maps", "keep_threshold_curve")}
+    if not shown["keep_heat_maps"]:
+        raise ExportError(f"{dataset} kept no heat maps: generate with --keep-heat-maps (finished samples are reused)")
+    return Recipe.of(**{name: value for name, value in fields.items() if name in Recipe.model_fields}), shown
+
+
+def _changed(old: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    if "affinity_net" in changes:
+        changes = {"affinity_net_revision": None, **changes}
+    new = Recipe.of(**{**old.model_dump(), **changes})
+    if _spread(old) != _spread(new) or (new.affinity == "self-attention" and new.threshold == "affinity"):
+        raise RecipeError(
+            "self-attention was used while the images were painted and is not kept: leave affinity and threshold='affinity' "
+            "as they are, or generate again with the recipe you want"
+        )
+    return new.model_copy(
+        update={"affinity_net_revision": pin_affinity_net(new.affinity_net, new.affinity_net_revision)}
+    )
+
+
+def _spread(recipe: Recipe) -> bool:
+    """Whether the kept maps have taken their steps along self-attention."""
+    return recipe.affinity == "self-attention" and recipe.threshold != "affinity"
+
+
+def _remasked(rows: Iterator[Row], recipe: Recipe, shown: Mapping[str, bool], progress: tqdm[Any]) -> Iterator[Row]:
+    for row in rows:
+        prompted, soft_maps = soft_maps_of(row)
+        sample = label_image(
+            decode_image(row["image"]),
+            soft_maps,
+            recipe=recipe,
+            sample_id=f"{recipe.digest}-{row['sample_id'].rpartition('-')[2]}",
+            prompted=prompted,
+            prompt=row["prompt"],
+            seed=row["seed"],
+        )
+        made = {**row_of(sample), "image": row["image"], "model": row["model"]}
+        yield made if shown["keep_threshold_curve"] else without_threshold_curve(made)
+        progress.update()
+
+
+def _picture(row: Row) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    image = decode_image(row["image"])
+    return image, expand(soft_maps_of(row)[1], height=image.shape[0], width=image.shape[1])

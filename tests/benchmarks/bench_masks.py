@@ -1,0 +1,225 @@
+"""Masks against exact truth and against other methods. Run by ``make bench-masks``.
+
+Held-out rendered scenes are pushed through the shipped model; every method reads the same attention. Also writes the sheet
+of the twenty worst, ``docs/masks_worst.png`` (``build/benchmarks/masks_worst.png`` when quick).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from diffumask_datasets.attention.search import best_threshold_iou
+from diffumask_datasets.backbones.protocol import Observer
+from diffumask_datasets.backbones.registry import load_backbone
+from diffumask_datasets.backbones.steady import single_thread
+from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, spread_heat
+from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
+from diffumask_datasets.masks.components import separate_instances
+from diffumask_datasets.masks.pipeline import affinity_labels, make_masks
+from diffumask_datasets.preview import overlay
+from diffumask_datasets.recipe import MaskSettings, Recipe
+from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
+from tests.benchmarks import mask_methods as methods
+from tests.benchmarks.harness import ROOT, run
+from tests.benchmarks.mask_methods import Heat, Shown
+from tests.benchmarks.official_masks import official_mask
+
+GAMMAS = tuple(round(0.15 + 0.05 * step, 2) for step in range(14))
+CEILING_GAMMAS = tuple(round(0.2 + 0.04 * step, 2) for step in range(16))
+WORST = 20
+
+
+def measure(quick: bool) -> Mapping[str, float]:
+    count = 12 if quick else 500
+    recipe = Recipe.of(classes=CLASS_NAMES)
+    model = load_backbone("toybox", device="cpu")
+    assert isinstance(model, Observer)
+    with single_thread():
+        net = _affinity_net(model, recipe, images=12 if quick else 200, epochs=2 if quick else 8)
+        single = [methods.show(model, k, demand=Demand(count=1), recipe=recipe) for k in range(count)]
+        several = [methods.show(model, k, demand=_different(k), recipe=recipe) for k in range(count)]
+        figures: dict[str, float] = {"scenes_single": len(single), "scenes_multi": len(several)}
+        for name, shown in (("single", single), ("multi", several)):
+            figures |= {f"{figure}_{name}": value for figure, value in _table(shown, recipe, net).items()}
+        figures |= _near_ceiling([*single, *several], recipe)
+        figures |= _instances(model, recipe, count=count // 2)
+        figures |= _cost(repeats=1 if quick else 5)
+        _write_worst([*single, *several], recipe, ROOT / ("build/benchmarks" if quick else "docs"))
+    return figures
+
+
+def _different(seed: int) -> Demand:
+    """Two or three objects of different classes."""
+    rng = np.random.default_rng([7, seed])
+    return Demand(classes=[str(name) for name in rng.choice(CLASS_NAMES, int(rng.integers(2, 4)), replace=False)])
+
+
+def _table(shown: Sequence[Shown], recipe: Recipe, net: AffinityNet) -> dict[str, float]:
+    """Mean IoU of each method."""
+    ours = [methods.our_heat(item, recipe) for item in shown]
+    everything = [methods.all_layers_heat(item) for item in shown]
+    daam = [methods.daam_heat(item) for item in shown]
+    spread = [methods.dataset_diffusion_heat(item) for item in shown]
+    gamma, raw = methods.best_fixed(everything, shown, GAMMAS)
+    ours_gamma, ours_raw = methods.best_fixed(ours, shown, GAMMAS)
+    settings = MaskSettings(**{name: getattr(recipe, name) for name in MaskSettings.model_fields})
+    return {
+        "iou": methods.mean_iou(shown, lambda k, s: methods.through_pipeline(s, ours[k], settings).semantic),
+        "iou_otsu": _refined_iou(shown, ours, settings.model_copy(update={"threshold": "otsu"})),
+        "iou_fixed_035": _crf_iou(shown, everything, 0.35),
+        "iou_fixed_050": _crf_iou(shown, everything, 0.5),
+        "iou_best_fixed": _crf_iou(shown, everything, gamma),
+        "iou_best_fixed_raw": raw,
+        "best_fixed_gamma": gamma,
+        "iou_ours_best_fixed_raw": ours_raw,
+        "iou_ours_best_fixed": _crf_iou(shown, ours, ours_gamma),
+        "iou_daam": methods.best_fixed(daam, shown, GAMMAS)[1],
+        "iou_dataset_diffusion": methods.best_fixed(spread, shown, GAMMAS)[1],
+        "iou_paper": methods.mean_iou(shown, lambda k, s: methods.paper(s, net).semantic),
+        "iou_affinitynet": methods.mean_iou(
+            shown, lambda k, s: affinity_labels(spread_heat(net, s.image, everything[k]))
+        ),
+        "iou_best_threshold_raw": float(np.mean([i for k, s in enumerate(shown) for i in _best_raw(ours[k], s)])),
+        "iou_ceiling": float(np.mean([np.mean(_ceiling(s, ours[k])) for k, s in enumerate(shown)])),
+    }
+
+
+def _crf_iou(shown: Sequence[Shown], heats: Sequence[Heat], gamma: float) -> float:
+    return methods.mean_iou(shown, lambda k, s: methods.refined(s.image, heats[k], [gamma] * len(heats[k])))
+
+
+def _refined_iou(shown: Sequence[Shown], heats: Sequence[Heat], settings: MaskSettings) -> float:
+    return methods.mean_iou(shown, lambda k, s: methods.through_pipeline(s, heats[k], settings).semantic)
+
+
+def _best_raw(heat: Heat, item: Shown) -> list[float]:
+    present = [index for index in range(len(heat)) if np.any(item.truth == index + 1)]
+    return [best_threshold_iou(heat[index], item.truth == index + 1)[0] for index in present]
+
+
+def _ceiling(item: Shown, heat: Heat) -> list[float]:
+    """IoU of each class after refinement at the best of a grid of γ common to its classes."""
+    tried = [methods.class_ious(methods.refined(item.image, heat, [g] * len(heat)), item.truth) for g in CEILING_GAMMAS]
+    return max(tried, key=lambda ious: float(np.mean(ious)))
+
+
+def _near_ceiling(shown: Sequence[Shown], recipe: Recipe) -> dict[str, float]:
+    """Share of images whose adaptive γ comes within two IoU points of the best γ of the image, both refined alike."""
+    close = []
+    for item in shown:
+        heat = methods.our_heat(item, recipe)
+        settings = MaskSettings(threshold="adaptive", min_area=0.0, ignore_margin=0.0, split_touching=False)
+        found = np.mean(methods.class_ious(methods.through_pipeline(item, heat, settings).semantic, item.truth))
+        close.append(found >= np.mean(_ceiling(item, heat)) - 0.02)
+    return {"adaptive_within_2_points": float(np.mean(close))}
+
+
+def _affinity_net(model: Observer, recipe: Recipe, *, images: int, epochs: int) -> AffinityNet:
+    """Trained on heat maps of other scenes; no truth is seen."""
+    shown = (methods.show(model, k, demand=Demand(), recipe=recipe, split="train") for k in range(images))
+    settings = AffinityNetSettings()
+    torch.manual_seed(0)
+    examples = list(
+        make_examples(((s.image, methods.all_layers_heat(s)) for s in shown), input_side=settings.input_side)
+    )
+    net = AffinityNet.fresh(settings)
+    train_affinity_net(net, examples, AffinityTraining(epochs=epochs))
+    return net
+
+
+def _instances(model: Observer, recipe: Recipe, *, count: int) -> dict[str, float]:
+    """Scenes of two or three objects of one class: is their number right, from attention and from exact masks?"""
+    right: dict[str, list[bool]] = {"apart": [], "touching": []}
+    exact: dict[str, list[bool]] = {"apart": [], "touching": []}
+    for seed in range(count):
+        rng = np.random.default_rng([9, seed])
+        demand = Demand(classes=[str(rng.choice(CLASS_NAMES))] * int(rng.integers(2, 4)))
+        shown = methods.show(model, seed, demand=demand, recipe=recipe)
+        visible = np.unique(shown.scene.instances[shown.scene.instances > 0])
+        kind = "touching" if _touch(shown.scene.instances) else "apart"
+        settings = MaskSettings(**{name: getattr(recipe, name) for name in MaskSettings.model_fields})
+        masks = methods.through_pipeline(shown, methods.our_heat(shown, recipe), settings)
+        right[kind].append(len(masks.objects) == len(visible))
+        labels = shown.truth.astype(np.intp)
+        found = separate_instances(
+            labels, np.zeros(labels.shape, bool), class_ids=[1], min_area=recipe.min_area, split_touching=True
+        )[1]
+        exact[kind].append(int(found.max()) == len(visible))
+    return {
+        "instance_count_right": _share(right["apart"]),
+        "instance_count_right_touching": _share(right["touching"]),
+        "instance_count_right_exact_masks": _share(exact["apart"]),
+        "instance_count_right_exact_masks_touching": _share(exact["touching"]),
+    }
+
+
+def _touch(instances: npt.NDArray[np.uint8]) -> bool:
+    return any(
+        np.any(ndimage.binary_dilation(instances == one, np.ones((3, 3))) & (instances != one) & (instances > 0))
+        for one in np.unique(instances[instances > 0])
+    )
+
+
+def _share(hits: Sequence[bool]) -> float:
+    return float(np.mean(hits)) if hits else float("nan")
+
+
+def _cost(*, repeats: int) -> dict[str, float]:
+    """Seconds of binarization and refinement at 512x512, against the official procedure on the same input."""
+    ours, official, ious = [], [], []
+    default = MaskSettings()
+    matching = MaskSettings(threshold="affinity", affinity="self-attention", unary="hard", ignore_margin=0.0)
+    for seed in range(repeats):
+        image, heat, wanted = _drawn_512(seed)
+        started = time.perf_counter()
+        make_masks(image, heat[None], class_ids=[1], settings=default)
+        ours.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        theirs = official_mask(image, heat, wanted)
+        official.append(time.perf_counter() - started)
+        spread = wanted[None].astype(np.float32)
+        same = make_masks(image, heat[None], class_ids=[1], settings=matching, affinity_maps=spread).semantic == 1
+        ious.append(np.count_nonzero(same & theirs) / max(1, np.count_nonzero(same | theirs)))
+    return {
+        "refine_seconds_512": float(np.median(ours)),
+        "refine_speedup_official": float(np.median(np.array(official) / np.array(ours))),
+        "refine_iou_official": float(np.mean(ious)),
+    }
+
+
+def _drawn_512(seed: int) -> tuple[npt.NDArray[np.uint8], Heat, npt.NDArray[np.bool_]]:
+    """A scene, a heat map as coarse as attention on 32x32 cells, and a mask that an affinity net could have made."""
+    scene = render_scene(seed, size=(512, 512), split="test", demand=Demand(count=1))
+    mask = (scene.semantic > 0).astype(np.float32)
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).random((512, 512)), 40)
+    heat = ndimage.gaussian_filter(mask, 16) + 0.15 * (noise - noise.min()) / np.ptp(noise)
+    return scene.image, (heat / heat.max()).astype(np.float32), ndimage.gaussian_filter(mask, 6) > 0.5
+
+
+def _write_worst(shown: Sequence[Shown], recipe: Recipe, folder: Path) -> None:
+    """The images with the lowest IoU: image | truth | ours, side by side."""
+    settings = MaskSettings(**{name: getattr(recipe, name) for name in MaskSettings.model_fields})
+    found = [methods.through_pipeline(item, methods.our_heat(item, recipe), settings).semantic for item in shown]
+    scores = [float(np.mean(methods.class_ious(mask, item.truth))) for mask, item in zip(found, shown, strict=True)]
+    tiles = []
+    for place in np.argsort(scores)[:WORST]:
+        item = shown[int(place)]
+        parts = [item.image, overlay(item.image, item.truth), overlay(item.image, found[int(place)])]
+        tiles.append(np.concatenate(parts, axis=1))
+    while len(tiles) % 4:
+        tiles.append(np.full_like(tiles[0], 255))
+    rows = [np.concatenate(tiles[start : start + 4], axis=1) for start in range(0, len(tiles), 4)]
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(rows)).save(folder / "masks_worst.png")
+
+
+if __name__ == "__main__":
+    run("masks", measure)

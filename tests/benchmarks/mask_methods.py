@@ -1,0 +1,158 @@
+"""The mask methods that bench_masks compares: every one from one observation of an image to one label per pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from diffumask_datasets.attention.affinity import propagate
+from diffumask_datasets.attention.fusion import fuse
+from diffumask_datasets.attention.maps import AttentionMaps
+from diffumask_datasets.attention.observation import Observation
+from diffumask_datasets.backbones.protocol import Observer
+from diffumask_datasets.masks.affinity_net import AffinityNet, spread_heat
+from diffumask_datasets.masks.combine import best_labels, label_probabilities
+from diffumask_datasets.masks.densecrf import DenseCrf
+from diffumask_datasets.masks.pipeline import Masks, make_masks
+from diffumask_datasets.masks.soft_maps import compact, expand, soft_size
+from diffumask_datasets.prompts.prompt import Prompt
+from diffumask_datasets.prompts.sources import find_terms
+from diffumask_datasets.recipe import MaskSettings, Recipe
+from diffumask_datasets.toybox import CLASS_NAMES, Demand, Scene, render_scene
+
+Labels = npt.NDArray[np.intp]
+Heat = npt.NDArray[np.float32]
+
+OBSERVED_STEPS = 4
+"""Timesteps at which a scene is shown to the model, spread over the range that the recipe reads."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A scene, what the model attended to in it, and its truth: 0 or 1 + index of the prompt's class."""
+
+    scene: Scene
+    observation: Observation
+    truth: npt.NDArray[np.uint8]
+
+    @property
+    def image(self) -> npt.NDArray[np.uint8]:
+        return self.scene.image
+
+
+def show(model: Observer, seed: int, *, demand: Demand, recipe: Recipe, split: str = "test") -> Shown:
+    """Renders a scene and pushes it through the model, described by its own caption."""
+    scene = render_scene(seed, split=split, demand=demand)
+    prompt = Prompt(scene.caption, find_terms(scene.caption, CLASS_NAMES))
+    first, last = recipe.attention_timesteps
+    steps = np.linspace(max(first, 1), min(last, 999), OBSERVED_STEPS).round().astype(int).tolist()
+    table = np.zeros(256, np.uint8)
+    for index, name in enumerate(prompt.categories, start=1):
+        table[CLASS_NAMES.index(name) + 1] = index
+    return Shown(scene, model.observe(scene.image, prompt, timesteps=steps, seed=seed), table[scene.semantic])
+
+
+def our_heat(shown: Shown, recipe: Recipe) -> Heat:
+    """Heat maps as synthesis makes them, with the recipe's layers, contrast, competition and affinity."""
+    power = recipe.affinity_power if recipe.affinity == "self-attention" else 0
+    maps = our_maps(shown, recipe)
+    height, width = shown.truth.shape
+    soft_height, soft_width = soft_size(height, width)
+    heat = fuse(maps, height=soft_height, width=soft_width, competition=recipe.competition, affinity_power=power)
+    return expand(compact(heat.numpy()), height=height, width=width)
+
+
+def our_maps(shown: Shown, recipe: Recipe) -> AttentionMaps:
+    from diffumask_datasets.attention.recorder import select_layers
+
+    observation = shown.observation
+    grids = {layer: (maps.shape[1], maps.shape[2]) for (layer, _), maps in observation.maps.items()}
+    layers = select_layers(grids, recipe.attention_grids, recipe.attention_layers)
+    fused = observation.fused(layers, observation.timesteps, contrast=recipe.contrast)
+    finest = max(fused.affinities, default=None)
+    chosen = {grid: a for grid, a in fused.affinities.items() if _wanted(grid, finest, recipe)}
+    return AttentionMaps(fused.categories, fused.grids, fused.counts, chosen)
+
+
+def _wanted(grid: tuple[int, int], finest: tuple[int, int] | None, recipe: Recipe) -> bool:
+    return grid == finest if recipe.affinity_grids is None else min(grid) in recipe.affinity_grids
+
+
+def all_layers_heat(shown: Shown) -> Heat:
+    """DiffuMask's fusion: every layer and step, each map divided by its maximum."""
+    observation = shown.observation
+    height, width = shown.truth.shape
+    return fuse(observation.fused(observation.layers, observation.timesteps), height=height, width=width).numpy()
+
+
+def daam_heat(shown: Shown) -> Heat:
+    """DAAM's aggregation (Tang et al., ACL 2023): all maps upsampled and added as they are, then divided by the maximum."""
+    height, width = shown.truth.shape
+    classes = len(shown.observation.categories)
+    total = torch.zeros(classes, height, width)
+    for maps in shown.observation.maps.values():
+        total += F.interpolate(maps[None, :classes], size=(height, width), mode="bicubic")[0].clamp_min(0)
+    return np.asarray((total / total.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)).numpy(), dtype=np.float32)
+
+
+def dataset_diffusion_heat(shown: Shown, power: int = 4) -> Heat:
+    """Dataset Diffusion (Nguyen et al., NeurIPS 2023): cross-attention times self-attention to the fourth power."""
+    maps = shown.observation.fused(shown.observation.layers, shown.observation.timesteps)
+    grid = max(maps.affinities)
+    cross = fuse(maps, height=grid[0], width=grid[1])
+    spread = propagate(cross, maps.affinities[grid], power)
+    size = shown.truth.shape
+    return np.asarray(F.interpolate(spread[None], size=size, mode="bicubic")[0].clamp(0, 1).numpy(), dtype=np.float32)
+
+
+def fixed(heat: Heat, gamma: float) -> Labels:
+    """The hottest class where it reaches γ, else background."""
+    return np.where(heat.max(axis=0) >= gamma, heat.argmax(axis=0) + 1, 0)
+
+
+def refined(image: npt.NDArray[np.uint8], heat: Heat, gammas: Sequence[float]) -> Labels:
+    """Soft unary and DenseCRF at the given γ."""
+    return best_labels(DenseCrf(image, 1 + len(heat)).refine(label_probabilities(heat, gammas)))
+
+
+def through_pipeline(shown: Shown, heat: Heat, settings: MaskSettings, spread: Heat | None = None) -> Masks:
+    """The product's own way, class ids being 1 + index in the prompt."""
+    ids = range(1, 1 + len(heat))
+    return make_masks(shown.image, heat, class_ids=ids, settings=settings, affinity_maps=spread)
+
+
+def paper(shown: Shown, net: AffinityNet) -> Masks:
+    """DiffuMask's recipe: all maps, γ of 0.35 … 0.54 by IoU with the AffinityNet's mask, hard unary, DenseCRF."""
+    heat = all_layers_heat(shown)
+    settings = MaskSettings(threshold="affinity", affinity="self-attention", unary="hard", ignore_margin=0.0)
+    return through_pipeline(shown, heat, settings, spread_heat(net, shown.image, heat))
+
+
+def class_ious(labels: npt.NDArray[np.integer], truth: npt.NDArray[np.uint8]) -> list[float]:
+    """IoU of every class that is there; ignored pixels of the mask count as missed."""
+    present = [index for index in range(1, int(truth.max()) + 1) if np.any(truth == index)]
+    return [
+        np.count_nonzero((labels == i) & (truth == i)) / np.count_nonzero((labels == i) | (truth == i)) for i in present
+    ]
+
+
+def best_fixed(heats: Sequence[Heat], shown: Sequence[Shown], gammas: Sequence[float]) -> tuple[float, float]:
+    """The γ whose masks have the best mean IoU over all images, and that IoU."""
+
+    def mean(gamma: float) -> float:
+        pairs = zip(heats, shown, strict=True)
+        return float(np.mean([iou for heat, item in pairs for iou in class_ious(fixed(heat, gamma), item.truth)]))
+
+    scores = {gamma: mean(gamma) for gamma in gammas}
+    best = max(gammas, key=scores.__getitem__)
+    return best, scores[best]
+
+
+def mean_iou(shown: Sequence[Shown], method: Callable[[int, Shown], npt.NDArray[np.integer]]) -> float:
+    """Mean over all (image, class) of a method that gets the number of the image and the image."""
+    return float(np.mean([iou for k, item in enumerate(shown) for iou in class_ious(method(k, item), item.truth)]))
