@@ -20,21 +20,22 @@ LEVELS = [
     {"recipe_file", "registration", "prompts"},
     {"attention", "masks"},
     {"columns"},
-    {"views", "preview", "store", "toybox"},
+    {"views", "preview", "store", "toybox", "curation"},
     {"backbones"},
     {"synthesis", "doctor", "tuning"},
     {"folder", "exporters"},
     {"builders"},
     {"generation", "loading", "remasking"},
+    {"curating"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 """Lowest first: a module imports from lower levels and from its own package only."""
 
 HEAVY = {
-    "torch": {"attention", "backbones", "toybox", "synthesis", "doctor", "masks", "remasking"},
+    "torch": {"attention", "backbones", "toybox", "synthesis", "doctor", "masks", "remasking", "curation"},
     "diffusers": {"backbones", "toybox"},
-    "transformers": {"attention", "backbones", "toybox", "masks"},
+    "transformers": {"attention", "backbones", "toybox", "masks", "curation"},
     "pydensecrf": {"masks", "doctor"},
 }
 """Who may import what."""
