@@ -107,6 +107,30 @@ def remask(
 
 
 @app.command()
+def curate(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    output: Annotated[Path, typer.Option(help="Folder of the believed samples; the others go to OUTPUT-rejected.")],
+    folds: Annotated[int, typer.Option(help="Folds of noise learning; 0 leaves it out.", min=0)] = 3,
+    drop_share: Annotated[
+        float | None, typer.Option(help="Drop this share of each class (the paper: 0.7); default: what stands out.")
+    ] = None,
+    min_quality: Annotated[float, typer.Option(help="Drop samples whose quality is lower.")] = 0.0,
+    model: Annotated[str | None, typer.Option(help="transformers segmenter; default: small, from scratch.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes of each fold's training.", min=1)] = 20,
+) -> None:
+    """Keep the samples of DATASET whose masks are believed; every dropped one gets its reason in rejections.jsonl."""
+    from diffumask_datasets.curating import curate as curate_folder
+    from diffumask_datasets.curation.segmenter import SegmenterSettings
+
+    settings = SegmenterSettings(model=model, epochs=epochs)
+    counts = curate_folder(
+        dataset, output, folds=folds, drop_share=drop_share, min_quality=min_quality, settings=settings
+    )
+    told = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
+    typer.echo(f"wrote {output}; rejected {told}")
+
+
+@app.command()
 def train_affinity(
     dataset: Annotated[Path, typer.Argument(help="Dataset folder generated with --keep-heat-maps.")],
     output: Annotated[Path, typer.Option(help="File for the net, e.g. affinity.safetensors.")],

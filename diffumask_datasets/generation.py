@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from diffumask_datasets.synthesis import Synthesizer
 from diffumask_datasets.views import view_row
 
 __all__ = ["generate"]
+
+logger = logging.getLogger(__name__)
 
 PREVIEW_SAMPLES = 24
 
@@ -52,6 +55,8 @@ def generate(output: str | Path, *, preview: bool = False, **fields: Any) -> Non
             keep_heat_maps=config.keep_heat_maps,
             keep_threshold_curve=config.keep_threshold_curve,
         )
+    for reason, count in synthesizer.rejected.items():
+        logger.warning("%d attempts were painted again: %s", count, reason)
     if preview:
         _write_preview(output, synthesizer, sizes)
 

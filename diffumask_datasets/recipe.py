@@ -16,7 +16,7 @@ from diffumask_datasets.sample import MAX_CLASS_ID
 from diffumask_datasets.settings import PromptSettings, Settings, TemplatePrompts
 from diffumask_datasets.vocabulary import ClassWords, resolve_classes
 
-__all__ = ["ALGORITHM", "CaptureSettings", "MaskSettings", "PaintSettings", "Recipe", "check_fields"]
+__all__ = ["ALGORITHM", "AttemptSettings", "CaptureSettings", "MaskSettings", "PaintSettings", "Recipe", "check_fields"]
 
 ALGORITHM = 2
 """Raised whenever the same recipe would give other bytes than before."""
@@ -138,7 +138,24 @@ class MaskSettings(Settings):
         return threshold
 
 
-class Recipe(PaintSettings, CaptureSettings, MaskSettings):
+class AttemptSettings(_Settings):
+    """When a sample is painted again, with the next seed of its own index.
+
+    A sample in which a prompted class has no mask, or whose quality is under ``min_quality``, is tried ``max_attempts``
+    times in all; where none is good enough, the best of them stays, with its low quality.
+    """
+
+    min_quality: float = Field(0.0, ge=0, le=1)
+    max_attempts: int = Field(1, gt=0, le=100)
+
+    @model_validator(mode="after")
+    def _quality_needs_attempts(self) -> AttemptSettings:
+        if self.min_quality > 0 and self.max_attempts == 1:
+            raise ValueError(f"min_quality {self.min_quality} needs max_attempts of 2 or more, e.g. max_attempts=5")
+        return self
+
+
+class Recipe(PaintSettings, CaptureSettings, MaskSettings, AttemptSettings):
     """Everything that decides the content of a dataset: sample k depends on (recipe, k) alone.
 
     How many samples are wanted is not part of it, so a dataset can grow without changing what it has.

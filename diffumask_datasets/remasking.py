@@ -21,7 +21,7 @@ from diffumask_datasets.folder import RECIPE_FILE, check_target, read_rows, spli
 from diffumask_datasets.masks.soft_maps import expand
 from diffumask_datasets.recipe import MaskSettings, Recipe, check_fields
 from diffumask_datasets.recipe_file import read_recipe_file
-from diffumask_datasets.synthesis import label_image, pin_affinity_net
+from diffumask_datasets.synthesis import label_image, pin_affinity_net, warn_of_missing_masks
 
 if TYPE_CHECKING:
     from diffumask_datasets.masks.affinity_net import AffinityNetSettings
@@ -34,7 +34,8 @@ def remask(dataset: str | Path, output: str | Path, **changes: Any) -> Recipe:
     """Makes the masks of the folder ``dataset`` again, from its kept heat maps, into the folder ``output``.
 
     ``changes`` are fields of :class:`diffumask_datasets.recipe.MaskSettings`; the others stay. The result is, to the byte,
-    what generating with the changed recipe would have given; that recipe is returned.
+    what generating with the changed recipe would have given, as long as every sample was painted once (``max_attempts``
+    1); that recipe is returned.
 
     Raises:
         RecipeError: an unknown or illegal field, or one that needs attention that was not kept.
@@ -102,11 +103,11 @@ def train_affinity(
     return True
 
 
-def stored_recipe(dataset: Path) -> tuple[Recipe, dict[str, bool]]:
+def stored_recipe(dataset: Path, *, needs_heat_maps: bool = True) -> tuple[Recipe, dict[str, bool]]:
     """The recipe of a dataset folder, and which of its optional columns are there.
 
     Raises:
-        ExportError: no dataset folder of ours.
+        ExportError: no dataset folder of ours, or one without the heat maps that are needed.
         RecipeError: its recipe is not legal.
     """
     path = dataset / RECIPE_FILE
@@ -114,7 +115,7 @@ def stored_recipe(dataset: Path) -> tuple[Recipe, dict[str, bool]]:
         raise ExportError(f"{dataset} is no dataset folder: expected {RECIPE_FILE}, as diffumask generate writes it")
     fields = read_recipe_file(path)
     shown = {name: bool(fields.get(name, False)) for name in ("keep_heat_maps", "keep_threshold_curve")}
-    if not shown["keep_heat_maps"]:
+    if needs_heat_maps and not shown["keep_heat_maps"]:
         raise ExportError(f"{dataset} kept no heat maps: generate with --keep-heat-maps (finished samples are reused)")
     return Recipe.of(**{name: value for name, value in fields.items() if name in Recipe.model_fields}), shown
 
@@ -150,6 +151,7 @@ def _remasked(rows: Iterator[Row], recipe: Recipe, shown: Mapping[str, bool], pr
             prompt=row["prompt"],
             seed=row["seed"],
         )
+        warn_of_missing_masks(sample, recipe)
         made = {**row_of(sample), "image": row["image"], "model": row["model"]}
         yield made if shown["keep_threshold_curve"] else without_threshold_curve(made)
         progress.update()

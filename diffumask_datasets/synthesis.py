@@ -10,6 +10,7 @@ import functools
 import hashlib
 import logging
 import multiprocessing
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.sample import IGNORE, Sample
 from diffumask_datasets.store import SampleStore, default_store_root
 
-__all__ = ["Runtime", "Synthesizer", "label_image", "pin_affinity_net", "prepare"]
+__all__ = ["Runtime", "Synthesizer", "label_image", "pin_affinity_net", "prepare", "warn_of_missing_masks"]
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,8 @@ def pin_affinity_net(path: str | None, revision: str | None) -> str | None:
 class Synthesizer:
     """Makes the samples of one prepared recipe, asking the store before it generates. Loads the model when first needed.
 
+    ``rejected`` counts the attempts that were not good enough, by reason, as far as this object painted them.
+
     Raises:
         StoreError: the store cannot be written.
     """
@@ -105,6 +108,7 @@ class Synthesizer:
     def __init__(self, recipe: Recipe, runtime: Runtime = Runtime()) -> None:
         self.recipe = recipe
         self.runtime = runtime
+        self.rejected: Counter[str] = Counter()
         self._digest = recipe.digest
         self._features = features_of(recipe.classes, heat_maps=True, threshold_curve=True)
         self._backbone: Backbone | None = None
@@ -151,18 +155,45 @@ class Synthesizer:
             yield index, row_from(scene, row, f"{self._digest}-{index:08d}")
 
     def _generate(self, first: int, missing: Sequence[int]) -> dict[int, bytes]:
+        samples: dict[int, Sample] = {}
+        wanted = list(missing)
+        for attempt in range(self.recipe.max_attempts):
+            for index, sample in self._paint(first, wanted, attempt).items():
+                # Ties go to the earlier one, so that a hopeless sample is its first attempt.
+                if index not in samples or sample.quality > samples[index].quality:
+                    samples[index] = sample
+            wanted = [index for index in wanted if self._is_poor(samples[index], attempt)]
+            if not wanted:
+                break
+        payloads = {}
+        for index in missing:
+            warn_of_missing_masks(samples[index], self.recipe)
+            payloads[index] = to_payload(row_of(samples[index]), self._features)
+            self._store.put(index, payloads[index])
+        return payloads
+
+    def _paint(self, first: int, wanted: Sequence[int], attempt: int) -> dict[int, Sample]:
+        """One batch of constant size; rows that nobody wants repeat a wanted one."""
         backbone = self._checked_backbone()
         rows = range(first, first + self.runtime.batch_size)
-        # Rows that nobody wants repeat a wanted one: they keep the batch's size, on which the last bits depend.
-        requests = [self._request(index if index in missing else missing[0]) for index in rows]
+        requests = [self._request(index if index in wanted else wanted[0], attempt) for index in rows]
         paintings = backbone.paint(requests, self.recipe)
-        payloads = {}
-        for index, request, painting in zip(rows, requests, paintings, strict=True):
-            if index in missing:
-                sample = self._sample(index, request, painting)
-                payloads[index] = to_payload(row_of(sample), self._features)
-                self._store.put(index, payloads[index])
-        return payloads
+        painted = zip(rows, requests, paintings, strict=True)
+        return {
+            index: self._sample(index, request, painting) for index, request, painting in painted if index in wanted
+        }
+
+    def _is_poor(self, sample: Sample, attempt: int) -> bool:
+        """Whether the best attempt so far is not good enough; counts why, where there is another."""
+        if attempt + 1 == self.recipe.max_attempts:
+            return False
+        if set(sample.prompted) - set(sample.classes):
+            self.rejected["a class has no mask"] += 1
+            return True
+        if sample.quality < self.recipe.min_quality:
+            self.rejected["quality under min_quality"] += 1
+            return True
+        return False
 
     def _checked_backbone(self) -> Backbone:
         if self._backbone is None:
@@ -172,8 +203,9 @@ class Synthesizer:
             self._backbone = backbone
         return self._backbone
 
-    def _request(self, index: int) -> PaintRequest:
-        noise = hashlib.sha256(f"{self.recipe.seed}/noise/{index}".encode()).digest()
+    def _request(self, index: int, attempt: int) -> PaintRequest:
+        again = f"/{attempt}" if attempt else ""
+        noise = hashlib.sha256(f"{self.recipe.seed}/noise/{index}{again}".encode()).digest()
         return PaintRequest(prompt_for(self.recipe, index), seed=int.from_bytes(noise[:8], "big") >> 1)
 
     def _sample(self, index: int, request: PaintRequest, painting: Painting) -> Sample:
@@ -201,12 +233,10 @@ def label_image(
     seed: int,
     spread_maps: npt.NDArray[np.uint8] | None = None,
 ) -> Sample:
-    """The sample of a painted image and the soft maps of the class ids ``prompted``; says where a class has no mask."""
+    """The sample of a painted image and the soft maps of the class ids ``prompted``."""
     with _single_thread():
         masks = masks_of_soft_maps(image, soft_maps, class_ids=prompted, settings=recipe, spread_maps=spread_maps)
     visible = {int(value) for value in np.unique(masks.semantic)} - {0, IGNORE}
-    for class_id in sorted(set(prompted) - visible):
-        logger.warning("%s: no mask for %r; its quality counts as 0", sample_id, recipe.classes[class_id - 1])
     return Sample(
         sample_id=sample_id,
         image=image,
@@ -223,6 +253,13 @@ def label_image(
         heat_maps=soft_maps,
         threshold_curves=masks.threshold_curves,
     )
+
+
+def warn_of_missing_masks(sample: Sample, recipe: Recipe) -> None:
+    """One warning for each class that was prompted and has no mask."""
+    for class_id in sorted(set(sample.prompted) - set(sample.classes)):
+        name = recipe.classes[class_id - 1]
+        logger.warning("%s: no mask for %r; its quality counts as 0", sample.sample_id, name)
 
 
 def _soft_maps(painting: Painting, recipe: Recipe) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:

@@ -23,22 +23,23 @@ LEVELS = [
     {"recipe_file", "registration", "prompts"},
     {"attention", "masks"},
     {"columns"},
-    {"views", "preview", "store", "toybox", "augmentation"},
+    {"views", "preview", "store", "toybox", "augmentation", "curation"},
     {"backbones"},
     {"synthesis", "doctor", "tuning"},
     {"folder"},
     {"exporters"},
     {"builders"},
     {"generation", "loading", "augmented_folder", "remasking"},
+    {"curating"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 """Lowest first: a module imports from lower levels and from its own package only."""
 
 HEAVY = {
-    "torch": {"attention", "backbones", "prompts", "toybox", "synthesis", "doctor", "masks", "remasking"},
+    "torch": {"attention", "backbones", "prompts", "toybox", "synthesis", "doctor", "masks", "remasking", "curation"},
     "diffusers": {"backbones", "toybox"},
-    "transformers": {"attention", "backbones", "prompts", "toybox", "masks"},
+    "transformers": {"attention", "backbones", "prompts", "toybox", "masks", "curation"},
     "pydensecrf": {"masks", "doctor"},
 }
 """Who may import what."""

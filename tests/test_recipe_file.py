@@ -13,6 +13,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     path.write_text(recipe_text(recipe, sizes={"train": 3}, keep_heat_maps=True), encoding="utf-8")
     fields = read_recipe_file(path)
     assert (fields.pop("splits"), fields.pop("keep_heat_maps")) == ({"train": 3}, True)
+    assert fields.pop("keep_threshold_curve") is False
     assert Recipe.of(**fields) == recipe
 
 

@@ -50,7 +50,10 @@ def test_a_sample_cannot_be_changed() -> None:
         ({"label": np.zeros((6, 4), np.uint8)}, "label: expected uint8 (4, 6), got uint8 (6, 4)"),
         ({"label": np.zeros((4, 6), np.int64)}, "label: expected uint8 (4, 6), got int64 (4, 6)"),
         ({"instances": np.zeros((4, 6), np.uint8)}, "instances: expected uint16 (4, 6), got uint8 (4, 6)"),
-        ({"heat_maps": np.zeros((1, 4, 6), np.uint8)}, "heat_maps: expected uint8 (2, 4, 6), got uint8 (1, 4, 6)"),
+        (
+            {"heat_maps": np.zeros((1, 4, 6), np.uint8)},
+            "heat_maps: expected uint8 (2, height, width), got uint8 (1, 4, 6)",
+        ),
         ({"thresholds": (0.4,)}, "thresholds: expected one of each of 2 classes, got (0.4,)"),
         ({"classes": (0,)}, "classes: expected class ids in 1..254, got (0,)"),
         ({"classes": (255,)}, "classes: expected class ids in 1..254, got (255,)"),

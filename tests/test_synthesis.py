@@ -128,3 +128,39 @@ def test_a_folder_that_is_no_pipeline(tmp_path: Path) -> None:
 def test_batch_size_is_positive() -> None:
     with pytest.raises(RecipeError, match="batch_size: expected a number from 1 up, got 0"):
         Runtime(batch_size=0)
+
+
+def test_poor_samples_are_painted_again_with_seeds_of_their_own(
+    planted: dict[str, Any], tmp_path: Path, painted: Callable[[], int]
+) -> None:
+    fields = {**planted, "min_area": 0.3}
+    once = rows(prepare(Recipe.of(**fields)), 0, 12, store=tmp_path / "once")
+    poor = [index for index, row in once.items() if not row["classes"]]
+    assert 0 < len(poor) < 12
+    before = painted()
+    synthesizer = Synthesizer(prepare(Recipe.of(**fields, max_attempts=6)), Runtime(store=tmp_path / "often"))
+    often = dict(synthesizer.rows(0, 12))
+    assert synthesizer.rejected == {"a class has no mask": painted() - before - 12}
+    for index, row in often.items():
+        assert (row["seed"] == once[index]["seed"]) == (index not in poor) or not row["classes"]
+    assert sum(not row["classes"] for row in often.values()) < len(poor)
+    # whatever the order, the batch and the neighbours
+    alone = Synthesizer(synthesizer.recipe, Runtime(batch_size=5, store=tmp_path / "alone"))
+    for index in (11, poor[0], 3):
+        assert next(alone.rows(index, index + 1))[1] == often[index]
+
+
+def test_a_hopeless_sample_is_its_first_attempt_and_says_so(
+    planted: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = {**planted, "min_area": 0.99}
+    once = rows(prepare(Recipe.of(**fields)), 0, 1, store=tmp_path / "once")[0]
+    caplog.clear()
+    often = rows(prepare(Recipe.of(**fields, max_attempts=3, min_quality=0.5)), 0, 1, store=tmp_path / "often")[0]
+    assert (often["seed"], often["quality"]) == (once["seed"], 0.0)
+    assert caplog.text.count("no mask for") == 1
+
+
+def test_min_quality_needs_attempts() -> None:
+    with pytest.raises(RecipeError, match=r"min_quality 0\.5 needs max_attempts of 2 or more"):
+        Recipe.of(classes=["car"], min_quality=0.5)

@@ -139,7 +139,7 @@ def matching_search(
     def overlap(index: int) -> float:
         found = best_labels(crf.refine(hard_probabilities(heat[None], [PAPER_GAMMAS[index]]))) == 1
         union = np.count_nonzero(found | target)
-        return np.count_nonzero(found & target) / union if union else 0.0
+        return float(np.count_nonzero(found & target) / union) if union else 0.0
 
     best, scores = coarse_to_fine(overlap, len(PAPER_GAMMAS))
     tried = sorted(scores)

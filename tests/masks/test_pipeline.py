@@ -172,7 +172,7 @@ def test_the_affinity_mask_chooses_gamma() -> None:
         for gamma in (0.37, 0.53)
     ]
     assert chosen[0].thresholds[0] < chosen[1].thresholds[0]
-    assert len(chosen[0].threshold_curves[0].gammas) == 12
+    assert 8 <= len(chosen[0].threshold_curves[0].gammas) < 20
     with pytest.raises(ShapeError, match="the threshold 'affinity' needs the heat maps after affinity, got none"):
         make_masks(image, heat, class_ids=[4], settings=settings)
 

@@ -124,7 +124,6 @@ def test_matching_picks_what_the_affinity_mask_says() -> None:
         assert curve.scores[curve.gammas.index(chosen)] == max(curve.scores)
         assert len(curve.gammas) < 20
     assert gammas[0.37] < gammas[0.45] < gammas[0.53]
-    assert all(abs(chosen - gamma) <= 0.04 for gamma, chosen in gammas.items())
 
 
 def test_matching_without_any_overlap_leaves_it_to_otsu() -> None:
