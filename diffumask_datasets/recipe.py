@@ -138,7 +138,7 @@ class MaskSettings(Settings):
         return threshold
 
 
-class AttemptSettings(_Settings):
+class AttemptSettings(Settings):
     """When a sample is painted again, with the next seed of its own index.
 
     A sample in which a prompted class has no mask, or whose quality is under ``min_quality``, is tried ``max_attempts``

@@ -23,7 +23,7 @@ def test_plain_datasets_reads_the_augmented_folder(source: Path, tmp_path: Path,
     after = load_dataset(str(tmp_path / "out"), cache_dir=cache_dir)
     assert {name: split.num_rows for name, split in after.items()} == {"train": 57, "validation": 9}
     assert after["train"].features == before["train"].features
-    ids = after["train"]["sample_id"] + after["validation"]["sample_id"]
+    ids = [*after["train"]["sample_id"], *after["validation"]["sample_id"]]
     assert len(set(ids)) == 66
     assert not set(ids) & set(before["train"]["sample_id"])
     for row in after["validation"]:

@@ -90,6 +90,63 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "ds" / "data").num_rows == 2
 
 
+def test_prompts_are_printed_and_no_model_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['diffumask', 'prompts', 'voc', '--num', '20']\n"
+        "from diffumask_datasets.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', *{'torch', 'diffusers', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    *lines, loaded = done.stdout.splitlines()
+    assert loaded.strip() == "LOADED"
+    assert len(lines) == len(set(lines)) == 20
+    again = diffumask("prompts", "voc", "--num", "3", cwd=tmp_path)
+    assert again.stdout.splitlines() == lines[:3]
+
+
+def test_prompts_of_a_caption_file_and_a_split(tmp_path: Path) -> None:
+    (tmp_path / "captions.txt").write_text("\n".join(f"a car by wall {number}" for number in range(20)))
+    source = "prompt_source={kind: captions, path: captions.txt}"
+    train, validation = (
+        diffumask("prompts", "car", "--num", "40", "--set", source, "--split", split, cwd=tmp_path)
+        for split in ("train", "validation")
+    )
+    assert (train.returncode, train.stderr) == (0, "")
+    assert len(train.stdout.splitlines()) == 40
+    assert not set(train.stdout.splitlines()) & set(validation.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prompts", "vocs"], "error: unknown vocabulary 'vocs' (did you mean 'voc'?)"),
+        (["prompts", "car", "--split", "trian"], "error: unknown split 'trian' (did you mean 'train'?)"),
+        (["prompts", "car", "--set", "prompt_source={kind: captions, path: no.txt}"], "error: no captions at 'no.txt'"),
+        (["augment", "nowhere", "--output", "out", "--augment", "blur"], "error: nowhere is not a dataset folder"),
+        (["augment", "nowhere", "--output", "out", "--augment", "blurr"], "error: augment: Input tag 'blurr'"),
+        (["augment", "nowhere", "--output", "out", "--augment", "{"], "error: --augment '{': "),
+    ],
+)
+def test_bad_prompts_and_augmentations_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = diffumask(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_augment_a_finished_dataset(tmp_path: Path) -> None:
+    made = diffumask("generate", "car", "boat", "--num-samples", "3", "--output", "ds", *PLANTED, cwd=tmp_path)
+    assert made.returncode == 0
+    steps = ["--augment", "splice:2x2", "--augment", "{kind: blur, probability: 0.5}"]
+    done = diffumask("augment", "ds", "--output", "out", *steps, "--originals", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "wrote out\n")
+    assert pq.read_table(tmp_path / "out" / "data").num_rows == 6
+    again = diffumask("generate", "--config", "out/recipe.yaml", "--output", "again", cwd=tmp_path)
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert "describes an augmented dataset: generate its source, then run diffumask augment on it" in again.stderr
+
+
 def test_doctor_reports(tmp_path: Path) -> None:
     done = diffumask("doctor", cwd=tmp_path)
     lines = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
@@ -104,7 +161,7 @@ def test_doctor_fails_where_the_store_cannot_be_written(tmp_path: Path) -> None:
     assert "cannot write the sample store" in done.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["generate"], ["prompts"], ["augment"], ["doctor"]])
 def test_help(tmp_path: Path, command: list[str]) -> None:
     done = diffumask(*command, "--help", cwd=tmp_path)
     assert done.returncode == 0

@@ -25,6 +25,10 @@ def test_the_toybox_has_defaults_of_its_own() -> None:
         ({"classes": ["car"], "attention_grids": [32, 16]}, {"classes": ["car"], "attention_grids": (16, 32, 32)}),
         ({"classes": ["car"], "guidance_scale": 4}, {"classes": ["car"], "guidance_scale": 4.0}),
         ({"classes": [" potted  plant"]}, {"classes": ["potted plant"]}),
+        ({"classes": ["car"]}, {"classes": {"car": ["car"]}}),
+        ({"classes": ["car"]}, {"classes": {"car": {"terms": "car", "sub_classes": []}}, "prompt_source": "templates"}),
+        ({"classes": "voc"}, {"classes": "voc", "prompt_source": {"kind": "sub_classes", "blank": 0.2}}),
+        ({"classes": "voc:dog"}, {"classes": {"dog": {"like": "voc/dog"}}}),
     ],
 )
 def test_equal_recipes_have_equal_digests(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -51,6 +55,13 @@ def test_equal_recipes_have_equal_digests(one: dict[str, Any], other: dict[str, 
         {"affinity_power": 2},
         {"unary": "hard"},
         {"split_touching": False},
+        {"class_weights": [1, 2]},
+        {"co_occurrence": {"car": {"boat": 1}}},
+        {"classes": {"car": ["automobile"], "boat": ["boat"]}},
+        {"classes": {"car": ["car", "automobile"], "boat": ["boat"]}},
+        {"prompt_source": "sub_classes"},
+        {"prompt_source": {"kind": "sub_classes", "contexts": ["at night"]}},
+        {"augment": ["blur"]},
     ],
 )
 def test_every_field_changes_the_digest(change: dict[str, Any]) -> None:
@@ -109,6 +120,32 @@ def test_the_digest_never_changes_by_itself() -> None:
     ],
 )
 def test_bad_input_is_one_clear_line(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.of(**fields)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_vocabulary_survives_dump_and_pickle() -> None:
+    recipe = Recipe.of(classes="cityscapes", model="me/sd", class_weights={"car": 3})
+    assert (len(recipe.classes), recipe.classes[0], len(recipe.vocabulary)) == (19, "road", 19)
+    assert Recipe.of(**recipe.model_dump(mode="json")) == recipe
+    assert pickle.loads(pickle.dumps(recipe)).digest == recipe.digest
+    assert recipe.words_of("car").terms == ("car",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"classes": "vocs"}, "unknown vocabulary 'vocs' (did you mean 'voc'?)"),
+        ({"classes": {"car": []}}, "class 'car' has no terms"),
+        ({"classes": {"car": ["auto"], "bus": ["Auto"]}}, "the word 'Auto' stands for 'car' and for 'bus'"),
+        ({"classes": ["car"], "vocabulary": [{"name": "bus", "terms": ["bus"]}]}, "'bus' is none of the classes"),
+        ({"classes": ["car"], "vocabulary": ["bus"]}, "expected entries with a name and terms, got 'bus'"),
+        ({"classes": ["car"], "augment": ["mixup"]}, "augment: Input tag 'mixup'"),
+    ],
+)
+def test_words_that_cannot_be(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         Recipe.of(**fields)
     assert message in str(caught.value)

@@ -17,6 +17,17 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert Recipe.of(**fields) == recipe
 
 
+def test_words_sources_and_augmentations_come_back(tmp_path: Path) -> None:
+    recipe = Recipe.of(classes="voc:bird,person", model="me/sd", augment=["splice:2x2", "blur"], class_weights=[1, 2])
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe_text(recipe, sizes={"train": 3}, keep_heat_maps=False), encoding="utf-8")
+    assert len(path.read_text().splitlines()) < 120
+    fields = read_recipe_file(path)
+    for name in ("splits", "keep_heat_maps"):
+        del fields[name]
+    assert Recipe.of(**fields) == recipe
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,21 +42,32 @@ def resized(scene: Scene, *, height: int, width: int) -> Scene:
     """The scene at another size: the image by area (up: linearly), masks by the nearest pixel."""
     if scene.size == (height, width):
         return scene
-    old_height, old_width = scene.size
+    return scene.replaced(
+        image=_smooth(scene.image, height, width),
+        label=_nearest(scene.label, height, width),
+        instances=_nearest(scene.instances, height, width),
+        heat_maps={category: _smooth(soft, height, width) for category, soft in scene.heat_maps.items()},
+    )
+
+
+def _smooth(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    old_height, old_width = pixels.shape[:2]
+    picture = Image.fromarray(pixels)
+    if old_height % height == 0 and old_width % width == 0:
+        # The same mean over whole pixels as below, several times as fast.
+        return np.asarray(picture.reduce((old_width // width, old_height // height)))
     shrinks = height <= old_height and width <= old_width
-    smooth = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+    return np.asarray(picture.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR))
+
+
+def _nearest(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
+    old_height, old_width = values.shape
+    if old_height % height == 0 and old_width % width == 0:
+        down, across = old_height // height, old_width // width
+        return values[down // 2 :: down, across // 2 :: across]
     rows = ((np.arange(height) + 0.5) * old_height / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * old_width / width).astype(np.intp)
-
-    def by_area(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        return np.asarray(Image.fromarray(pixels).resize((width, height), smooth))
-
-    return scene.replaced(
-        image=by_area(scene.image),
-        label=scene.label[rows].take(columns, axis=1),
-        instances=scene.instances[rows].take(columns, axis=1),
-        heat_maps={category: by_area(soft) for category, soft in scene.heat_maps.items()},
-    )
+    return values[rows].take(columns, axis=1)
 
 
 def _canvas(height: int, width: int, tiles: Sequence[Scene]) -> Scene:
@@ -83,6 +95,6 @@ def _put(canvas: Scene, tile: Scene, cell: Cell, offset: int) -> None:
     corner = (slice(cell[0].start, cell[0].start + height), slice(cell[1].start, cell[1].start + width))
     canvas.image[corner] = tile.image
     canvas.label[corner] = tile.label
-    canvas.instances[corner] = np.where(tile.instances > 0, tile.instances + offset, 0) if offset else tile.instances
+    canvas.instances[corner] = tile.instances + offset * (tile.instances > 0) if offset else tile.instances
     for category, soft in tile.heat_maps.items():
         canvas.heat_maps[category][corner] = soft

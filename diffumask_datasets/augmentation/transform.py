@@ -28,8 +28,9 @@ class Augment:
     """Augments rows of the config ``default``, one or a batch at a time.
 
     ``augment`` is as in a recipe: ``["splice:2x2", "blur"]``. Splicing and occlusion take other samples from ``pool``, a
-    map-style dataset; without one, from the batch that they are called with, so ``.map`` then needs ``batched=True``.
-    What is drawn depends on ``seed`` and the row's ``sample_id`` (its image, where it has none), never on order or workers:
+    map-style dataset; without one, from the batch that they are called with, so ``.map`` then needs ``batched=True`` (a last
+    batch of one takes them from the batch before it). What is drawn depends on ``seed``, the row's ``sample_id`` (its image,
+    where it has none) and the pool, never on order or workers:
 
         ds.map(Augment(["splice:2x2"], pool=ds))
         ds.with_transform(Augment(["splice", "blur"], pool=ds))
@@ -44,6 +45,7 @@ class Augment:
         self._seed = seed
         self._pool = pool
         self._needs_others = any(isinstance(step, Splice | Occlude) for step in self._steps)
+        self._before: list[Row] = []
         if pool is not None and self._needs_others and len(pool) < 2:
             raise _too_few(len(pool))
 
@@ -53,8 +55,14 @@ class Augment:
             return self._changed(rows, self._pool or [rows])
         count = len(rows["image"])
         batch = [{name: cells[number] for name, cells in rows.items()} for number in range(count)]
-        changed = [self._changed(row, self._pool or batch) for row in batch]
+        lenders = batch if count > 1 else [*batch, *self._before]
+        changed = [self._changed(row, self._pool or lenders) for row in batch]
+        self._before = batch if self._pool is None else []
         return {name: [row[name] for row in changed] for name in rows}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What was seen is no part of what it does: datasets names its caches by this.
+        return {**self.__dict__, "_before": []}
 
     def _changed(self, row: Row, pool: RowPool) -> Row:
         if self._needs_others and len(pool) < 2:

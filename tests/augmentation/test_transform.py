@@ -58,9 +58,11 @@ def test_in_several_processes(dataset: Any) -> None:
 
 def test_a_stream_draws_from_its_batch(dataset: Any, rows: list[dict[str, Any]]) -> None:
     stream = dataset.to_iterable_dataset().map(Augment(["splice:2x2"]), batched=True, batch_size=4)
-    made = list(stream.take(4))
-    for row in made:
+    *made, last = stream
+    for row in (*made, last):
         check_row(row)
+    assert last["sample_id"] == "abc-00000004"
+    assert len(last["prompt"].split(" | ")) == 4
     assert all(len(row["prompt"].split(" | ")) == 4 for row in made)
     assert {prompt for row in made for prompt in row["prompt"].split(" | ")} == {
         f"prompt {number}" for number in range(4)

@@ -67,3 +67,9 @@ def test_runs_go_down_the_columns_from_zeros() -> None:
 def test_anything_else_is_refused(mask: Any) -> None:
     with pytest.raises(ShapeError, match=r"mask: expected bool \(height, width\), got "):
         rle.encode(mask)
+
+
+@given(instances=arrays(np.int32, st.tuples(st.integers(1, 17), st.integers(1, 23)), elements=st.integers(0, 5)))
+def test_all_instances_at_once_are_what_each_is_alone(instances: npt.NDArray[np.int32]) -> None:
+    encoded = rle.encode_instances(instances, 5)
+    assert encoded == [rle.encode(instances == number) for number in range(1, 6)]

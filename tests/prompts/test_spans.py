@@ -8,22 +8,11 @@ from diffumask_datasets.attention.alignment import align_terms
 from diffumask_datasets.errors import TokenAlignmentError
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.prompts.wording import fill, noun
-from diffumask_datasets.recipe import DEFAULT_PROMPTS, Recipe
-from diffumask_datasets.vocabulary import VOCABULARIES, load_vocabulary, styles
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.vocabulary import VOCABULARIES, load_vocabulary
 from tests.attention.byte_pairs import byte_pair_tokenizer
 from tests.attention.sentence_pieces import sentence_piece_tokenizer
-
-TEMPLATES = (*DEFAULT_PROMPTS, *styles())
-
-
-def known_words() -> tuple[str, ...]:
-    """Half of the words that may occur: the other half is split into letters, as rare words are."""
-    texts = [
-        *TEMPLATES,
-        *(term for name in VOCABULARIES for entry in load_vocabulary(name).classes for term in entry.words.terms),
-    ]
-    words = sorted({word.lower() for text in texts for word in text.replace("{classes}", "").split() if word.isalpha()})
-    return tuple(words[::2])
+from tests.prompts.spans import TEMPLATES, known_words, missed
 
 
 @pytest.fixture(scope="module", params=["byte pairs", "sentence pieces"])
@@ -31,18 +20,6 @@ def tokenizer(request: pytest.FixtureRequest) -> Any:
     if request.param == "byte pairs":
         return byte_pair_tokenizer(tuple(f"{word}</w>" for word in known_words()), model_max_length=512)
     return sentence_piece_tokenizer(known_words(), model_max_length=512)
-
-
-def missed(prompt: Any, tokenizer: Any) -> list[str]:
-    """The terms whose tokens do not spell them."""
-    offsets = tokenizer(prompt.text, return_offsets_mapping=True)["offset_mapping"]
-    wrong = []
-    for category, tokens in align_terms(prompt, tokenizer).items():
-        spelt = {place for token in tokens for place in range(*offsets[token])}
-        wanted = {place for term in prompt.terms if term.category == category for place in range(term.start, term.end)}
-        letters = {place for place in spelt ^ wanted if not prompt.text[place].isspace()}
-        wrong += [category] * bool(letters)
-    return wrong
 
 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
