@@ -13,7 +13,7 @@ from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
 from diffumask_datasets.attention.tap import AttentionCall, tap_attention
 from diffumask_datasets.backbones.family import Family, guidance_alone
-from diffumask_datasets.backbones.native import native_attention
+from diffumask_datasets.backbones.native import native_attention, uncompiled
 from diffumask_datasets.backbones.pixels import to_uint8
 from diffumask_datasets.backbones.protocol import Painting, PaintRequest
 from diffumask_datasets.backbones.steady import single_thread
@@ -34,8 +34,9 @@ class DiffusionBackbone:
 
     @property
     def denoiser(self) -> Any:
-        """The UNet or transformer."""
-        return getattr(self.pipeline, self.family.denoiser)
+        """The UNet or transformer, without torch.compile's wrapper."""
+        denoiser = getattr(self.pipeline, self.family.denoiser)
+        return getattr(denoiser, "_orig_mod", denoiser)
 
     def check(self, recipe: Recipe) -> None:
         """Refuses what this model cannot paint or record, before any work.
@@ -105,6 +106,7 @@ class DiffusionBackbone:
 
         with ExitStack() as stack:
             watch = stack.enter_context(watching(self.pipeline, self.denoiser, self.family.text_argument, begin))
+            stack.enter_context(uncompiled(getattr(self.pipeline, self.family.denoiser)))
             stack.enter_context(native_attention(modules.values()))
             stack.enter_context(tap_attention(modules, record, when=is_wanted))
             yield watch

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import diffusers
 import torch
-from diffusers import DiffusionPipeline
 from safetensors import SafetensorError
 
 from diffumask_datasets.backbones.loading import quiet_loading
+from diffumask_datasets.backbones.revision import INDEX, hub_index, local_folder, pipeline_class
 from diffumask_datasets.errors import ModelError
 
 __all__ = ["load_pipeline"]
@@ -34,11 +35,11 @@ def load_pipeline(
     Raises:
         ModelError: it cannot be loaded, has code of its own, or ``device`` or ``dtype`` is unknown.
     """
+    index = _index(model, revision)
     place = _device(device)
     precision = _DTYPES[_dtype_name(dtype, place, accelerated_dtype)]
     try:
         with quiet_loading():
-            index = DiffusionPipeline.load_config(model, revision=revision)
             options = {"safety_checker": None} if "safety_checker" in index else {}
             pipeline = _class(model, index["_class_name"]).from_pretrained(
                 model, revision=revision, use_safetensors=True, **options, **{_DTYPE_OPTION: precision}
@@ -50,12 +51,22 @@ def load_pipeline(
         raise ModelError(f"cannot load the model {model!r}: {_first_line(error)}") from error
 
 
+def _index(model: str, revision: str | None) -> dict[str, Any]:
+    folder = local_folder(model)
+    path = folder / INDEX if folder else hub_index(model, revision)
+    pipeline_class(path)  # refuses what is no index
+    index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return index
+
+
 def _class(model: str, name: Any) -> Any:
     if not isinstance(name, str):
         raise ModelError(f"the model {model!r} brings code of its own ({name[0]}.py), which is never run")
     known = getattr(diffusers, name, None)
     if known is None:
-        raise ModelError(f"the model {model!r} is a {name}, which diffusers {diffusers.__version__} has not; upgrade it")
+        raise ModelError(
+            f"the model {model!r} is a {name}, which diffusers {diffusers.__version__} has not; upgrade it"
+        )
     return known
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diffumask_datasets.errors import ModelError
 
-__all__ = ["fingerprint", "hub_index", "local_folder", "pipeline_class"]
+__all__ = ["INDEX", "fingerprint", "hub_index", "local_folder", "pipeline_class"]
 
 INDEX = "model_index.json"
 """The file that makes a folder a diffusers pipeline."""

@@ -97,7 +97,9 @@ def wrapped(prompt: Prompt, before: str, after: str = "") -> Prompt:
 
 
 def chat(tokenizer: Any, prompt: Prompt, *, system: str | None = None, **options: Any) -> Prompt:
-    """The prompt as the user's message in the chat template of ``tokenizer``; with a ``system`` message both come as lists of parts.
+    """The prompt as the user's message in the chat template of ``tokenizer``.
+
+    With a ``system`` message both messages are lists of parts.
 
     Raises:
         TokenAlignmentError: the template changes the prompt.

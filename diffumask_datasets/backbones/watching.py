@@ -13,7 +13,7 @@ from torch import nn
 
 from diffumask_datasets.errors import CaptureError
 
-__all__ = ["Watch", "watching"]
+__all__ = ["Watch", "after_call", "watching"]
 
 
 class Watch:
@@ -45,7 +45,9 @@ class Watch:
     def called(self, text: Any) -> None:
         """Finds the prompt's rows in what the denoiser is given as text."""
         if self._prompt is None:
-            raise CaptureError("the pipeline called its denoiser without encode_prompt; its prompt cannot be told apart")
+            raise CaptureError(
+                "the pipeline called its denoiser without encode_prompt; its prompt cannot be told apart"
+            )
         images = len(self._prompt)
         starts = range(0, len(text) - images + 1)
         first = next((start for start in starts if _same(text[start : start + images], self._prompt)), None)
@@ -66,14 +68,14 @@ def watching(
         on_call(watch)
 
     with ExitStack() as restore:
-        _wrap(restore, pipeline, "encode_prompt", watch.encoded)
-        _wrap(restore, pipeline.scheduler, "step", lambda output: watch.stepped())
+        after_call(restore, pipeline, "encode_prompt", watch.encoded)
+        after_call(restore, pipeline.scheduler, "step", lambda output: watch.stepped())
         restore.callback(denoiser.register_forward_pre_hook(before, with_kwargs=True).remove)
         yield watch
 
 
-def _wrap(restore: ExitStack, owner: Any, name: str, after: Callable[[Any], None]) -> None:
-    """Calls ``after`` with what the method ``name`` of ``owner`` gives, until ``restore`` is closed."""
+def after_call(restore: ExitStack, owner: Any, name: str, then: Callable[[Any], None]) -> None:
+    """Calls ``then`` with what the method ``name`` of ``owner`` gives, until ``restore`` is closed."""
     own = getattr(owner, name, None)
     if own is None:
         raise CaptureError(f"{type(owner).__name__} has no {name}; register its family with a backbone of your own")
@@ -82,7 +84,7 @@ def _wrap(restore: ExitStack, owner: Any, name: str, after: Callable[[Any], None
     @functools.wraps(own)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         output = own(*args, **kwargs)
-        after(output)
+        then(output)
         return output
 
     setattr(owner, name, wrapper)

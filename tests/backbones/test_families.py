@@ -6,59 +6,57 @@ import numpy as np
 import pytest
 import torch
 
-from tests.backbones.tiny.cases import CASES, CAR, PIECES, REQUESTS, Case
-from tests.backbones.tiny.eager import eager_attention
-from tests.backbones.tiny.planting import planted, planted_unet
+from diffumask_datasets.backbones.registry import _family
+from diffumask_datasets.errors import RecipeError
+from tests.backbones.tiny.cases import CASES, REQUESTS
+from tests.backbones.tiny.checks import GRID, lights_up, planted_heat, reference
+from tests.backbones.tiny.table import MODELS, static_cells
 
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.model)
-GRID = (4, 8)
-REGION = torch.zeros(GRID, dtype=torch.bool)
-REGION[1:3, 0:5] = True
-
-
-def reference(case: Case, recipe, backbone):
-    """The maps of both prompts from full attention, and the images that it makes."""
-    names = list(backbone._chosen_layers(recipe))
-    with eager_attention(backbone.denoiser, names) as maps:
-        images = backbone._run(REQUESTS, recipe)
-    guided = recipe.guidance_scale > 1
-    heats = [[], []]
-    for calls in maps.values():
-        for weights in calls[:: 2 if case.conditional == "calls" and guided else 1]:
-            rows = weights[:2] if case.conditional == "first" else weights[-2:]
-            for image, row in enumerate(rows):
-                start = case.image[image] % len(row)
-                heat = row[start : start + 32, list(case.columns[image])].mean(dim=1).reshape(GRID)
-                heats[image].append(heat / heat.max())
-    return [torch.stack(heat) for heat in heats], np.rint(images * 255).astype(np.uint8)
 
 
 @every
-@pytest.mark.parametrize("guidance_scale", [4.0, 1.0])
-def test_maps_equal_full_attention(case, guidance_scale):
-    backbone, recipe = case.backbone(), case.recipe(guidance_scale=guidance_scale)
-    backbone.check(recipe)
-    heats, images = reference(case, recipe, backbone)
-    paintings = backbone.paint(REQUESTS, recipe)
-    for painting, image, heat in zip(paintings, images, heats, strict=True):
-        assert painting.attention.counts == {GRID: len(heat)}
-        torch.testing.assert_close(painting.attention.grids[GRID][0], heat.mean(dim=0), atol=1e-5, rtol=0)
-        # The reference's attention is the model's: it paints the same picture but for the last bits.
-        assert np.abs(painting.image.astype(int) - image).max() <= 1
-
-
-@every
-@pytest.mark.parametrize("guidance_scale", [4.0, 1.0])
-def test_a_planted_region_lights_up(case, guidance_scale):
-    backbone, recipe = case.backbone(), case.recipe(guidance_scale=guidance_scale)
-    pipeline, names = backbone.pipeline, list(backbone._chosen_layers(recipe))
-    if case.family.denoiser == "unet":
-        planting = planted_unet(pipeline, names, PIECES, REGION)
-    else:
-        planting = planted(pipeline, backbone.denoiser, PIECES, REGION, dict(case.embedders))
-    with planting:
+def test_maps_equal_full_attention(case):
+    """With and without guidance, on a size that is not square, in a batch of two prompts of different lengths."""
+    backbone = case.backbone()
+    for guidance_scale in (4.0, 1.0):
+        recipe = case.recipe(guidance_scale=guidance_scale)
+        backbone.check(recipe)
+        heats, images = reference(case, recipe, backbone)
         paintings = backbone.paint(REQUESTS, recipe)
-    for painting in paintings:
-        heat = painting.attention.grids[GRID][0]
-        assert torch.equal(heat > 0.5, REGION)
-        assert heat[~REGION].max() < 0.1
+        for painting, image, heat in zip(paintings, images, heats, strict=True):
+            assert painting.attention.counts == {GRID: len(heat)}
+            torch.testing.assert_close(painting.attention.grids[GRID][0], heat.mean(dim=0), atol=1e-5, rtol=0)
+            # The reference's attention is the model's: it paints the same picture but for the last bits.
+            assert np.abs(painting.image.astype(int) - image).max() <= 1
+
+
+@every
+def test_a_planted_region_lights_up(case):
+    assert lights_up(planted_heat(case))
+    assert lights_up(planted_heat(case, guidance_scale=1.0, num_inference_steps=1))
+
+
+@every
+def test_capture_changes_no_pixel(case):
+    backbone, recipe = case.backbone(), case.recipe(height=4 * case.token, width=4 * case.token, num_inference_steps=1)
+    (painting,) = backbone.paint(REQUESTS[:1], recipe)
+    plain = np.rint(backbone._run(REQUESTS[:1], recipe) * 255).astype(np.uint8)
+    assert painting.image.tobytes() == plain.tobytes()
+    assert painting.attention.grids[4, 4].shape == (1, 4, 4)
+
+
+@every
+def test_other_sizes_are_refused(case):
+    recipe = case.recipe(height=4 * case.token + 1)
+    message = f"height {4 * case.token + 1} cannot be painted by this model: it takes multiples of {case.multiple}; "
+    with pytest.raises(RecipeError, match=message):
+        case.backbone().check(recipe)
+
+
+@every
+def test_the_family_is_registered_and_documented(case):
+    for pipeline in case.family.pipelines:
+        if pipeline != "StableDiffusionPipeline":
+            assert _family("m", pipeline) == case.family.load
+    assert f"| {' | '.join(static_cells(case))} |" in MODELS.read_text(encoding="utf-8")

@@ -20,9 +20,7 @@ STABLE_DIFFUSION_3 = Family(
     pipelines=("StableDiffusion3Pipeline",),
     # attn2 of 3.5 medium sees the image alone.
     layers=Blocks(r"transformer_blocks\.\d+\.attn"),
-    text=Both(
-        Text(), Text(tokenizer="tokenizer_3", max_length=256, offset=_clip_tokens), optional="text_encoder_3"
-    ),
+    text=Both(Text(), Text(tokenizer="tokenizer_3", max_length=256, offset=_clip_tokens), optional="text_encoder_3"),
     layout=Layout("image first"),
     fixed={"max_sequence_length": 256},
 )

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
 from diffumask_datasets.backbones.diffusion import DiffusionBackbone
-from diffumask_datasets.backbones.family import Family
 from diffumask_datasets.backbones.families import (
     aura_flow,
     chroma,
@@ -28,6 +23,7 @@ from diffumask_datasets.backbones.families import (
     stable_diffusion,
     z_image,
 )
+from diffumask_datasets.backbones.family import Family
 from diffumask_datasets.backbones.protocol import PaintRequest
 from diffumask_datasets.prompts.prompt import Prompt, Term
 from diffumask_datasets.recipe import Recipe
@@ -41,14 +37,14 @@ PIECES = {f"{space}{word}{end}" for word in ("car", "potted", "plant") for space
 """The words of the classes in every vocabulary."""
 
 
-
 @dataclass(frozen=True)
 class Case:
     """One tiny pipeline.
 
     ``car`` and ``plant`` are the keys that the terms of the two prompts have in an image of 4x8 tokens; ``conditional``
     says what guidance adds: rows before the prompts' ("last") or after them ("first"), or calls of their own, or nothing.
-    ``image`` is the first image token among the queries, counted from the end where negative, of each prompt.
+    ``image`` is the first image token among the queries of each prompt, counted from the end where negative. A token has
+    ``token`` pixels a side, sizes are multiples of ``multiple``.
     """
 
     name: str
@@ -60,6 +56,7 @@ class Case:
     image: tuple[int, int] = (0, 0)
     embedders: tuple[tuple[str, str], ...] = ()
     token: int = 16
+    multiple: int = 16
 
     @property
     def capture(self) -> str:
@@ -97,8 +94,8 @@ CASES = (
     Case("SD 3.5", "sd35", sd3.STABLE_DIFFUSION_3, (38, 53), (34, 35, 49, 50), embedders=_SD3),
     Case("FLUX.1 dev", "flux", flux.FLUX, (5,), (1, 2), "alone", (-32, -32), _FLUX),
     Case("FLUX.1 schnell", "flux_schnell", flux.FLUX, (5,), (1, 2), "alone", (-32, -32), _FLUX),
-    Case("FLUX.2 dev", "flux2", flux2.FLUX2, (0,), (0, 0), "alone", (-32, -32), _FLUX),
-    Case("FLUX.2 klein", "flux2_klein", flux2.FLUX2_KLEIN, (0,), (0, 0), "calls", (-32, -32), _FLUX),
+    Case("FLUX.2 dev", "flux2", flux2.FLUX2, (510,), (509, 510), "alone", (-32, -32), _FLUX),
+    Case("FLUX.2 klein", "flux2_klein", flux2.FLUX2_KLEIN, (11,), (7, 8), "calls", (-32, -32), _FLUX),
     Case(
         "Sana",
         "sana",
@@ -107,13 +104,14 @@ CASES = (
         (3, 4),
         embedders=(("image", "patch_embed.proj"), ("text", "caption_projection")),
         token=32,
+        multiple=32,
     ),
     Case(
         "Qwen-Image",
         "qwen_image",
         qwen_image.QWEN_IMAGE,
-        (0,),
-        (0, 0),
+        (112,),
+        (108, 109),
         "calls",
         (-32, -32),
         (("image", "img_in"), ("text", "txt_in")),
@@ -122,8 +120,8 @@ CASES = (
         "Z-Image",
         "z_image",
         z_image.Z_IMAGE,
-        (0,),
-        (0, 0),
+        (43,),
+        (39, 40),
         "first",
         embedders=(("image", "all_x_embedder.2-1"), ("text", "cap_embedder")),
     ),
@@ -132,23 +130,23 @@ CASES = (
         "Lumina 2",
         "lumina2",
         lumina2.LUMINA2,
-        (0,),
-        (0, 0),
+        (156,),
+        (152, 153),
         "calls",
-        (0, 0),
+        (157, 154),
         (("image", "x_embedder"), ("text", "time_caption_embed.caption_embedder")),
     ),
     Case(
         "CogView4",
         "cogview4",
         cogview4.COGVIEW4,
-        (0,),
-        (0, 0),
+        (15,),
+        (14, 15),
         "calls",
         (-32, -32),
         (("image", "patch_embed.proj"), ("text", "patch_embed.text_proj")),
     ),
-    Case("AuraFlow", "aura_flow", aura_flow.AURA_FLOW, (0,), (0, 0), "last", (-32, -32), _SD3),
+    Case("AuraFlow", "aura_flow", aura_flow.AURA_FLOW, (263,), (262, 263), "last", (-32, -32), _SD3),
     Case(
         "HunyuanDiT",
         "hunyuan_dit",

@@ -460,5 +460,8 @@ def built(name: str) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         pipeline = globals()[name]()
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()  # as from_pretrained leaves them: T5 has dropout
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -20,7 +20,9 @@ AMPLITUDE = 8.0
 
 
 @contextmanager
-def planted(pipeline: Any, denoiser: Any, pieces: set[str], region: torch.Tensor, embedders: dict[str, str]) -> Iterator[None]:
+def planted(
+    pipeline: Any, denoiser: Any, pieces: set[str], region: torch.Tensor, embedders: dict[str, str]
+) -> Iterator[None]:
     """Within the block ``region`` (height, width in tokens, bool) attends to the tokens that are ``pieces``.
 
     ``embedders`` names the denoiser's module that embeds the image ("image") and those that project text ("text",
@@ -54,6 +56,9 @@ def _quieten(denoiser: Any) -> None:
         for name, buffer in module.named_buffers(recurse=False):
             if "pos_embed" in name:
                 buffer.zero_()
+    for name, parameter in denoiser.named_parameters():
+        if name in ("proj_out.bias", "norm_out.linear_2.bias"):
+            parameter.data.fill_(1e-3)  # some pipelines divide by the length of the prediction
 
 
 def _embed_image(module: Any) -> None:
@@ -100,7 +105,9 @@ def _plant_text(stack: ExitStack, pipeline: Any, pieces: set[str]) -> None:
         encoder = getattr(pipeline, f"text_encoder{name}", None)
         if encoder is not None:
             tokenizer = getattr(pipeline, f"tokenizer{name}")
-            ids = torch.tensor([tokenizer.convert_tokens_to_ids(piece) for piece in tokenizer.get_vocab() if piece in pieces])
+            ids = torch.tensor(
+                [tokenizer.convert_tokens_to_ids(piece) for piece in tokenizer.get_vocab() if piece in pieces]
+            )
             assert len(ids)
             stack.callback(encoder.register_forward_hook(_speak(ids), with_kwargs=True).remove)
 
@@ -147,7 +154,11 @@ def _still_positions(stack: ExitStack, denoiser: Any) -> None:
 def _still(output: Any) -> Any:
     if torch.is_tensor(output):
         return torch.ones_like(output) if output.is_complex() else output
-    if isinstance(output, tuple) and len(output) == 2 and all(torch.is_tensor(part) and not part.is_complex() for part in output):
+    if (
+        isinstance(output, tuple)
+        and len(output) == 2
+        and all(torch.is_tensor(part) and not part.is_complex() for part in output)
+    ):
         return torch.ones_like(output[0]), torch.zeros_like(output[1])
     return type(output)(_still(part) for part in output) if isinstance(output, (tuple, list)) else output
 
