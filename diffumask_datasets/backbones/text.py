@@ -85,7 +85,7 @@ def lowered(pipeline: Any, prompt: Prompt) -> Prompt:
 
     def place(index: int) -> int:
         # Lower case may be longer, as that of İ.
-        return len(prompt.text[before : max(index, before)].lower())
+        return min(len(prompt.text[before : max(index, before)].lower()), len(text))
 
     return Prompt(text, tuple(Term(term.category, place(term.start), place(term.end)) for term in prompt.terms))
 
