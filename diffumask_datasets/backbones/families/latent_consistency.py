@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from diffumask_datasets.backbones.families.unets import UNetLayers
 from diffumask_datasets.backbones.family import Family, guidance_alone
 from diffumask_datasets.backbones.text import Text
-from diffumask_datasets.backbones.unet_layers import UNetLayers
 
 __all__ = ["LATENT_CONSISTENCY"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from diffumask_datasets.backbones.families.unets import UNetLayers
 from diffumask_datasets.backbones.family import Family
-from diffumask_datasets.backbones.unet_layers import UNetLayers
 
 __all__ = ["STABLE_DIFFUSION"]
 
