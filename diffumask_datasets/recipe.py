@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.sample import MAX_CLASS_ID
 
-__all__ = ["ALGORITHM", "CaptureSettings", "MaskSettings", "PaintSettings", "Recipe", "check_fields"]
+__all__ = ["ALGORITHM", "CaptureSettings", "LoadSettings", "MaskSettings", "PaintSettings", "Recipe", "check_fields"]
 
 ALGORITHM = 1
 """Raised whenever the same recipe would give other bytes than before."""
@@ -42,6 +42,21 @@ _MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class LoadSettings(_Settings):
+    """How the model is loaded, apart from its name.
+
+    ``variant`` of the weight files ("fp16"); ``lora``, a safetensors file, folder or Hub id, is merged into the weights
+    and ``lora_revision`` pins its content; ``scheduler`` names a class of diffusers in place of the model's own;
+    ``pickle_weights`` also reads ``.bin`` files, which can run any code.
+    """
+
+    variant: str | None = None
+    lora: str | None = None
+    lora_revision: str | None = None
+    scheduler: str | None = None
+    pickle_weights: bool = False
 
 
 class PaintSettings(_Settings):
@@ -100,7 +115,7 @@ class MaskSettings(_Settings):
         return threshold
 
 
-class Recipe(PaintSettings, CaptureSettings, MaskSettings):
+class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings):
     """Everything that decides the content of a dataset: sample k depends on (recipe, k) alone.
 
     How many samples are wanted is not part of it, so a dataset can grow without changing what it has.
@@ -176,6 +191,8 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings):
         fields = self.model_dump(mode="json")
         if self.revision:
             del fields["model"]
+        if self.lora_revision:
+            del fields["lora"]
         canonical = json.dumps({"algorithm": ALGORITHM, **fields}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from diffumask_datasets.backbones.options import LoadOptions, resolve_lora
 from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintRequest
 from diffumask_datasets.backbones.registry import known_classes, load_backbone, resolve_revision
 from diffumask_datasets.categories import check_known
@@ -63,7 +64,11 @@ def prepare(recipe: Recipe) -> Recipe:
     if known is not None:
         check_known(recipe.classes, known, model=recipe.model)
     check_prompts(recipe)
-    return recipe.model_copy(update={"revision": resolve_revision(recipe.model, recipe.revision)})
+    pinned = {
+        "revision": resolve_revision(recipe.model, recipe.revision),
+        "lora_revision": resolve_lora(recipe.lora, recipe.lora_revision),
+    }
+    return recipe.model_copy(update=pinned)
 
 
 class Synthesizer:
@@ -110,7 +115,8 @@ class Synthesizer:
     def _checked_backbone(self) -> Backbone:
         if self._backbone is None:
             runtime = self.runtime
-            backbone = _loaded(self.recipe.model, self.recipe.revision, runtime.device, runtime.dtype)
+            options = LoadOptions.of(self.recipe)
+            backbone = _loaded(self.recipe.model, self.recipe.revision, runtime.device, runtime.dtype, options)
             backbone.check(self.recipe)
             self._backbone = backbone
         return self._backbone
@@ -156,10 +162,10 @@ def _heat_maps(painting: Painting) -> npt.NDArray[np.float32]:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(model: str, revision: str | None, device: str | None, dtype: str | None) -> Backbone:
+def _loaded(model: str, revision: str | None, device: str | None, dtype: str | None, options: LoadOptions) -> Backbone:
     if multiprocessing.parent_process() is not None:
         import torch
 
         # OpenMP's threads do not survive a fork, and workers share the cores already.
         torch.set_num_threads(1)
-    return load_backbone(model, revision=revision, device=device, dtype=dtype)
+    return load_backbone(model, revision=revision, device=device, dtype=dtype, options=options)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffumask_datasets.attention.layout import CROSS, Layout, TextTokens
 from diffumask_datasets.attention.maps import Grid
+from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.text import Text
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipe import Recipe
@@ -81,11 +82,19 @@ class Family:
     dtype: str = "bfloat16"
 
     def load(
-        self, model: str, *, revision: str | None = None, device: str | None = None, dtype: str | None = None
+        self,
+        model: str,
+        *,
+        revision: str | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        options: LoadOptions = PLAIN,
     ) -> DiffusionBackbone:
         """Loads a folder or Hub id of this family; see :func:`diffumask_datasets.backbones.pipelines.load_pipeline`."""
         from diffumask_datasets.backbones.diffusion import DiffusionBackbone
         from diffumask_datasets.backbones.pipelines import load_pipeline
 
-        pipeline = load_pipeline(model, revision=revision, device=device, dtype=dtype, accelerated_dtype=self.dtype)
+        pipeline = load_pipeline(
+            model, revision=revision, device=device, dtype=dtype, options=options, accelerated_dtype=self.dtype
+        )
         return DiffusionBackbone(pipeline, self)

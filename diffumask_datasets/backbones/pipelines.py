@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -10,8 +12,9 @@ import torch
 from safetensors import SafetensorError
 
 from diffumask_datasets.backbones.loading import quiet_loading
+from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.revision import INDEX, hub_index, local_folder, pipeline_class
-from diffumask_datasets.errors import ModelError
+from diffumask_datasets.errors import MissingDependencyError, ModelError
 
 __all__ = ["load_pipeline"]
 
@@ -25,11 +28,13 @@ def load_pipeline(
     revision: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    options: LoadOptions = PLAIN,
     accelerated_dtype: str = "bfloat16",
 ) -> Any:
     """The pipeline that ``model`` names in its ``model_index.json``, on its device.
 
     ``device`` is CUDA where there is one; ``dtype`` is ``accelerated_dtype`` there and float32 elsewhere, unless named.
+    Weights come from safetensors alone unless ``options`` allow pickles; code that a model brings is never run.
     Safety checkers are not loaded: they replace images by black ones and leave their masks.
 
     Raises:
@@ -40,15 +45,23 @@ def load_pipeline(
     precision = _DTYPES[_dtype_name(dtype, place, accelerated_dtype)]
     try:
         with quiet_loading():
-            options = {"safety_checker": None} if "safety_checker" in index else {}
+            unchecked = {"safety_checker": None} if "safety_checker" in index else {}
             pipeline = _class(model, index["_class_name"]).from_pretrained(
-                model, revision=revision, use_safetensors=True, **options, **{_DTYPE_OPTION: precision}
+                model,
+                revision=revision,
+                variant=options.variant,
+                # None takes pickles where there is nothing else.
+                use_safetensors=None if options.pickle_weights else True,
+                **unchecked,
+                **{_DTYPE_OPTION: precision},
             )
+            _merge_lora(pipeline, options)
+        _replace_scheduler(pipeline, options)
         return pipeline.to(place)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        if isinstance(error, ModelError):
+        if isinstance(error, (ModelError, MissingDependencyError)):
             raise
-        raise ModelError(f"cannot load the model {model!r}: {_first_line(error)}") from error
+        raise ModelError(f"cannot load the model {model!r}: {_first_line(error)}{_mend(error)}") from error
 
 
 def _index(model: str, revision: str | None) -> dict[str, Any]:
@@ -84,6 +97,40 @@ def _dtype_name(dtype: str | None, device: torch.device, accelerated: str) -> st
     if name not in _DTYPES:
         raise ModelError(f"unknown dtype {name!r}; one of {', '.join(_DTYPES)}")
     return name
+
+
+def _merge_lora(pipeline: Any, options: LoadOptions) -> None:
+    """Adds the LoRA to the weights themselves, so that painting costs no more and attention modules stay what they are."""
+    if options.lora is None:
+        return
+    if importlib.util.find_spec("peft") is None:
+        raise MissingDependencyError.of("peft", "lora")
+    if not hasattr(pipeline, "load_lora_weights"):
+        raise ModelError(f"a {type(pipeline).__name__} takes no LoRA; leave lora out")
+    local = Path(options.lora).expanduser()
+    revision = {} if local.exists() else {"revision": options.lora_revision}
+    place = str(local) if local.exists() else options.lora
+    pipeline.load_lora_weights(place, use_safetensors=True, **revision)
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+
+
+def _replace_scheduler(pipeline: Any, options: LoadOptions) -> None:
+    if options.scheduler is None:
+        return
+    known = {kind.__name__: kind for kind in pipeline.scheduler.compatibles}
+    if options.scheduler not in known:
+        raise ModelError(
+            f"the scheduler {options.scheduler!r} does not fit a {type(pipeline.scheduler).__name__}; "
+            f"one of {', '.join(sorted(known))}"
+        )
+    pipeline.scheduler = known[options.scheduler].from_config(pipeline.scheduler.config)
+
+
+def _mend(error: BaseException) -> str:
+    if "safetensors" in str(error) and isinstance(error, OSError):
+        return "; where the model has pickled weights alone and you trust its author, set pickle_weights=True"
+    return ""
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.revision import INDEX, fingerprint, hub_index, local_folder, pipeline_class
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.toybox import world
@@ -24,7 +25,9 @@ PLANTED_REVISION = "planted-1"
 class FamilyLoader(Protocol):
     """Makes the backbone of one model family."""
 
-    def __call__(self, model: str, *, revision: str | None, device: str | None, dtype: str | None) -> Backbone:
+    def __call__(
+        self, model: str, *, revision: str | None, device: str | None, dtype: str | None, options: LoadOptions
+    ) -> Backbone:
         """Loads the pipeline ``model``, a folder or Hub id; None means the family's default."""
 
 
@@ -79,7 +82,12 @@ def register_family(pipeline: str, loader: FamilyLoader | Family | str) -> None:
 
 
 def load_backbone(
-    model: str, *, revision: str | None = None, device: str | None = None, dtype: str | None = None
+    model: str,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    options: LoadOptions = PLAIN,
 ) -> Backbone:
     """The backbone of ``"toybox"``, ``"planted"`` (a test double), a local folder or a Hub id ``owner/name``.
 
@@ -91,13 +99,18 @@ def load_backbone(
     if model == "planted":
         from diffumask_datasets.backbones.planted import PlantedBackbone
 
+        if options != PLAIN:
+            raise ModelError(
+                "the model 'planted' has no weights: leave out lora, scheduler, variant and pickle_weights"
+            )
+
         return PlantedBackbone.from_environment()
     folder = _folder(model)
     index = folder / INDEX if folder else hub_index(model, revision)
     load = _family(model, pipeline_class(index))
     if folder:
-        return load(str(folder), revision=None, device=device, dtype=dtype)
-    return load(model, revision=revision, device=device, dtype=dtype)
+        return load(str(folder), revision=None, device=device, dtype=dtype, options=options)
+    return load(model, revision=revision, device=device, dtype=dtype, options=options)
 
 
 def resolve_revision(model: str, revision: str | None = None) -> str:

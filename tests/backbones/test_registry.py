@@ -12,6 +12,7 @@ import pytest
 from diffumask_datasets.backbones import registry
 from diffumask_datasets.backbones.diffusion import DiffusionBackbone
 from diffumask_datasets.backbones.families.flux import FLUX
+from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.planted import PlantedBackbone
 from diffumask_datasets.backbones.registry import known_classes, load_backbone, register_family, resolve_revision
 from diffumask_datasets.backbones.revision import fingerprint
@@ -63,9 +64,14 @@ def test_a_registered_family_is_used(folder, monkeypatch):
 
     register_family("NewPipeline", loader)
     load_backbone(str(folder), device="cpu")
-    assert calls == [(str(folder), {"revision": None, "device": "cpu", "dtype": None})]
+    assert calls == [(str(folder), {"revision": None, "device": "cpu", "dtype": None, "options": PLAIN})]
     register_family("NewPipeline", "diffumask_datasets.backbones.planted:PlantedBackbone.from_environment")
     assert registry._family("m", "NewPipeline") == PlantedBackbone.from_environment
+
+
+def test_the_planted_double_has_nothing_to_load():
+    with pytest.raises(ModelError, match="the model 'planted' has no weights: leave out lora"):
+        load_backbone("planted", options=LoadOptions(variant="fp16"))
 
 
 def test_a_declared_family_is_used(monkeypatch):

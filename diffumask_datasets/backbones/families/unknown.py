@@ -16,6 +16,7 @@ from diffumask_datasets.attention.layout import CROSS, Layout
 from diffumask_datasets.attention.tap import AttentionCall, tap_attention
 from diffumask_datasets.backbones.diffusion import DiffusionBackbone
 from diffumask_datasets.backbones.family import Family, guidance
+from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.pipelines import load_pipeline
 from diffumask_datasets.backbones.text import Text, wrapped
 from diffumask_datasets.backbones.watching import after_call
@@ -58,7 +59,12 @@ class _Seen:
 
 
 def load(
-    model: str, *, revision: str | None = None, device: str | None = None, dtype: str | None = None
+    model: str,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    options: LoadOptions = PLAIN,
 ) -> DiffusionBackbone:
     """Loads a pipeline of a class that nobody registered, and finds out how to read it.
 
@@ -66,7 +72,7 @@ def load(
         ModelError: diffusers has no such class, or it cannot be loaded.
         CaptureError: its attention to the prompt could not be found.
     """
-    pipeline = load_pipeline(model, revision=revision, device=device, dtype=dtype)
+    pipeline = load_pipeline(model, revision=revision, device=device, dtype=dtype, options=options)
     pipeline.set_progress_bar_config(disable=True)
     family = family_of(pipeline)
     logger.warning(
