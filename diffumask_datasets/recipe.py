@@ -188,11 +188,11 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings):
 
         A pinned model is known by its revision alone, so that moving a local folder changes nothing.
         """
-        fields = self.model_dump(mode="json")
+        # A loading field at its default leaves no trace: recipes from before it keep their digest.
+        unset = {name for name, field in LoadSettings.model_fields.items() if getattr(self, name) == field.default}
+        fields = self.model_dump(mode="json", exclude=unset | ({"lora"} if self.lora_revision else set()))
         if self.revision:
             del fields["model"]
-        if self.lora_revision:
-            del fields["lora"]
         canonical = json.dumps({"algorithm": ALGORITHM, **fields}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
