@@ -45,7 +45,8 @@ def load_pipeline(
     precision = _DTYPES[_dtype_name(dtype, place, accelerated_dtype)]
     try:
         with quiet_loading():
-            unchecked = {"safety_checker": None} if "safety_checker" in index else {}
+            checker = {"safety_checker": None, "requires_safety_checker": False}
+            unchecked = {name: value for name, value in checker.items() if name in index}
             pipeline = _class(model, index["_class_name"]).from_pretrained(
                 model,
                 revision=revision,

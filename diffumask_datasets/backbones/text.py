@@ -13,6 +13,9 @@ from diffumask_datasets.prompts.prompt import Prompt, Term
 
 __all__ = ["Both", "Text", "as_is", "chat", "lowered", "wrapped"]
 
+ENDLESS = 2**31
+"""Tokenizers without a limit say 10**30, which they themselves do not take as one."""
+
 Feed = Callable[[Any, Prompt], Prompt]
 """(pipeline, prompt) → the string that its tokenizer sees, with the spans of the terms in it."""
 
@@ -49,7 +52,7 @@ class Text:
             TokenAlignmentError: a class term gets no token or is truncated away.
         """
         tokenizer = _tokenizer(pipeline, self.tokenizer, self.special_tokens)
-        limit = _asked(self.max_length, pipeline) or tokenizer.model_max_length
+        limit = min(_asked(self.max_length, pipeline) or tokenizer.model_max_length, ENDLESS)
         texts = [_align(self.feed(pipeline, prompt), tokenizer, limit) for prompt in prompts]
         shift = _asked(self.offset, pipeline) - _asked(self.dropped, pipeline)
         if self.padding == "none" or tokenizer.padding_side == "right":

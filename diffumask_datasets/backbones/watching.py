@@ -64,7 +64,8 @@ def watching(
     signature = inspect.signature(type(denoiser).forward)
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        watch.called(signature.bind_partial(module, *args, **kwargs).arguments.get(text_argument, ()))
+        text = signature.bind_partial(module, *args, **kwargs).arguments.get(text_argument)
+        watch.called(() if text is None else text)
         on_call(watch)
 
     with ExitStack() as restore:

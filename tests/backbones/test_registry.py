@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import diffusers
+import numpy as np
 import pytest
+import torch
 
 from diffumask_datasets.backbones import registry
 from diffumask_datasets.backbones.diffusion import DiffusionBackbone
@@ -133,7 +135,8 @@ def test_families_load_what_they_saved(model, tmp_path):
     assert backbone.family is case.family
     (painting,) = load_backbone(str(tmp_path), device="cpu").paint(REQUESTS[:1], case.recipe())
     (expected,) = case.backbone().paint(REQUESTS[:1], case.recipe())
-    assert painting.image.tobytes() == expected.image.tobytes()
+    assert np.abs(painting.image.astype(int) - expected.image).max() <= 1  # other places in memory, other last bits
+    torch.testing.assert_close(painting.attention.grids[4, 8], expected.attention.grids[4, 8], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("ask", [load_backbone, resolve_revision])
