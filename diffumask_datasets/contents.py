@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ["fingerprint"]
 
-_CONTENT = {".json", ".txt", ".safetensors", ".model"}
+_CONTENT = {".json", ".txt", ".safetensors", ".model", ".bin"}
 
 
 def fingerprint(folder: Path) -> str:

@@ -16,7 +16,16 @@ from diffumask_datasets.sample import MAX_CLASS_ID
 from diffumask_datasets.settings import PromptSettings, Settings, TemplatePrompts
 from diffumask_datasets.vocabulary import ClassWords, resolve_classes
 
-__all__ = ["ALGORITHM", "AttemptSettings", "CaptureSettings", "MaskSettings", "PaintSettings", "Recipe", "check_fields"]
+__all__ = [
+    "ALGORITHM",
+    "AttemptSettings",
+    "CaptureSettings",
+    "LoadSettings",
+    "MaskSettings",
+    "PaintSettings",
+    "Recipe",
+    "check_fields",
+]
 
 ALGORITHM = 2
 """Raised whenever the same recipe would give other bytes than before."""
@@ -44,11 +53,27 @@ _MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """What an omitted field becomes, per model; the empty name stands for all others (Stable Diffusion 1/2)."""
 
 
-_LATER = ("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment")
-"""Fields that came after the first recipes: they count in the digest only where they differ from their default."""
-
 _MAY_BE_NONE = ("refinement", "affinity", "contrast")
 """Fields in which None is a choice of its own."""
+
+
+class LoadSettings(Settings):
+    """How the model is loaded, apart from its name.
+
+    ``variant`` of the weight files ("fp16"); ``lora``, a safetensors file, folder or Hub id, is merged into the weights
+    and ``lora_revision`` pins its content; ``scheduler`` names a class of diffusers in place of the model's own;
+    ``pickle_weights`` also reads ``.bin`` files, which can run any code.
+    """
+
+    variant: str | None = None
+    lora: str | None = None
+    lora_revision: str | None = None
+    scheduler: str | None = None
+    pickle_weights: bool = False
+
+
+_LATER = ("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment", *LoadSettings.model_fields)
+"""Fields that count in the digest only where they differ from their default."""
 
 
 class PaintSettings(Settings):
@@ -155,7 +180,7 @@ class AttemptSettings(Settings):
         return self
 
 
-class Recipe(PaintSettings, CaptureSettings, MaskSettings, AttemptSettings):
+class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, AttemptSettings):
     """Everything that decides the content of a dataset: sample k depends on (recipe, k) alone.
 
     How many samples are wanted is not part of it, so a dataset can grow without changing what it has.
@@ -286,16 +311,18 @@ class Recipe(PaintSettings, CaptureSettings, MaskSettings, AttemptSettings):
     def digest(self) -> str:
         """Twelve hex digits that change when any field does; the start of every sample id.
 
-        A pinned model or affinity net is known by its revision alone, so that moving a local folder changes nothing.
+        A pinned model, LoRA or affinity net is known by its revision alone, so that moving a local folder changes nothing.
         """
-        fields = self.model_dump(mode="json")
-        if self.revision:
-            del fields["model"]
-        if self.affinity_net_revision:
-            del fields["affinity_net"]
-        fields["prompt_source"] = self.prompt_source.identity()
+        fields = {**self.model_dump(mode="json"), "prompt_source": self.prompt_source.identity()}
         for name in _LATER:
             if getattr(self, name) == type(self).model_fields[name].default:
+                del fields[name]
+        for name, pinned in (
+            ("model", self.revision),
+            ("lora", self.lora_revision),
+            ("affinity_net", self.affinity_net_revision),
+        ):
+            if pinned:
                 del fields[name]
         canonical = json.dumps({"algorithm": ALGORITHM, **fields}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]

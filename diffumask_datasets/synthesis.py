@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
 from diffumask_datasets.augmentation.scene import scene_of
+from diffumask_datasets.backbones.options import LoadOptions, resolve_lora
 from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintRequest
 from diffumask_datasets.backbones.registry import known_classes, load_backbone, resolve_revision
 from diffumask_datasets.categories import check_known
@@ -75,6 +76,7 @@ def prepare(recipe: Recipe) -> Recipe:
     pinned = {
         "revision": resolve_revision(recipe.model, recipe.revision),
         "affinity_net_revision": pin_affinity_net(recipe.affinity_net, recipe.affinity_net_revision),
+        "lora_revision": resolve_lora(recipe.lora, recipe.lora_revision),
     }
     return recipe.model_copy(update=pinned)
 
@@ -198,7 +200,8 @@ class Synthesizer:
     def _checked_backbone(self) -> Backbone:
         if self._backbone is None:
             runtime = self.runtime
-            backbone = _loaded(self.recipe.model, self.recipe.revision, runtime.device, runtime.dtype)
+            options = LoadOptions.of(self.recipe)
+            backbone = _loaded(self.recipe.model, self.recipe.revision, runtime.device, runtime.dtype, options)
             backbone.check(self.recipe)
             self._backbone = backbone
         return self._backbone
@@ -288,10 +291,10 @@ def _single_thread() -> AbstractContextManager[None]:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(model: str, revision: str | None, device: str | None, dtype: str | None) -> Backbone:
+def _loaded(model: str, revision: str | None, device: str | None, dtype: str | None, options: LoadOptions) -> Backbone:
     if multiprocessing.parent_process() is not None:
         import torch
 
         # OpenMP's threads do not survive a fork, and workers share the cores already.
         torch.set_num_threads(1)
-    return load_backbone(model, revision=revision, device=device, dtype=dtype)
+    return load_backbone(model, revision=revision, device=device, dtype=dtype, options=options)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import pkgutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.revision import INDEX, fingerprint, hub_index, local_folder, pipeline_class
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.toybox import world
 
 if TYPE_CHECKING:
+    from diffumask_datasets.backbones.family import Family
     from diffumask_datasets.backbones.protocol import Backbone
 
 __all__ = ["FamilyLoader", "known_classes", "load_backbone", "register_family", "resolve_revision"]
@@ -22,44 +25,92 @@ PLANTED_REVISION = "planted-1"
 class FamilyLoader(Protocol):
     """Makes the backbone of one model family."""
 
-    def __call__(self, model: str, *, revision: str | None, device: str | None, dtype: str | None) -> Backbone:
+    def __call__(
+        self, model: str, *, revision: str | None, device: str | None, dtype: str | None, options: LoadOptions
+    ) -> Backbone:
         """Loads the pipeline ``model``, a folder or Hub id; None means the family's default."""
 
 
-# As text, so that no family is imported before it is needed.
-_FAMILIES: dict[str, FamilyLoader | str] = {
-    "StableDiffusionPipeline": "diffumask_datasets.backbones.unet:UNetBackbone.load",
+ENTRY_POINTS = "diffumask_datasets.families"
+"""The group under which an installed package offers families: pipeline class = package.module:attribute."""
+
+_FAMILY_FILES = {
+    "aura_flow:AURA_FLOW": ("AuraFlowPipeline",),
+    "chroma:CHROMA": ("ChromaPipeline",),
+    "cogview4:COGVIEW4": ("CogView4Pipeline",),
+    "flux:FLUX": ("FluxPipeline",),
+    "flux2:FLUX2": ("Flux2Pipeline",),
+    "flux2:FLUX2_KLEIN": ("Flux2KleinPipeline",),
+    "hunyuan_dit:HUNYUAN_DIT": ("HunyuanDiTPipeline",),
+    "latent_consistency:LATENT_CONSISTENCY": ("LatentConsistencyModelPipeline",),
+    "lumina2:LUMINA2": ("Lumina2Pipeline", "Lumina2Text2ImgPipeline"),
+    "pixart:PIXART_ALPHA": ("PixArtAlphaPipeline",),
+    "pixart:PIXART_SIGMA": ("PixArtSigmaPipeline",),
+    "qwen_image:QWEN_IMAGE": ("QwenImagePipeline",),
+    "sana:SANA": ("SanaPipeline",),
+    "sd3:STABLE_DIFFUSION_3": ("StableDiffusion3Pipeline",),
+    "sdxl:STABLE_DIFFUSION_XL": ("StableDiffusionXLPipeline",),
+    "z_image:Z_IMAGE": ("ZImagePipeline",),
 }
 
+# As text, so that no family is imported before it is needed.
+_FAMILIES: dict[str, FamilyLoader | Family | str] = {
+    "StableDiffusionPipeline": "diffumask_datasets.backbones.unet:UNetBackbone.load",
+    **{
+        pipeline: f"diffumask_datasets.backbones.families.{place}"
+        for place, pipelines in _FAMILY_FILES.items()
+        for pipeline in pipelines
+    },
+}
 
-def register_family(pipeline: str, loader: FamilyLoader | str) -> None:
+_NO_PROMPT_TOKENS = {
+    "KandinskyV22Pipeline": "its decoder sees an image embedding",
+    "KandinskyV22CombinedPipeline": "its decoder sees an image embedding",
+    "GlmImagePipeline": "its decoder sees tokens that a language model wrote",
+}
+"""Pipelines whose image tokens never attend to a token of the prompt."""
+
+
+def register_family(pipeline: str, loader: FamilyLoader | Family | str) -> None:
     """Makes ``loader`` responsible for models whose ``model_index.json`` names the class ``pipeline``.
 
-    ``loader`` may be text, ``"package.module:attribute"``, and is then imported when first needed.
+    ``loader`` is a :class:`diffumask_datasets.backbones.family.Family`, or a function that makes a backbone of one's own.
+    It may be text, ``"package.module:attribute"``, and is then imported when first needed. Installed packages can do the
+    same without being imported, by an entry point of the group ``diffumask_datasets.families``.
     """
     _FAMILIES[pipeline] = loader
 
 
 def load_backbone(
-    model: str, *, revision: str | None = None, device: str | None = None, dtype: str | None = None
+    model: str,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    options: LoadOptions = PLAIN,
 ) -> Backbone:
     """The backbone of ``"toybox"``, ``"planted"`` (a test double), a local folder or a Hub id ``owner/name``.
 
     ``revision`` is that of a Hub model, and what :func:`resolve_revision` gave for the others.
 
     Raises:
-        ModelError: no such model, not a diffusers pipeline, of a family that nobody registered, or not loadable.
+        ModelError: no such model, not a diffusers pipeline, of a family that cannot be read, or not loadable.
     """
     if model == "planted":
         from diffumask_datasets.backbones.planted import PlantedBackbone
+
+        if options != PLAIN:
+            raise ModelError(
+                "the model 'planted' has no weights: leave out lora, scheduler, variant and pickle_weights"
+            )
 
         return PlantedBackbone.from_environment()
     folder = _folder(model)
     index = folder / INDEX if folder else hub_index(model, revision)
     load = _family(model, pipeline_class(index))
     if folder:
-        return load(str(folder), revision=None, device=device, dtype=dtype)
-    return load(model, revision=revision, device=device, dtype=dtype)
+        return load(str(folder), revision=None, device=device, dtype=dtype, options=options)
+    return load(model, revision=revision, device=device, dtype=dtype, options=options)
 
 
 def resolve_revision(model: str, revision: str | None = None) -> str:
@@ -90,13 +141,18 @@ def _folder(model: str) -> Path | None:
 
 
 def _family(model: str, pipeline: str) -> FamilyLoader:
-    loader = _FAMILIES.get(pipeline)
-    if loader is None:
+    if pipeline in _NO_PROMPT_TOKENS:
         raise ModelError(
-            f"the model {model!r} is a {pipeline}, a family nobody registered (known: {', '.join(sorted(_FAMILIES))}); "
-            "register it with diffumask_datasets.backbones.registry.register_family"
+            f"the model {model!r} is a {pipeline}: no prompt token reaches its image tokens "
+            f"({_NO_PROMPT_TOKENS[pipeline]}), so there is no cross-attention to read; take another model"
         )
-    if isinstance(loader, str):
-        resolved: FamilyLoader = pkgutil.resolve_name(loader)
-        return resolved
+    found = _FAMILIES.get(pipeline) or _offered(pipeline) or "diffumask_datasets.backbones.families.unknown:load"
+    resolved: Any = pkgutil.resolve_name(found) if isinstance(found, str) else found
+    loader: FamilyLoader = getattr(resolved, "load", resolved)
     return loader
+
+
+def _offered(pipeline: str) -> str | None:
+    """What an installed package offers for ``pipeline``."""
+    points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return next((point.value for point in points if point.name == pipeline), None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from diffumask_datasets.contents import fingerprint
 from diffumask_datasets.errors import ModelError
 
-__all__ = ["fingerprint", "hub_index", "local_folder", "pipeline_class"]
+__all__ = ["INDEX", "fingerprint", "hub_commit", "hub_index", "local_folder", "pipeline_class"]
 
 INDEX = "model_index.json"
 """The file that makes a folder a diffusers pipeline."""
@@ -26,7 +26,10 @@ def local_folder(model: str) -> Path | None:
             raise ModelError(f"the folder {model!r} is not a diffusers pipeline: it has no {INDEX}")
         return path
     if path.exists():
-        raise ModelError(f"{model!r} is a file; give the folder of a diffusers pipeline (with {INDEX}) or a Hub id")
+        mend = "a single file becomes one by StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
+        raise ModelError(
+            f"{model!r} is a file; give the folder of a diffusers pipeline (with {INDEX}) or a Hub id; {mend}"
+        )
     if model.startswith((".", "/", "~")) or model.count("/") != 1 or "\\" in model:
         raise ModelError(f"no model {model!r}: give 'toybox', an existing folder or a Hub id owner/name")
     return None
@@ -75,3 +78,18 @@ def hub_index(model: str, revision: str | None) -> Path:
         raise ModelError(f"the model {model!r} is not a diffusers pipeline: it has no {INDEX}") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot reach the model {model!r}: {str(error).strip().splitlines()[0]}") from error
+
+
+def hub_commit(repository: str, revision: str | None) -> str:
+    """The commit that ``revision`` of a Hub repository is now; asks the Hub, and where it cannot be reached the cache.
+
+    Raises:
+        ModelError: there is no such repository, or neither the Hub nor a cached copy can be reached.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=["*.safetensors"])).name
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise ModelError(f"cannot reach {repository!r}: {str(error).strip().splitlines()[0]}") from error

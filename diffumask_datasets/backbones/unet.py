@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import diffusers
 import numpy as np
 import numpy.typing as npt
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from safetensors import SafetensorError
 from torch import nn
 
 from diffumask_datasets.attention.affinity import SelfAttentionRecorder, select_affinity_layers
@@ -22,20 +20,19 @@ from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
 from diffumask_datasets.attention.tap import AttentionCall, tap_attention
-from diffumask_datasets.backbones.loading import quiet_loading
 from diffumask_datasets.backbones.native import native_attention
+from diffumask_datasets.backbones.options import PLAIN, LoadOptions
+from diffumask_datasets.backbones.pipelines import load_pipeline
 from diffumask_datasets.backbones.pixels import to_uint8
 from diffumask_datasets.backbones.protocol import Painting, PaintRequest
 from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.backbones.unet_layers import attention_layers
 from diffumask_datasets.backbones.unet_observation import observe, word_count
-from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipe import Recipe
 
 __all__ = ["UNetBackbone"]
-
-_DTYPE_OPTION = "dtype" if tuple(map(int, diffusers.__version__.split(".")[:2])) >= (0, 40) else "torch_dtype"
 
 
 class UNetBackbone:
@@ -50,31 +47,19 @@ class UNetBackbone:
 
     @classmethod
     def load(
-        cls, model: str, *, revision: str | None = None, device: str | None = None, dtype: str | None = None
+        cls,
+        model: str,
+        *,
+        revision: str | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        options: LoadOptions = PLAIN,
     ) -> UNetBackbone:
-        """Loads a folder or Hub id in diffusers format, from safetensors alone and without remote code.
-
-        ``device`` is CUDA where there is one, ``dtype`` float16 there and float32 elsewhere, unless named.
-        The safety checker is not loaded: it would replace images by black ones and leave their masks.
-
-        Raises:
-            ModelError: it cannot be loaded, or ``device`` or ``dtype`` is unknown.
-        """
-        place = _device(device)
-        precision = _dtype(dtype, place)
-        try:
-            with quiet_loading():
-                pipeline = StableDiffusionPipeline.from_pretrained(
-                    model,
-                    revision=revision,
-                    use_safetensors=True,
-                    safety_checker=None,
-                    requires_safety_checker=False,
-                    **{_DTYPE_OPTION: precision},
-                )
-            return cls(pipeline.to(place))
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"cannot load the model {model!r}: {_first_line(error)}") from error
+        """Loads a folder or Hub id; see :func:`diffumask_datasets.backbones.pipelines.load_pipeline`."""
+        pipeline = load_pipeline(
+            model, revision=revision, device=device, dtype=dtype, options=options, accelerated_dtype="float16"
+        )
+        return cls(pipeline)
 
     def check(self, recipe: Recipe) -> None:
         """Refuses what this model cannot paint or record, before any work.
@@ -205,26 +190,3 @@ def _check_size(name: str, size: int, unit: int) -> None:
         raise RecipeError(
             f"{name} {size} cannot be painted by this model: it takes multiples of {unit}; the nearest is {nearest}"
         )
-
-
-def _device(device: str | None) -> torch.device:
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise ModelError(f"unknown device {device!r}; e.g. 'cpu', 'cuda' or 'cuda:1'") from error
-
-
-def _dtype(dtype: str | None, device: torch.device) -> torch.dtype:
-    if dtype is None:
-        return torch.float16 if device.type == "cuda" else torch.float32
-    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    if dtype not in known:
-        raise ModelError(f"unknown dtype {dtype!r}; one of {', '.join(known)}")
-    return known[dtype]
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

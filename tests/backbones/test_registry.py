@@ -6,14 +6,22 @@ import json
 import subprocess
 import sys
 
+import diffusers
+import numpy as np
 import pytest
+import torch
 
 from diffumask_datasets.backbones import registry
+from diffumask_datasets.backbones.diffusion import DiffusionBackbone
+from diffumask_datasets.backbones.families.flux import FLUX
+from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.planted import PlantedBackbone
 from diffumask_datasets.backbones.registry import known_classes, load_backbone, register_family, resolve_revision
 from diffumask_datasets.backbones.revision import fingerprint
 from diffumask_datasets.backbones.unet import UNetBackbone
 from diffumask_datasets.errors import ModelError
+from tests.backbones.tiny import models
+from tests.backbones.tiny.cases import CASES, REQUESTS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -58,25 +66,77 @@ def test_a_registered_family_is_used(folder, monkeypatch):
 
     register_family("NewPipeline", loader)
     load_backbone(str(folder), device="cpu")
-    assert calls == [(str(folder), {"revision": None, "device": "cpu", "dtype": None})]
+    assert calls == [(str(folder), {"revision": None, "device": "cpu", "dtype": None, "options": PLAIN})]
     register_family("NewPipeline", "diffumask_datasets.backbones.planted:PlantedBackbone.from_environment")
     assert registry._family("m", "NewPipeline") == PlantedBackbone.from_environment
 
 
-def test_unregistered_family(folder):
+def test_the_planted_double_has_nothing_to_load():
+    with pytest.raises(ModelError, match="the model 'planted' has no weights: leave out lora"):
+        load_backbone("planted", options=LoadOptions(variant="fp16"))
+
+
+def test_a_declared_family_is_used(monkeypatch):
+    monkeypatch.setattr(registry, "_FAMILIES", {})
+    register_family("NewPipeline", FLUX)
+    assert registry._family("m", "NewPipeline") == FLUX.load
+
+
+def test_an_installed_package_offers_a_family(tmp_path, monkeypatch):
+    own = tmp_path / "own_families-1.0.dist-info"
+    own.mkdir()
+    (own / "METADATA").write_text("Metadata-Version: 2.1\nName: own-families\nVersion: 1.0\n")
+    (own / "entry_points.txt").write_text(
+        "[diffumask_datasets.families]\nNewPipeline = own_families:FAMILY\nFluxPipeline = own_families:OTHER\n"
+    )
+    (tmp_path / "own_families.py").write_text(
+        "from diffumask_datasets.backbones.planted import PlantedBackbone as FAMILY"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert registry._family("m", "NewPipeline") is PlantedBackbone
+    # Ours win, so that no package changes what a registered model gives.
+    assert registry._family("m", "FluxPipeline") == FLUX.load
+
+
+def test_a_class_that_diffusers_has_not(folder):
     with pytest.raises(ModelError) as error:
         load_backbone(str(folder))
     assert str(error.value) == (
-        f"the model {str(folder)!r} is a NewPipeline, a family nobody registered (known: StableDiffusionPipeline); "
-        "register it with diffumask_datasets.backbones.registry.register_family"
+        f"the model {str(folder)!r} is a NewPipeline, a family nobody registered and diffusers {diffusers.__version__} "
+        "does not have; upgrade diffusers, or register it with diffumask_datasets.backbones.registry.register_family"
+    )
+
+
+def test_a_model_without_prompt_tokens_is_refused(folder):
+    (folder / "model_index.json").write_text('{"_class_name": "KandinskyV22Pipeline"}')
+    with pytest.raises(ModelError) as error:
+        load_backbone(str(folder))
+    assert str(error.value) == (
+        f"the model {str(folder)!r} is a KandinskyV22Pipeline: no prompt token reaches its image tokens (its decoder sees "
+        "an image embedding), so there is no cross-attention to read; take another model"
     )
 
 
 def test_own_code_in_a_model_is_named_and_not_run(folder):
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": ["evil", "EvilPipeline"]}))
-    (folder / "evil.py").write_text("raise SystemExit")
-    with pytest.raises(ModelError, match="is a EvilPipeline, a family nobody registered"):
-        load_backbone(str(folder))
+    for name in ("EvilPipeline", "FluxPipeline"):
+        (folder / "model_index.json").write_text(json.dumps({"_class_name": ["evil", name]}))
+        (folder / "evil.py").write_text("raise SystemExit")
+        with pytest.raises(ModelError, match=r"brings code of its own \(evil\.py\), which is never run"):
+            load_backbone(str(folder))
+
+
+@pytest.mark.parametrize("model", ["flux", "z_image"])
+def test_families_load_what_they_saved(model, tmp_path):
+    models.built(model).save_pretrained(tmp_path)
+    backbone = load_backbone(str(tmp_path), device="cpu", dtype="bfloat16")
+    assert isinstance(backbone, DiffusionBackbone)
+    assert str(backbone.denoiser.dtype) == str(backbone.pipeline.vae.dtype) == "torch.bfloat16"
+    case = next(case for case in CASES if case.model == model)
+    assert backbone.family is case.family
+    (painting,) = load_backbone(str(tmp_path), device="cpu").paint(REQUESTS[:1], case.recipe())
+    (expected,) = case.backbone().paint(REQUESTS[:1], case.recipe())
+    assert np.abs(painting.image.astype(int) - expected.image).max() <= 1  # other places in memory, other last bits
+    torch.testing.assert_close(painting.attention.grids[4, 8], expected.attention.grids[4, 8], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("ask", [load_backbone, resolve_revision])

@@ -1,0 +1,141 @@
+"""Paints with any registered pipeline and records where its image tokens look at the class terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from diffumask_datasets.attention.layout import TextTokens, narrow
+from diffumask_datasets.attention.maps import Grid
+from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
+from diffumask_datasets.attention.tap import AttentionCall, tap_attention
+from diffumask_datasets.backbones.family import Family, guidance_alone
+from diffumask_datasets.backbones.native import native_attention, uncompiled
+from diffumask_datasets.backbones.pixels import to_uint8
+from diffumask_datasets.backbones.protocol import Painting, PaintRequest
+from diffumask_datasets.backbones.steady import single_thread
+from diffumask_datasets.backbones.watching import Watch, watching
+from diffumask_datasets.errors import CaptureError, RecipeError
+from diffumask_datasets.recipe import Recipe
+
+__all__ = ["DiffusionBackbone"]
+
+
+class DiffusionBackbone:
+    """A diffusers pipeline whose attention is read, as its ``family`` declares, while it paints."""
+
+    def __init__(self, pipeline: Any, family: Family) -> None:
+        pipeline.set_progress_bar_config(disable=True)
+        self.pipeline = pipeline
+        self.family = family
+
+    @property
+    def denoiser(self) -> Any:
+        """The UNet or transformer, without torch.compile's wrapper."""
+        denoiser = getattr(self.pipeline, self.family.denoiser)
+        return getattr(denoiser, "_orig_mod", denoiser)
+
+    def check(self, recipe: Recipe) -> None:
+        """Refuses what this model cannot paint or record, before any work.
+
+        Raises:
+            RecipeError: a size, a number of steps, a negative prompt, or timesteps of which none would run.
+            CaptureError: no attention layer has one of the grids that are asked for.
+        """
+        unit = self.family.layers.unit(self.pipeline, self.denoiser)
+        _check_size("height", recipe.height, unit)
+        _check_size("width", recipe.width, unit)
+        if recipe.negative_prompt and self.family.arguments is guidance_alone:
+            raise RecipeError(f"negative_prompt: {self.family.name} has no negative prompt; leave it out")
+        self._chosen_layers(recipe)
+        _check_timesteps(self.pipeline.scheduler, recipe)
+
+    def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
+        """Paints one batch, in order; see :class:`diffumask_datasets.backbones.protocol.Backbone`."""
+        if not requests:
+            return []
+        texts = self.family.text(self.pipeline, [request.prompt for request in requests])
+        layers = self._chosen_layers(recipe)
+        image_tokens = max(height * width for height, width in layers.values())
+        columns = [self.family.layout.columns(text, image_tokens) for text in texts]
+        recorder = CrossAttentionRecorder(layers, columns, timesteps=recipe.attention_timesteps)
+        with self._recording(layers, recorder, texts) as watch:
+            images = to_uint8(self._run(requests, recipe))
+        if not watch.seen:
+            raise CaptureError(
+                f"no call of the {self.family.denoiser} of {type(self.pipeline).__name__} was given the text that "
+                "encode_prompt made of the prompt: no prompt token reaches the image, or its family is declared wrongly"
+            )
+        return [Painting(image, maps) for image, maps in zip(images, recorder.maps(), strict=True)]
+
+    def _run(self, requests: Sequence[PaintRequest], recipe: Recipe) -> Any:
+        """Float images (batch, height, width, 3) in [0, 1]."""
+        with single_thread():
+            return self.pipeline(
+                prompt=[request.prompt.text for request in requests],
+                height=recipe.height,
+                width=recipe.width,
+                num_inference_steps=recipe.num_inference_steps,
+                # Drawn on the CPU, one generator a row: the noise is the same on every device and in every batch.
+                generator=[torch.Generator("cpu").manual_seed(request.seed) for request in requests],
+                output_type="np",
+                **self.family.arguments(recipe, len(requests)),
+                **self.family.fixed,
+            ).images
+
+    @contextmanager
+    def _recording(
+        self, layers: Mapping[str, Grid], recorder: CrossAttentionRecorder, texts: Sequence[TextTokens]
+    ) -> Iterator[Watch]:
+        modules = {name: self.denoiser.get_submodule(name) for name in layers}
+
+        def begin(watch: Watch) -> None:
+            recorder.begin_step(watch.timestep(self.pipeline.scheduler))
+
+        def record(call: AttentionCall) -> None:
+            height, width = layers[call.name]
+            layout, queries = self.family.layout, call.query.shape[2]
+            starts = [layout.first_query(text, height * width, queries) for text in texts]
+            recorder.record(narrow(call, watch.rows or slice(0), starts, height * width))
+
+        def is_wanted() -> bool:
+            return recorder.is_open and watch.rows is not None
+
+        with ExitStack() as stack:
+            watch = stack.enter_context(watching(self.pipeline, self.denoiser, self.family.text_argument, begin))
+            stack.enter_context(uncompiled(getattr(self.pipeline, self.family.denoiser)))
+            stack.enter_context(native_attention(modules.values()))
+            stack.enter_context(tap_attention(modules, record, when=is_wanted))
+            yield watch
+
+    def _chosen_layers(self, recipe: Recipe) -> dict[str, Grid]:
+        layers = self.family.layers(self.pipeline, self.denoiser, recipe.height, recipe.width)
+        return select_layers(layers, recipe.attention_grids)
+
+
+def _check_size(name: str, size: int, unit: int) -> None:
+    if size % unit:
+        nearest = max(unit, round(size / unit) * unit)
+        raise RecipeError(
+            f"{name} {size} cannot be painted by this model: it takes multiples of {unit}; the nearest is {nearest}"
+        )
+
+
+def _check_timesteps(scheduler: Any, recipe: Recipe) -> None:
+    most = scheduler.config.num_train_timesteps
+    if recipe.num_inference_steps > most:
+        raise RecipeError(f"num_inference_steps is {recipe.num_inference_steps}; this model has only {most}")
+    if scheduler.config.get("use_dynamic_shifting"):
+        return  # the timesteps depend on the image's size as the pipeline alone knows it; the recorder refuses later
+    own = type(scheduler).from_config(scheduler.config)
+    own.set_timesteps(recipe.num_inference_steps)
+    steps = own.timesteps.tolist()
+    first, last = recipe.attention_timesteps
+    if not any(first <= step <= last for step in steps):
+        raise RecipeError(
+            f"attention_timesteps [{first}, {last}] holds none of the {len(steps)} timesteps from {min(steps):g} "
+            f"to {max(steps):g}; widen it or raise num_inference_steps"
+        )

@@ -1,0 +1,1 @@
+"""One model family per file, each a page of declarations on ``backbones/family.py``."""

@@ -1,0 +1,97 @@
+"""Sees, while a pipeline runs, at which timestep it stands and which rows of a call paint the prompt."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from diffumask_datasets.errors import CaptureError
+
+__all__ = ["Watch", "after_call", "watching"]
+
+
+class Watch:
+    """What is known of the present call of the denoiser.
+
+    ``rows`` are the rows whose text is the prompt's own, None in an unconditional call; ``seen`` counts the calls that
+    had such rows.
+    """
+
+    def __init__(self) -> None:
+        self.rows: slice | None = None
+        self.seen = 0
+        self._prompt: Sequence[torch.Tensor] | torch.Tensor | None = None
+        self._steps = 0
+
+    def encoded(self, output: Any) -> None:
+        """Takes the first result of ``encode_prompt``, which is the prompt's; later ones are the negative prompt's."""
+        if self._prompt is None:
+            self._prompt = output[0] if isinstance(output, tuple) else output
+
+    def stepped(self) -> None:
+        """One step of the scheduler is done."""
+        self._steps += 1
+
+    def timestep(self, scheduler: Any) -> float:
+        """The training timestep at which the denoiser is called now."""
+        return float(scheduler.timesteps[min(self._steps, len(scheduler.timesteps) - 1)])
+
+    def called(self, text: Any) -> None:
+        """Finds the prompt's rows in what the denoiser is given as text."""
+        if self._prompt is None:
+            raise CaptureError(
+                "the pipeline called its denoiser without encode_prompt; its prompt cannot be told apart"
+            )
+        images = len(self._prompt)
+        starts = range(0, len(text) - images + 1)
+        first = next((start for start in starts if _same(text[start : start + images], self._prompt)), None)
+        self.rows = None if first is None else slice(first, first + images)
+        self.seen += first is not None
+
+
+@contextmanager
+def watching(
+    pipeline: Any, denoiser: nn.Module, text_argument: str, on_call: Callable[[Watch], None]
+) -> Iterator[Watch]:
+    """Within the block ``on_call`` is told before each call of ``denoiser``; afterwards everything is as it was."""
+    watch = Watch()
+    signature = inspect.signature(type(denoiser).forward)
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        text = signature.bind_partial(module, *args, **kwargs).arguments.get(text_argument)
+        watch.called(() if text is None else text)
+        on_call(watch)
+
+    with ExitStack() as restore:
+        after_call(restore, pipeline, "encode_prompt", watch.encoded)
+        after_call(restore, pipeline.scheduler, "step", lambda output: watch.stepped())
+        restore.callback(denoiser.register_forward_pre_hook(before, with_kwargs=True).remove)
+        yield watch
+
+
+def after_call(restore: ExitStack, owner: Any, name: str, then: Callable[[Any], None]) -> None:
+    """Calls ``then`` with what the method ``name`` of ``owner`` gives, until ``restore`` is closed."""
+    own = getattr(owner, name, None)
+    if own is None:
+        raise CaptureError(f"{type(owner).__name__} has no {name}; register its family with a backbone of your own")
+
+    # wraps: pipelines look at the signature of step to know which arguments it takes.
+    @functools.wraps(own)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        output = own(*args, **kwargs)
+        then(output)
+        return output
+
+    setattr(owner, name, wrapper)
+    restore.callback(delattr, owner, name)
+
+
+def _same(text: Any, prompt: Any) -> bool:
+    pairs = zip(text, prompt, strict=True)
+    return all(one.shape == other.shape and torch.equal(one, other.to(one)) for one, other in pairs)
