@@ -57,14 +57,15 @@ class Part:
 
 @dataclass(frozen=True)
 class ExportSample:
-    """A row, checked. ``ordinal`` counts from 1 over all splits; ``image`` is the encoded file as the dataset holds it.
+    """A row, checked. ``ordinal`` counts from 1 over all splits, ``index`` from 0 in its split.
 
-    ``objects`` carry area and box of their mask, computed anew. ``row`` is for what describes the sample beyond that.
+    ``image`` is the encoded file as the dataset holds it. ``objects`` carry area and box of their mask, computed anew. ``row`` is for what describes the sample beyond that.
     """
 
     sample_id: str
     split: str
     ordinal: int
+    index: int
     image: bytes
     image_format: str
     label: npt.NDArray[np.uint8]  # (height, width)
@@ -72,7 +73,7 @@ class ExportSample:
     row: Row
 
     @classmethod
-    def of(cls, row: Row, *, split: str, ordinal: int, class_count: int) -> ExportSample:
+    def of(cls, row: Row, *, split: str, ordinal: int, index: int, class_count: int) -> ExportSample:
         """The sample of a ``default`` row whose images are encoded.
 
         Raises:
@@ -93,17 +94,17 @@ class ExportSample:
                 f"{width}x{height}; mend or drop the sample"
             )
         objects = tuple(_measured(found, sample_id, label.shape, class_count) for found in objects_of(row))
-        return cls(sample_id, split, ordinal, image, image_format, label, objects, row)
+        return cls(sample_id, split, ordinal, index, image, image_format, label, objects, row)
 
     @property
     def height(self) -> int:
         """Pixels."""
-        return self.label.shape[0]
+        return len(self.label)
 
     @property
     def width(self) -> int:
         """Pixels."""
-        return self.label.shape[1]
+        return len(self.label[0])
 
     @property
     def short_split(self) -> str:

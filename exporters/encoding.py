@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -29,11 +29,12 @@ WAITING_PER_WORKER = 4
 
 
 class Item(NamedTuple):
-    """A row on its way: its split, and its number from 1 over all splits."""
+    """A row on its way: its split, its number from 1 over all splits, and its index from 0 in its split."""
 
     row: Row
     split: str
     ordinal: int
+    index: int
 
 
 class Encoded(NamedTuple):
@@ -58,14 +59,14 @@ class Encoder:
         Raises:
             ExportError: a sample that the format cannot hold, or a file that cannot be written.
         """
-        sample = ExportSample.of(item.row, split=item.split, ordinal=item.ordinal, class_count=self.class_count)
+        sample = ExportSample.of(**item._asdict(), class_count=self.class_count)
         part = self.writer.write(sample)
         for path, data in part.files.items():
             put_file(self.output, path, data)
         return Encoded(item.split, line_of(sample.sample_id, sample.digest, part), dict(part.appended))
 
 
-def encode_all(items: Iterator[Item], encoder: Encoder, *, workers: int) -> Iterator[Encoded]:
+def encode_all(items: Iterator[Item], encoder: Encoder, *, workers: int) -> Generator[Encoded, None, None]:
     """``encoder`` of each item, in order, over ``workers`` processes.
 
     Raises:

@@ -12,7 +12,7 @@ from PIL import Image
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import ExportSample
 
-__all__ = ["JPEG_QUALITY", "grey_png", "image_file", "jpeg_file", "palette_png", "pixels", "png_file", "wide_png"]
+__all__ = ["JPEG_QUALITY", "image_file", "jpeg_file", "palette_png", "plain_png", "png_file", "wide_png"]
 
 JPEG_QUALITY = 95
 
@@ -38,8 +38,8 @@ def jpeg_file(sample: ExportSample) -> bytes:
     return _saved(_opened(sample), "JPEG", quality=JPEG_QUALITY, subsampling=0)
 
 
-def grey_png(values: npt.NDArray[np.uint8]) -> bytes:
-    """8-bit grey PNG of (height, width) uint8."""
+def plain_png(values: npt.NDArray[np.uint8]) -> bytes:
+    """8-bit PNG of (height, width) uint8, or of RGB or RGBA in a third dimension."""
     return _saved(Image.fromarray(values), "PNG")
 
 
@@ -54,12 +54,6 @@ def palette_png(values: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -
     picture = Image.frombytes("P", (width, height), np.ascontiguousarray(values).tobytes())
     picture.putpalette(palette.tobytes())
     return _saved(picture, "PNG")
-
-
-def pixels(data: bytes) -> npt.NDArray[np.uint8]:
-    """RGB (height, width, 3) of an image file."""
-    with Image.open(io.BytesIO(data)) as picture:
-        return np.asarray(picture.convert("RGB"))
 
 
 def _opened(sample: ExportSample) -> Image.Image:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Contents, ExportSample
+from diffumask_datasets.exporters.encoding import Item
 from diffumask_datasets.exporters.journal import WORK, file_hash
 from diffumask_datasets.exporters.protocol import Check, Reader, Tally
 from diffumask_datasets.exporters.registry import make_exporter
@@ -80,10 +81,9 @@ def _compared(reader: Reader, source: Source, manifest: dict[str, Any]) -> Itera
     with tqdm(total=sum(manifest["samples"].values()), unit="image", disable=None) as progress:
         for split in contents.splits:
             for row in source.rows(split, 0):
+                item = Item(row, split, sum(counts.values()) + 1, counts[split])
                 counts[split] += 1
-                sample = ExportSample.of(
-                    row, split=split, ordinal=sum(counts.values()), class_count=len(contents.classes)
-                )
+                sample = ExportSample.of(**item._asdict(), class_count=len(contents.classes))
                 digests.update(sample.digest.encode())
                 reader.compare(sample, tally)
                 progress.update()

@@ -20,7 +20,7 @@ from diffumask_datasets.exporters.coco.convert import (
 )
 from diffumask_datasets.exporters.coco.reader import CocoReader
 from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record, short_split
-from diffumask_datasets.exporters.pictures import grey_png, image_file
+from diffumask_datasets.exporters.pictures import image_file, plain_png
 
 __all__ = ["CocoCaptionsExporter", "CocoExporter", "CocoPanopticExporter", "CocoStuffExporter", "CocoWriter"]
 
@@ -112,13 +112,13 @@ class CocoWriter:
             annotations["captions"] = [{"image_id": sample.ordinal, "caption": str(sample.row.get("prompt", ""))}]
         if "stuff" in self.parts:
             annotations["stuff"] = stuff_annotations(sample, self.classes, stuff=self.regions)
-            pixel_map = grey_png(stuff_map(sample, self.classes, stuff=self.regions))
+            pixel_map = plain_png(stuff_map(sample, self.classes, stuff=self.regions))
             files[self.pixel_map(sample.split, sample.sample_id)] = pixel_map
         if "panoptic" in self.parts:
             segments, infos = panoptic_segments(sample, self.classes, stuff=self.stuff)
             file_name = f"{sample.sample_id}.png"
             annotations["panoptic"] = [{"image_id": sample.ordinal, "file_name": file_name, "segments_info": infos}]
-            files[self.panoptic_map(sample.split, sample.sample_id)] = grey_png(segment_colours(segments))
+            files[self.panoptic_map(sample.split, sample.sample_id)] = plain_png(segment_colours(segments))
         image_record = {"id": sample.ordinal, "file_name": name, "height": sample.height, "width": sample.width}
         return Part(files, {"image": image_record, "annotations": annotations})
 

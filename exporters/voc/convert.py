@@ -66,7 +66,8 @@ def annotation_xml(sample: ExportSample, classes: Sequence[FormatClass], *, fold
         corners = zip(("xmin", "ymin", "xmax", "ymax"), bndbox(found.bbox_xywh), strict=True)
         _add(_group(group, "bndbox"), **dict(corners))
     ElementTree.indent(root, "\t")
-    return ElementTree.tostring(root, encoding="utf-8") + b"\n"
+    text: bytes = ElementTree.tostring(root, encoding="utf-8")
+    return text + b"\n"
 
 
 def _border(semantic: Values, objects: Values, ring: int) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,112 @@
+"""A sample in the terms of Cityscapes: pictures of ids, and polygons painted from back to front."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.exporters.cityscapes.constants import INSTANCE_BASE
+from diffumask_datasets.exporters.cityscapes.labels import LabelTable
+from diffumask_datasets.exporters.contents import ExportSample
+from diffumask_datasets.exporters.outlines import outline, paint, parts_of
+from diffumask_datasets.sample import BACKGROUND
+
+__all__ = ["Layers", "layers_of", "polygons_of"]
+
+Mask = npt.NDArray[np.bool_]
+BRIDGE_OVER_INSTANCE = 1e4
+"""Cost of a pixel that nothing painted later would mend."""
+
+
+class Layers:
+    """What the pictures hold: ``values`` (mask values) and ``instances`` (instanceIds), (height, width) each.
+
+    ``painted`` are the instances from back to front: mask value and mask. Those of several parts come first, because the
+    bridges between their parts are painted over by what follows.
+    """
+
+    def __init__(self, values: npt.NDArray[np.uint8], table: LabelTable) -> None:
+        self.values = values
+        self.instances: npt.NDArray[np.uint16] = table.numbers("number")[values].astype(np.uint16)
+        self.painted: list[tuple[int, Mask]] = []
+
+
+def layers_of(sample: ExportSample, table: LabelTable) -> Layers:
+    """The pictures of a sample. Where mask and object disagree, the object wins.
+
+    Raises:
+        ExportError: two objects overlap, or more than 1000 instances of one label.
+    """
+    places = sample.places()
+    values = sample.label.copy()
+    found = []
+    for place, annotation in enumerate(sample.objects, start=1):
+        mask = places == place
+        values[mask] = annotation.category
+        if table.row(annotation.category).has_instances:
+            found.append((annotation.category, mask))
+    layers = Layers(values, table)
+    layers.painted = sorted(found, key=lambda instance: len(parts_of(instance[1])) == 1)
+    counts: dict[int, int] = {}
+    for category, mask in layers.painted:
+        number = table.row(category).number
+        counts[number] = counts.get(number, -1) + 1
+        if counts[number] >= INSTANCE_BASE:
+            raise ExportError(f"sample {sample.sample_id}: more than 1000 instances of {table.row(category).name!r}")
+        layers.instances[mask] = number * INSTANCE_BASE + counts[number]
+    return layers
+
+
+def polygons_of(layers: Layers, table: LabelTable) -> dict[str, Any]:
+    """The content of polygons.json: instances first, then the regions that have none, then what bridges spoilt.
+
+    The official tools paint these to the very same pictures, except where two instances of several parts are so
+    interleaved that no bridge avoids the other: one polygon an instance cannot say that.
+    """
+    height, width = layers.values.shape
+    objects = [_object(table.row(value).name, polygon) for value, polygon in _instance_polygons(layers)]
+    canvas = _painted(layers, objects, table)
+    no_instance = ~_any_of([mask for _, mask in layers.painted], (height, width))
+    for value in np.unique(layers.values[no_instance]).tolist():
+        row = table.row(value)
+        region = no_instance & (layers.values == value)
+        # The tools begin with a picture full of background: only what was spoilt is painted again.
+        wrong = region & (canvas != row.number)
+        if not wrong.any():
+            continue
+        # A thing outside any object is a group: the tools then give it no instance.
+        name = f"{row.name}group" if row.has_instances else row.name
+        objects += [_object(name, outline(part)) for part in parts_of(wrong if value == BACKGROUND else region)]
+    return {"imgHeight": height, "imgWidth": width, "objects": objects}
+
+
+def _instance_polygons(layers: Layers) -> list[tuple[int, list[tuple[int, int]]]]:
+    found = []
+    costs = np.ones(layers.values.shape)
+    for value, mask in layers.painted:
+        found.append((value, outline(mask, costs=costs)))
+        costs[mask] = BRIDGE_OVER_INSTANCE
+    return found
+
+
+def _painted(layers: Layers, objects: list[dict[str, Any]], table: LabelTable) -> npt.NDArray[np.int32]:
+    height, width = layers.values.shape
+    canvas = Image.new("I", (width, height), 0)
+    for (value, _), known in zip(layers.painted, objects, strict=True):
+        paint(canvas, [(x, y) for x, y in known["polygon"]], table.row(value).number)
+    return np.asarray(canvas)
+
+
+def _object(name: str, polygon: list[tuple[int, int]]) -> dict[str, Any]:
+    return {"label": name, "polygon": [list(point) for point in polygon]}
+
+
+def _any_of(masks: list[Mask], shape: tuple[int, int]) -> Mask:
+    union = np.zeros(shape, dtype=bool)
+    for mask in masks:
+        union |= mask
+    return union

@@ -1,0 +1,108 @@
+"""Reads a Cityscapes export: pictures by Pillow, polygons painted by cityscapesscripts where it is installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from diffumask_datasets.exporters.cityscapes import constants as cityscapes
+from diffumask_datasets.exporters.cityscapes.convert import layers_of
+from diffumask_datasets.exporters.cityscapes.labels import LabelTable
+from diffumask_datasets.exporters.contents import Contents, ExportSample, short_split
+from diffumask_datasets.exporters.outlines import paint
+from diffumask_datasets.exporters.pictures import png_file
+from diffumask_datasets.exporters.protocol import Check, Tally
+
+if TYPE_CHECKING:
+    from diffumask_datasets.exporters.cityscapes.writer import CityscapesWriter
+
+__all__ = ["CityscapesReader", "paint_polygons"]
+
+Values = npt.NDArray[np.int64]
+
+
+class CityscapesReader:
+    """A finished Cityscapes export."""
+
+    def __init__(self, folder: Path, contents: Contents, writer: CityscapesWriter) -> None:
+        self._folder, self._contents, self._writer = folder, contents, writer
+
+    def checks(self) -> Iterator[Check]:
+        """Every image has its polygons and pictures."""
+        for split in map(short_split, self._contents.splits):
+            images = len(list((self._folder / cityscapes.IMAGES / split).rglob("*.png")))
+            polygons = len(list((self._folder / cityscapes.ANNOTATIONS / split).rglob("*_polygons.json")))
+            yield Check(f"split {split}", images == polygons, f"{images} images, {polygons} annotations")
+
+    def compare(self, sample: ExportSample, tally: Tally) -> None:
+        """Each picture, and the polygons as the official tools paint them."""
+        writer, table = self._writer, self._writer.table
+        layers = layers_of(sample, table)
+        numbers = table.numbers("number")[layers.values]
+        expected = {
+            "labelIds": numbers,
+            "labelTrainIds": table.numbers("train_id")[layers.values],
+            "instanceIds": layers.instances,
+            "color": table.colours()[layers.values],
+        }
+        for kind, wanted in expected.items():
+            found = np.asarray(Image.open(self._folder / writer.path(sample, f"{kind}.png")))
+            _add(tally, f"{kind} pixels", found, wanted)
+        path = self._folder / writer.path(sample, "polygons.json")
+        for name, found, wanted in zip(
+            ("labelIds from polygons", "instanceIds from polygons"),
+            _painted(path, writer),
+            (numbers, layers.instances),
+            strict=True,
+        ):
+            _add(tally, name, found, wanted)
+        image = (self._folder / writer.image_path(sample)).read_bytes()
+        tally.add("images", differing=int(image != png_file(sample)), compared=1)
+
+
+def paint_polygons(annotation: dict[str, Any], table: LabelTable) -> tuple[Values, Values]:
+    """Label ids and instance ids of a polygons.json by the definition that the official tools follow."""
+    rows = {row.name: row for row in (*cityscapes.LABELS, table.background, *table.classes, table.ignore)}
+    size_wh = (annotation["imgWidth"], annotation["imgHeight"])
+    labels, instances = Image.new("I", size_wh, 0), Image.new("I", size_wh, 0)
+    counts: dict[str, int] = {}
+    for known in annotation["objects"]:
+        group = known["label"] not in rows
+        row = rows[known["label"].removesuffix("group") if group else known["label"]]
+        value = row.number
+        if row.has_instances and not group:
+            counts[row.name] = counts.get(row.name, -1) + 1
+            value = row.number * cityscapes.INSTANCE_BASE + counts[row.name]
+        polygon = [(x, y) for x, y in known["polygon"]]
+        paint(labels, polygon, row.number)
+        paint(instances, polygon, value)
+    return np.asarray(labels, dtype=np.int64), np.asarray(instances, dtype=np.int64)
+
+
+def _painted(path: Path, writer: CityscapesWriter) -> tuple[Values, Values]:
+    try:
+        from cityscapesscripts.helpers.annotation import Annotation
+        from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
+        from cityscapesscripts.preparation.json2labelImg import createLabelImage
+    except ImportError:
+        official = False
+    else:
+        official = writer.labels == "official"
+    if not official:
+        return paint_polygons(json.loads(path.read_text(encoding="utf-8")), writer.table)
+    annotation = Annotation()
+    annotation.fromJsonFile(str(path))
+    pictures = createLabelImage(annotation, "ids"), createInstanceImage(annotation, "ids")
+    labels, instances = (np.asarray(picture, dtype=np.int64) for picture in pictures)
+    return labels, instances
+
+
+def _add(tally: Tally, name: str, found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> None:
+    differing = wanted.size if found.shape != wanted.shape else int((found != wanted).sum())
+    tally.add(name, differing=differing, compared=wanted.size)

@@ -1,0 +1,105 @@
+"""Writes leftImg8bit and gtFine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.exporters.cityscapes import constants as cityscapes
+from diffumask_datasets.exporters.cityscapes.convert import layers_of, polygons_of
+from diffumask_datasets.exporters.cityscapes.labels import LabelTable, mapped_labels, own_labels
+from diffumask_datasets.exporters.cityscapes.reader import CityscapesReader
+from diffumask_datasets.exporters.classes import check_choice
+from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record, short_split
+from diffumask_datasets.exporters.pictures import plain_png, png_file, wide_png
+
+__all__ = ["CityscapesExporter", "CityscapesWriter"]
+
+SEQUENCE = 1_000_000
+"""Frames in a sequence: the two numbers of a file name have six digits each."""
+
+
+@dataclass(frozen=True)
+class CityscapesExporter:
+    """Cityscapes. ``class_map``: class name → label name, for classes that Cityscapes calls otherwise.
+
+    ``labels=own`` writes a label table of the dataset's own classes beside the official one, ``gtFine/labels.json``; the
+    official tools cannot score such a dataset. Background becomes ``unlabeled`` and unsure pixels ``out of roi``, unless
+    the map says otherwise by the names ``background`` and ``ignore``.
+    """
+
+    class_map: Mapping[str, str] = field(default_factory=dict)
+    labels: str = "official"
+    city: str = cityscapes.CITY
+
+    layout: ClassVar[int] = 1
+
+    def open(self, contents: Contents) -> CityscapesWriter:
+        """Raises ExportError for a class without a label, or a city that breaks file names."""
+        if not self.city.isalnum():
+            raise ExportError(f"city: expected letters and digits only, got {self.city!r}: '_' parts the file names")
+        return CityscapesWriter(self._table(contents), self.city, self.labels)
+
+    def read(self, folder: Path, contents: Contents) -> CityscapesReader:
+        """Reads by cityscapesscripts where it is installed, else by the same definitions."""
+        return CityscapesReader(folder, contents, self.open(contents))
+
+    def _table(self, contents: Contents) -> LabelTable:
+        check_choice("labels", self.labels, ("official", "own"))
+        if not isinstance(self.class_map, Mapping):
+            raise ExportError(f"class_map: expected class: label pairs, got {self.class_map!r}")
+        return own_labels(contents.classes) if self.labels == "own" else mapped_labels(contents.classes, self.class_map)
+
+
+@dataclass(frozen=True)
+class CityscapesWriter:
+    """A Cityscapes export in progress."""
+
+    table: LabelTable
+    city: str
+    labels: str
+
+    def write(self, sample: ExportSample) -> Part:
+        """Image, four pictures of ids and colours, and the polygons."""
+        layers = layers_of(sample, self.table)
+        numbers = self.table.numbers("number")[layers.values]
+        polygons = json.dumps(polygons_of(layers, self.table), separators=(",", ":"), ensure_ascii=False) + "\n"
+        files = {
+            self.path(sample, "labelIds.png"): plain_png(numbers),
+            self.path(sample, "labelTrainIds.png"): plain_png(self.table.numbers("train_id")[layers.values]),
+            self.path(sample, "instanceIds.png"): wide_png(layers.instances),
+            self.path(sample, "color.png"): plain_png(self.table.colours()[layers.values]),
+            self.path(sample, "polygons.json"): polygons.encode(),
+            self.image_path(sample): png_file(sample),
+        }
+        return Part(files, {"id": sample.sample_id, "frame": self._frame(sample)})
+
+    def close(self, records: Mapping[str, Iterable[Record]]) -> Iterator[tuple[str, bytes]]:
+        """Which sample is which frame, and the label table where it is the dataset's own."""
+        for split, split_records in records.items():
+            path = f"{cityscapes.ANNOTATIONS}/{short_split(split)}_samples.tsv"
+            yield path, b""
+            for record in split_records:
+                yield path, f"{record['frame']}\t{record['id']}\n".encode()
+        if self.labels == "own":
+            rows = [self.table.background, *self.table.classes, self.table.ignore]
+            table = json.dumps([row._asdict() for row in rows], indent=1, ensure_ascii=False) + "\n"
+            yield f"{cityscapes.ANNOTATIONS}/{cityscapes.LABEL_FILE}", table.encode()
+
+    def path(self, sample: ExportSample, kind: str) -> str:
+        """The annotation file of a sample, e.g. of the kind ``labelIds.png``."""
+        folder = f"{cityscapes.ANNOTATIONS}/{sample.short_split}/{self.city}"
+        return f"{folder}/{self._frame(sample)}_{cityscapes.ANNOTATIONS}_{kind}"
+
+    def image_path(self, sample: ExportSample) -> str:
+        """The image of a sample."""
+        folder = f"{cityscapes.IMAGES}/{sample.short_split}/{self.city}"
+        return f"{folder}/{self._frame(sample)}_{cityscapes.IMAGES}.png"
+
+    def _frame(self, sample: ExportSample) -> str:
+        sequence, frame = divmod(sample.ordinal, SEQUENCE)
+        return f"{self.city}_{sequence:06d}_{frame:06d}"

@@ -1,0 +1,124 @@
+"""YOLO segmentation: one text file an image, one polygon a line; lossy, as the format is.
+
+A polygon runs through the centres of border pixels. Holes are kept by a slit of no width; separate parts are joined by a
+bridge, because a line holds one polygon. That bridge, one pixel wide, is all that is lost to readers that paint polygons.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record, short_split
+from diffumask_datasets.exporters.outlines import outline, paint
+from diffumask_datasets.exporters.pictures import image_file
+from diffumask_datasets.exporters.protocol import Check, Tally
+
+__all__ = ["YoloExporter", "YoloReader", "YoloWriter", "read_line"]
+
+WITHIN_PIXEL = 0.25
+"""Added to pixel numbers: readers that cut off and readers that round both come back to the pixel."""
+
+DIGITS = 7
+LEAST_IOU = 0.99
+
+
+@dataclass(frozen=True)
+class YoloExporter:
+    """YOLO segmentation: images/, labels/ and data.yaml; classes count from 0."""
+
+    layout: ClassVar[int] = 1
+
+    def open(self, contents: Contents) -> YoloWriter:
+        """Takes every class name."""
+        return YoloWriter(contents.classes)
+
+    def read(self, folder: Path, contents: Contents) -> YoloReader:
+        """Reads by painting the polygons."""
+        return YoloReader(folder, contents)
+
+
+@dataclass(frozen=True)
+class YoloWriter:
+    """A YOLO export in progress."""
+
+    classes: tuple[str, ...]
+
+    def write(self, sample: ExportSample) -> Part:
+        """The image and its lines."""
+        suffix, image = image_file(sample)
+        lines = [
+            _line(found.category - 1, outline(mask), sample)
+            for found, mask in zip(sample.objects, sample.masks, strict=True)
+        ]
+        files = {
+            f"images/{sample.short_split}/{sample.sample_id}{suffix}": image,
+            f"labels/{sample.short_split}/{sample.sample_id}.txt": "".join(lines).encode(),
+        }
+        return Part(files)
+
+    def close(self, records: Mapping[str, Iterable[Record]]) -> Iterator[tuple[str, bytes]]:
+        """``data.yaml``, with paths relative to itself."""
+        splits = "".join(f"{short_split(split)}: images/{short_split(split)}\n" for split in records)
+        # A JSON string is a YAML string.
+        names = "".join(f"  {n}: {json.dumps(name, ensure_ascii=False)}\n" for n, name in enumerate(self.classes))
+        yield "data.yaml", f"path: .\n{splits}nc: {len(self.classes)}\nnames:\n{names}".encode()
+
+
+class YoloReader:
+    """A finished YOLO export."""
+
+    def __init__(self, folder: Path, contents: Contents) -> None:
+        self._folder, self._contents = folder, contents
+
+    def checks(self) -> Iterator[Check]:
+        """Every image has its text file."""
+        for split in map(short_split, self._contents.splits):
+            images, labels = (
+                {path.stem for path in (self._folder / kind / split).glob("*")} for kind in ("images", "labels")
+            )
+            yield Check(f"split {split}", images == labels, f"{len(images)} images, {len(labels)} text files")
+
+    def compare(self, sample: ExportSample, tally: Tally) -> None:
+        """Classes exactly; masks by their IoU, because polygons lose something."""
+        suffix, image = image_file(sample)
+        there = self._folder / "images" / sample.short_split / f"{sample.sample_id}{suffix}"
+        tally.add("images", differing=int(there.read_bytes() != image), compared=1)
+        text = (self._folder / "labels" / sample.short_split / f"{sample.sample_id}.txt").read_text(encoding="utf-8")
+        lines = text.splitlines()
+        tally.add("object counts", differing=int(len(lines) != len(sample.objects)), compared=1)
+        for line, found, mask in zip(lines, sample.objects, sample.masks, strict=False):
+            category, painted = read_line(line, sample.height, sample.width)
+            tally.add("classes", differing=int(category != found.category - 1), compared=1)
+            iou = (painted & mask).sum() / (painted | mask).sum()
+            tally.add(f"masks, as to IoU ≥ {LEAST_IOU}", differing=int(iou < LEAST_IOU), compared=1)
+
+
+def read_line(line: str, height: int, width: int) -> tuple[int, npt.NDArray[np.bool_]]:
+    """Class and mask (height, width) of a line, painted like OpenCV's ``fillPoly``.
+
+    Raises:
+        ExportError: the line is no polygon.
+    """
+    number, *numbers = line.split()
+    if len(numbers) < 6 or len(numbers) % 2:
+        raise ExportError(f"expected a class and at least three points, got {line[:40]!r}")
+    corners = np.asarray(numbers, dtype=np.float64).reshape(-1, 2) * (width, height)
+    canvas = Image.new("L", (width, height), 0)
+    paint(canvas, [(int(x), int(y)) for x, y in corners], 1)
+    return int(number), np.asarray(canvas) > 0
+
+
+def _line(category: int, polygon: list[tuple[int, int]], sample: ExportSample) -> str:
+    numbers = []
+    for x, y in polygon:
+        numbers += [(x + WITHIN_PIXEL) / sample.width, (y + WITHIN_PIXEL) / sample.height]
+    return f"{category} {' '.join(f'{number:.{DIGITS}f}' for number in numbers)}\n"

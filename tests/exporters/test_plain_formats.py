@@ -1,0 +1,161 @@
+"""YOLO, ADE20K, image folder and WebDataset, read back by the programs that read them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import supervision
+import webdataset
+import yaml
+from PIL import Image
+
+from diffumask_datasets import export, verify
+from diffumask_datasets.errors import ExportError
+from tests.exporters.made import CLASSES, dataset, drawn, extreme_maps, row_of_instances, tree
+
+
+@pytest.fixture
+def source() -> dict[str, Any]:
+    return {"train": dataset([drawn(number) for number in range(5)]), "validation": dataset([drawn(9)])}
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def test_yolo_by_supervision(source: Any, tmp_path: Path) -> None:
+    export(source, tmp_path, format="yolo")
+    read = supervision.DetectionDataset.from_yolo(
+        images_directory_path=str(tmp_path / "images/train"),
+        annotations_directory_path=str(tmp_path / "labels/train"),
+        data_yaml_path=str(tmp_path / "data.yaml"),
+        force_masks=True,
+    )
+    assert read.classes == list(CLASSES)
+    seen = 0
+    for path, _, found in read:
+        instances = np.zeros((40, 56), int)
+        row = drawn(int(Path(path).stem[-4:]))
+        assert found.class_id.tolist() == [category - 1 for category in row["objects"]["category"]]
+        for mask, run in zip(found.mask, row["objects"]["segmentation"], strict=True):
+            from diffumask_datasets.masks.rle import decode
+
+            # One part each: nothing is lost, the hole neither.
+            np.testing.assert_array_equal(mask, decode(run))
+            seen += 1
+        assert instances.shape == found.mask.shape[1:]
+    assert seen == 15
+
+
+def test_yolo_files(source: Any, tmp_path: Path) -> None:
+    export(source, tmp_path, format="yolo")
+    assert yaml.safe_load((tmp_path / "data.yaml").read_text()) == {
+        "path": ".",
+        "train": "images/train",
+        "val": "images/val",
+        "nc": 3,
+        "names": {0: "car", 1: "potted plant", 2: "boat"},
+    }
+    bar = (tmp_path / "labels/val/made-0009.txt").read_text().splitlines()[1].split()
+    assert bar[0] == "2"
+    corners = {
+        (round(float(x) * 56 - 0.25), round(float(y) * 40 - 0.25)) for x, y in zip(bar[1::2], bar[2::2], strict=True)
+    }
+    assert corners == {(5, 24), (39, 24), (39, 29), (5, 29)}
+
+
+@pytest.mark.parametrize("name", sorted(set(extreme_maps()) - {"comb", "checkerboard"}))
+def test_yolo_of_extreme_masks(name: str, tmp_path: Path) -> None:
+    source = dataset([row_of_instances(extreme_maps()[name])])
+    export(source, tmp_path, format="yolo")
+    assert all(check.passed for check in verify(tmp_path, source=source))
+
+
+def test_yolo_says_what_parts_far_apart_lose(tmp_path: Path) -> None:
+    comb = dataset([row_of_instances(extreme_maps()["comb"])])
+    export(comb, tmp_path, format="yolo")
+    assert [check.name for check in verify(tmp_path, source=comb) if not check.passed] == ["masks, as to IoU ≥ 0.99"]
+
+
+def test_ade20k(source: Any, tmp_path: Path) -> None:
+    export(source, tmp_path, format="ade20k")
+    root = tmp_path / "ADEChallengeData2016"
+    mask = Image.open(root / "annotations/validation/made-0009.png")
+    assert mask.mode == "L"
+    assert np.unique(np.asarray(mask)).tolist() == [0, 1, 2, 3, 255]
+    assert Image.open(root / "images/training/made-0003.jpg").size == (56, 40)
+    lines = (root / "objectInfo.txt").read_text().splitlines()
+    # The bar has 35 x 6 of 40 x 56 pixels in each of five and one images.
+    assert lines[3] == "3\t0.0938\t5\t1\t0\tboat"
+    assert all(check.passed for check in verify(tmp_path, source=source))
+
+
+def test_image_folder_by_datasets(source: Any, tmp_path: Path, cache_dir: str) -> None:
+    export(source, tmp_path / "set", format="imagefolder")
+    read = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "set"), cache_dir=cache_dir)
+    assert {name: split.num_rows for name, split in read.items()} == {"train": 5, "validation": 1}
+    for mine, theirs in zip(source["train"], read["train"], strict=True):
+        np.testing.assert_array_equal(np.asarray(mine["image"]), np.asarray(theirs["image"]))
+        assert theirs["label"].mode == "L"
+        np.testing.assert_array_equal(np.asarray(mine["label"]), np.asarray(theirs["label"]))
+        rest = set(mine) - {"image", "label"}
+        assert {name: mine[name] for name in rest} == {name: theirs[name] for name in rest}
+    assert json.loads((tmp_path / "set/id2label.json").read_text())["2"] == "potted plant"
+    assert all(check.passed for check in verify(tmp_path / "set", source=source))
+
+
+def test_webdataset_by_its_own_library(source: Any, tmp_path: Path) -> None:
+    export(source, tmp_path, format="webdataset", samples_per_shard=2)
+    assert sorted(path.name for path in tmp_path.glob("*.tar")) == [
+        "train-000000.tar",
+        "train-000001.tar",
+        "train-000002.tar",
+        "validation-000000.tar",
+    ]
+    shards = [str(path) for path in sorted(tmp_path.glob("train-*.tar"))]
+    samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8"))
+    assert [sample["__key__"] for sample in samples] == [f"made-000{number}" for number in range(5)]
+    for sample, row in zip(samples, source["train"], strict=True):
+        np.testing.assert_array_equal(sample["png"], np.asarray(row["image"]))
+        assert sample["json"]["objects"]["segmentation"] == row["objects"]["segmentation"]
+        assert sample["json"]["prompt"] == row["prompt"]
+    assert all(check.passed for check in verify(tmp_path, source=source))
+
+
+def test_webdataset_by_datasets(source: Any, tmp_path: Path, cache_dir: str) -> None:
+    export(source, tmp_path, format="webdataset")
+    read = datasets.load_dataset(
+        "webdataset", data_files={"train": str(tmp_path / "train-*.tar")}, split="train", cache_dir=cache_dir
+    )
+    np.testing.assert_array_equal(np.asarray(read[4]["label.png"]), np.asarray(source["train"][4]["label"]))
+
+
+def test_a_shard_that_a_crash_tore_is_mended(tmp_path: Path) -> None:
+    rows = [drawn(number) for number in range(5)]
+    export(dataset(rows), tmp_path / "whole", format="webdataset", samples_per_shard=2)
+    broken = dataset([*rows[:3], {**rows[3], "sample_id": "a.b"}, rows[4]])
+    with pytest.raises(ExportError, match=r"sample_id 'a.b': a key ends at its first '.'"):
+        export(broken.to_iterable_dataset(), tmp_path / "set", format="webdataset", samples_per_shard=2)
+    with (tmp_path / "set" / "train-000001.tar").open("ab") as shard:
+        shard.write(b"half a sample")
+    export(dataset(rows).to_iterable_dataset(), tmp_path / "set", format="webdataset", samples_per_shard=2)
+
+    def tars(name: str) -> dict[str, bytes]:
+        return {path: data for path, data in tree(tmp_path / name).items() if path.endswith(".tar")}
+
+    assert tars("set") == tars("whole")
+
+
+def test_a_shard_of_no_size(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="samples_per_shard: expected a number from 1 up, got 0"):
+        export(dataset([drawn(0)]), tmp_path / "out", format="webdataset", samples_per_shard=0)
+
+
+@pytest.mark.parametrize("name", ["yolo", "ade20k", "imagefolder", "webdataset"])
+def test_names_that_are_not_ascii(name: str, tmp_path: Path) -> None:
+    source = dataset([{**drawn(0), "sample_id": "straße-1"}], classes=["автомобиль", 'a "quoted" b/c', "船"])
+    export(source, tmp_path, format=name)
+    assert all(check.passed for check in verify(tmp_path, source=source))
