@@ -160,11 +160,8 @@ class Synthesizer:
         samples: dict[int, Sample] = {}
         wanted = list(missing)
         for attempt in range(self.recipe.max_attempts):
-            for index, sample in self._paint(first, wanted, attempt).items():
-                # Ties go to the earlier one, so that a hopeless sample is its first attempt.
-                if index not in samples or sample.quality > samples[index].quality:
-                    samples[index] = sample
-            wanted = [index for index in wanted if self._is_poor(samples[index], attempt)]
+            self._improve(samples, first, wanted, attempt)
+            wanted = [index for index in wanted if self._is_poor(samples.get(index), attempt)]
             if not wanted:
                 break
         payloads = {}
@@ -174,28 +171,38 @@ class Synthesizer:
             self._store.put(index, payloads[index])
         return payloads
 
-    def _paint(self, first: int, wanted: Sequence[int], attempt: int) -> dict[int, Sample]:
-        """One batch of constant size; rows that nobody wants repeat a wanted one."""
+    def _improve(self, samples: dict[int, Sample], first: int, wanted: Sequence[int], attempt: int) -> None:
+        """Paints one batch of constant size and keeps what is better than what ``samples`` has."""
         backbone = self._checked_backbone()
         rows = range(first, first + self.runtime.batch_size)
+        # Rows that nobody wants repeat a wanted one: they keep the batch's size, on which the last bits depend.
         requests = [self._request(index if index in wanted else wanted[0], attempt) for index in rows]
-        paintings = backbone.paint(requests, self.recipe)
-        painted = zip(rows, requests, paintings, strict=True)
-        return {
-            index: self._sample(index, request, painting) for index, request, painting in painted if index in wanted
-        }
+        for index, request, painting in zip(rows, requests, backbone.paint(requests, self.recipe), strict=True):
+            if index not in wanted:
+                continue
+            try:
+                sample = self._sample(index, request, painting)
+            except ModelError:  # a heat map without any signal: other noise may have some
+                if attempt + 1 == self.recipe.max_attempts and index not in samples:
+                    raise
+                continue
+            # Ties go to the earlier one, so that a hopeless sample is its first attempt.
+            if index not in samples or sample.quality > samples[index].quality:
+                samples[index] = sample
 
-    def _is_poor(self, sample: Sample, attempt: int) -> bool:
+    def _is_poor(self, sample: Sample | None, attempt: int) -> bool:
         """Whether the best attempt so far is not good enough; counts why, where there is another."""
         if attempt + 1 == self.recipe.max_attempts:
             return False
-        if set(sample.prompted) - set(sample.classes):
+        if sample is None:
+            self.rejected["no usable heat map"] += 1
+        elif set(sample.prompted) - set(sample.classes):
             self.rejected["a class has no mask"] += 1
-            return True
-        if sample.quality < self.recipe.min_quality:
+        elif sample.quality < self.recipe.min_quality:
             self.rejected["quality under min_quality"] += 1
-            return True
-        return False
+        else:
+            return False
+        return True
 
     def _checked_backbone(self) -> Backbone:
         if self._backbone is None:

@@ -13,6 +13,7 @@ from diffumask_datasets.masks import rle
 from diffumask_datasets.masks.combine import best_labels, hard_probabilities, label_probabilities, unsure_pixels
 from diffumask_datasets.masks.components import separate_instances
 from diffumask_datasets.masks.densecrf import DenseCrf, DenseCrfParameters
+from diffumask_datasets.masks.quality import class_quality
 from diffumask_datasets.masks.thresholds import adaptive_search, check_heat_map, matching_search, otsu_threshold
 from diffumask_datasets.recipe import MaskSettings
 from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID, ObjectAnnotation, ThresholdCurve, check_array
@@ -27,7 +28,7 @@ AFFINITY_BACKGROUND = 0.45
 class Masks:
     """What heat maps became. ``thresholds`` and ``class_qualities`` stand in the order of the class ids given.
 
-    A class quality is the IoU of its mask before and after refinement, 0.0 where no pixel is left of it.
+    A class quality is that of :func:`diffumask_datasets.masks.quality.class_quality`, 0.0 where no pixel is left of it.
     ``quality`` in [0, 1] is the mean of ``class_qualities`` times the share of all object pixels that are not ignored.
     """
 
@@ -70,7 +71,7 @@ def make_masks(
         labels, unsure, class_ids=class_ids, min_area=settings.min_area, split_touching=settings.split_touching
     )
     objects = _objects(semantic, instances, {class_id: raw[i] for i, class_id in enumerate(class_ids, start=1)})
-    qualities = _class_qualities(best_labels(raw), labels, semantic, class_ids)
+    qualities = _class_qualities(best_labels(raw), labels, semantic, class_ids, heat_maps, thresholds, affinity_maps)
     return Masks(
         semantic=semantic,
         instances=instances,
@@ -156,15 +157,24 @@ def _class_qualities(
     refined_labels: npt.NDArray[np.intp],
     semantic: npt.NDArray[np.uint8],
     class_ids: Sequence[int],
+    heat_maps: npt.NDArray[np.float32],
+    thresholds: Sequence[float],
+    affinity_maps: npt.NDArray[np.float32] | None,
 ) -> tuple[float, ...]:
-    """IoU of each class before and after refinement; 0.0 for a class of which no pixel is left."""
-    qualities = []
-    for index, class_id in enumerate(class_ids, start=1):
-        raw, refined = raw_labels == index, refined_labels == index
-        union = np.count_nonzero(raw | refined)
-        left = union and np.any(semantic == class_id)
-        qualities.append(np.count_nonzero(raw & refined) / union if left else 0.0)
-    return tuple(qualities)
+    """Quality of each class; 0.0 for one of which no pixel is left."""
+    spread = None if affinity_maps is None else affinity_labels(affinity_maps)
+    return tuple(
+        class_quality(
+            raw_labels == index,
+            refined_labels == index,
+            heat_map=heat_map,
+            threshold=threshold,
+            affinity_mask=None if spread is None else spread == index,
+        )
+        if np.any(semantic == class_id)
+        else 0.0
+        for index, (class_id, heat_map, threshold) in enumerate(zip(class_ids, heat_maps, thresholds, strict=True), 1)
+    )
 
 
 def _sure_share(semantic: npt.NDArray[np.uint8]) -> float:

@@ -1,0 +1,44 @@
+"""How far the mask of a class can be believed, judged without any truth: by what should agree with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["FLOODED_SHARE", "class_quality", "iou", "stability"]
+
+FLOODED_SHARE = 0.95
+"""A class that covers more of the image than this has flooded it."""
+
+_STEP = 0.1
+"""How far γ is moved to see whether the mask stays, as a fraction of the heat map's own range."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+def class_quality(
+    raw: Mask, refined: Mask, *, heat_map: npt.NDArray[np.float32], threshold: float, affinity_mask: Mask | None = None
+) -> float:
+    """Quality in [0, 1]: the mean of three agreements, masks being (height, width).
+
+    They are the IoU before and after refinement, :func:`stability`, and, where there is an affinity mask, the IoU with it.
+    0.0 where refinement leaves nothing, or more than :data:`FLOODED_SHARE` of the image.
+    """
+    if not refined.any() or refined.mean() > FLOODED_SHARE:
+        return 0.0
+    agreements = [iou(raw, refined), stability(heat_map, threshold)]
+    if affinity_mask is not None:
+        agreements.append(iou(affinity_mask, refined))
+    return float(np.mean(agreements))
+
+
+def stability(heat_map: npt.NDArray[np.float32], threshold: float) -> float:
+    """IoU of the masks at a slightly higher and a slightly lower γ: 1 where the heat falls off like a cliff."""
+    step = _STEP * float(np.ptp(heat_map))
+    return iou(heat_map >= threshold + step, heat_map >= threshold - step)
+
+
+def iou(one: Mask, other: Mask) -> float:
+    """Intersection over union; 0.0 where both are empty."""
+    union = np.count_nonzero(one | other)
+    return float(np.count_nonzero(one & other) / union) if union else 0.0
