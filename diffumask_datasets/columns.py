@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -17,14 +18,18 @@ import pyarrow as pa
 from PIL import Image
 
 from diffumask_datasets.categories import BACKGROUND_NAME
-from diffumask_datasets.sample import Sample
+from diffumask_datasets.sample import ObjectAnnotation, Rle, Sample
 
 __all__ = [
     "HEAT_MAPS",
+    "REQUIRED",
     "Row",
+    "class_names",
     "decode_image",
+    "encoded_bytes",
     "features_of",
     "from_payload",
+    "objects_of",
     "png_cell",
     "row_of",
     "to_payload",
@@ -36,6 +41,9 @@ Row = dict[str, Any]
 
 HEAT_MAPS = "heat_maps"
 """The optional column: soft maps, from which other masks can be made without generating again."""
+
+REQUIRED = ("sample_id", "image", "label", "objects")
+"""The columns without which a row is no labelled image; the others tell how it was made."""
 
 
 def row_of(sample: Sample) -> Row:
@@ -113,9 +121,32 @@ def from_payload(payload: bytes) -> Row:
     return row
 
 
+def class_names(features: Mapping[str, Any]) -> tuple[str, ...]:
+    """The classes 1..K, in order, that the features of a ``default`` dataset name."""
+    category = features["objects"]["category"]
+    label = category[0] if isinstance(category, list) else category.feature
+    return tuple(label.names[1:])
+
+
+def objects_of(row: Row) -> tuple[ObjectAnnotation, ...]:
+    """The instances of a row, in its order."""
+    cell = row["objects"]
+    fields = zip(*(cell[name] for name in ("id", "category", "bbox", "area", "segmentation", "score")), strict=True)
+    return tuple(
+        ObjectAnnotation(number, category, tuple(bbox), area, Rle(size=list(rle["size"]), counts=rle["counts"]), score)
+        for number, category, bbox, area, rle, score in fields
+    )
+
+
+def encoded_bytes(cell: Mapping[str, Any]) -> bytes:
+    """The file that an encoded image cell holds or points to."""
+    data: bytes = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
+    return data
+
+
 def decode_image(cell: Mapping[str, Any] | Image.Image) -> npt.NDArray[np.uint8]:
     """Pixels of an image cell, encoded or already decoded: uint8 (height, width) or (height, width, 3)."""
-    picture = cell if isinstance(cell, Image.Image) else Image.open(io.BytesIO(cell["bytes"]))
+    picture = cell if isinstance(cell, Image.Image) else Image.open(io.BytesIO(encoded_bytes(cell)))
     return np.asarray(picture, dtype=np.uint8)
 
 

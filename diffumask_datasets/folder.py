@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -24,11 +24,13 @@ from diffumask_datasets.errors import ExportError
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import read_recipe_file, recipe_text
 
-__all__ = ["check_target", "write_folder"]
+__all__ = ["check_target", "read_rows", "split_files", "write_folder"]
 
 ROWS_PER_FILE = 1000
 ROWS_PER_GROUP = 100
 """About 50 MB at 512x512: the Hub's viewer refuses row groups over 286 MiB."""
+
+ROWS_PER_READ = 16
 
 RECIPE_FILE = "recipe.yaml"
 
@@ -48,8 +50,12 @@ def write_folder(
     recipe: Recipe,
     sizes: Mapping[str, int],
     keep_heat_maps: bool = False,
+    skip: Iterable[int] = (),
+    extra: Mapping[str, str] | None = None,
 ) -> None:
     """Writes the rows of each split; an earlier dataset at ``output`` is replaced once the new one is whole.
+
+    ``skip`` are indices that the recipe leaves out; ``extra`` maps the names of further files to their text.
 
     Raises:
         ExportError: ``output`` holds something that is not ours, or cannot be written.
@@ -63,7 +69,9 @@ def write_folder(
             _write_split(draft / "data", split, split_rows, recipe=recipe, size=sizes[split], heat_maps=keep_heat_maps)
         labels = json.dumps(id2label(recipe.classes), indent=2, ensure_ascii=False)
         (draft / "id2label.json").write_text(labels + "\n", encoding="utf-8")
-        text = recipe_text(recipe, sizes=sizes, keep_heat_maps=keep_heat_maps)
+        for name, content in (extra or {}).items():
+            (draft / name).write_text(content, encoding="utf-8")
+        text = recipe_text(recipe, sizes=sizes, keep_heat_maps=keep_heat_maps, skip=skip)
         (draft / RECIPE_FILE).write_text(text, encoding="utf-8")
         if output.exists():
             shutil.rmtree(output)
@@ -72,6 +80,35 @@ def write_folder(
         raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def split_files(folder: Path) -> dict[str, list[Path]]:
+    """Split → its parquet files in order.
+
+    Raises:
+        ExportError: there is no finished dataset folder.
+    """
+    files = sorted((folder / "data").glob("*-*-of-*.parquet"))
+    if not files:
+        raise ExportError(f"{folder} is no dataset folder: expected data/*.parquet, as diffumask generate writes them")
+    splits: dict[str, list[Path]] = {}
+    for path in files:
+        splits.setdefault(path.stem.rsplit("-", 3)[0], []).append(path)
+    return splits
+
+
+def read_rows(files: Iterable[Path], *, start: int = 0, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """The rows of these parquet files from number ``start`` on, a few in memory at a time."""
+    for path in files:
+        with pq.ParquetFile(path) as parquet:
+            for group in range(parquet.num_row_groups):
+                size = parquet.metadata.row_group(group).num_rows
+                if start < size:
+                    for batch in parquet.iter_batches(ROWS_PER_READ, row_groups=[group], columns=columns):
+                        yield from batch.slice(min(start, batch.num_rows)).to_pylist()
+                        start = max(start - batch.num_rows, 0)
+                else:
+                    start -= size
 
 
 def _is_ours(output: Path) -> bool:

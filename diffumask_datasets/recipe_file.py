@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,15 @@ _DERIVED = ("digest",)
 """Written for the reader; computed anew when read."""
 
 
-def recipe_text(recipe: Recipe, *, sizes: Mapping[str, int | None], keep_heat_maps: bool) -> str:
+def recipe_text(
+    recipe: Recipe, *, sizes: Mapping[str, int | None], keep_heat_maps: bool, skip: Iterable[int] = ()
+) -> str:
     """The file's text: every field, defaults included, so that a later default cannot change what it means."""
     dumped = recipe.model_dump(mode="json")
     first = {name: dumped[name] for name in ("classes", "model", "revision", "seed", "prompts")}
     fields = {**first, **dumped, "splits": dict(sizes), "keep_heat_maps": keep_heat_maps, "digest": recipe.digest}
+    if skipped := sorted(skip):
+        fields["skip"] = skipped
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     return text
 

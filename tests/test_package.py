@@ -17,7 +17,7 @@ LEVELS = [
     {"errors"},
     {"categories", "sample"},
     {"recipe", "plan"},
-    {"recipe_file", "registration", "prompts"},
+    {"recipe_file", "shared_recipe", "registration", "prompts"},
     {"attention", "masks"},
     {"columns"},
     {"views", "preview", "store", "toybox"},
