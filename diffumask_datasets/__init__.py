@@ -12,13 +12,27 @@ from diffumask_datasets.registration import register
 
 if TYPE_CHECKING:
     from diffumask_datasets.generation import generate
+    from diffumask_datasets.hub import push
     from diffumask_datasets.loading import load_dataset
     from diffumask_datasets.recipe import Recipe
+    from diffumask_datasets.reproduction import reproduce
+    from diffumask_datasets.review import to_fiftyone
     from diffumask_datasets.sample import ObjectAnnotation, Sample
 
 __version__ = "0.1.0"
 
-__all__ = ["ObjectAnnotation", "Recipe", "Sample", "__version__", "generate", "load_dataset", "register"]
+__all__ = [
+    "ObjectAnnotation",
+    "Recipe",
+    "Sample",
+    "__version__",
+    "generate",
+    "load_dataset",
+    "push",
+    "register",
+    "reproduce",
+    "to_fiftyone",
+]
 
 _HOMES = {
     "ObjectAnnotation": "diffumask_datasets.sample",
@@ -26,6 +40,9 @@ _HOMES = {
     "Sample": "diffumask_datasets.sample",
     "generate": "diffumask_datasets.generation",
     "load_dataset": "diffumask_datasets.loading",
+    "push": "diffumask_datasets.hub",
+    "reproduce": "diffumask_datasets.reproduction",
+    "to_fiftyone": "diffumask_datasets.review",
 }
 
 

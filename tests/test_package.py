@@ -24,8 +24,9 @@ LEVELS = [
     {"backbones"},
     {"synthesis", "doctor"},
     {"folder", "exporters"},
-    {"builders"},
-    {"generation", "loading"},
+    {"source"},
+    {"builders", "hub", "review"},
+    {"generation", "loading", "reproduction"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -36,6 +37,7 @@ HEAVY = {
     "diffusers": {"backbones", "toybox"},
     "transformers": {"attention", "backbones", "toybox"},
     "pydensecrf": {"masks", "doctor"},
+    "fiftyone": {"review"},
 }
 """Who may import what."""
 
@@ -108,7 +110,10 @@ def test_the_public_names() -> None:
         "__version__",
         "generate",
         "load_dataset",
+        "push",
         "register",
+        "reproduce",
+        "to_fiftyone",
     ]
     assert all(hasattr(diffumask_datasets, name) for name in diffumask_datasets.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
