@@ -155,7 +155,7 @@ def _add_samples(
             yield _sample(fo, split, row, opened, folder, decisions.get(row["sample_id"]))
 
     dynamic = opened.heat_maps
-    dataset.add_samples(samples(), expand_schema=dynamic, generator=True, num_samples=sum(opened.sizes.values()))
+    dataset.add_samples(samples(), expand_schema=dynamic, num_samples=sum(opened.sizes.values()))
     return images
 
 
