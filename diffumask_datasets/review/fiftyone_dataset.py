@@ -43,6 +43,9 @@ FIELDS = {
 }
 LISTS = {"classes": "StringField", "threshold": "FloatField"}
 
+NUDGE = 1e-7
+"""Pixels. FiftyOne truncates relative boxes to pixels, and 9 / 48 · 48 can be 8.999…: the mask would be shifted."""
+
 BRAIN_KEYS = ("similarity", "embedding")
 
 
@@ -197,7 +200,7 @@ def _detections(fo: Any, row: Row, opened: DatasetSource, height: int, width: in
         detections.append(
             fo.Detection(
                 label=opened.classes[found.category - 1],
-                bounding_box=[x / width, y / height, box_width / width, box_height / height],
+                bounding_box=[(x + NUDGE) / width, (y + NUDGE) / height, box_width / width, box_height / height],
                 mask=np.ascontiguousarray(inside),
                 confidence=found.score,
                 index=found.instance_id,

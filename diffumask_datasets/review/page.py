@@ -78,7 +78,9 @@ def _card(split: str, row: Row) -> dict[str, Any]:
     return {
         "id": row["sample_id"],
         "split": split,
-        "image": _data_uri(image.resize(size_wh, Image.Resampling.LANCZOS), "JPEG", quality=JPEG_QUALITY),
+        "image": _data_uri(
+            image.resize(size_wh, Image.Resampling.LANCZOS), "JPEG", quality=JPEG_QUALITY, subsampling=0
+        ),
         "mask": _data_uri(_overlay(label.resize(size_wh, Image.Resampling.NEAREST)), "PNG"),
         "classes": list(row["classes"]),
         "objects": len(row["objects"]["id"]),

@@ -81,7 +81,9 @@ def test_every_sample_is_there_with_its_masks_boxes_and_facts(dataset: Any, rows
             strict=True,
         ):
             assert detection.label == CLASSES[category - 1]
-            assert detection.bounding_box == pytest.approx([v / s for v, s in zip(bbox, (64, 48) * 2, strict=True)])
+            assert detection.bounding_box == pytest.approx(
+                [v / s for v, s in zip(bbox, (64, 48) * 2, strict=True)], abs=1e-6
+            )
             x, y, width, height = map(int, bbox)
             canvas = np.zeros((48, 64), bool)
             canvas[y : y + height, x : x + width] = detection.mask
