@@ -251,3 +251,12 @@ def test_no_database_names_three_mends(folder: Path, tmp_path: Path, environment
     assert message in line
     for mend in ("FIFTYONE_DATABASE_URI", "fiftyone-db", "libssl1.1", "--html"):
         assert mend in line
+
+
+def test_the_example(fiftyone_home: Path, tmp_path: Path) -> None:
+    example = Path(__file__).parent.parent.parent / "examples" / "review_in_fiftyone.py"
+    command = [sys.executable, str(example), "--num-samples", "5", "--model", "planted", "--accept-best", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert "wrote out/reviewed: 2 accepted, 0 rejected, 3 undecided" in done.stdout
+    assert len(list(open_source(tmp_path / "out" / "reviewed").rows())) == 2
