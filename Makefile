@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py))
 
-.PHONY: help setup demo test lint types clean $(BENCHMARKS)
+.PHONY: help setup demo test test-apps lint types clean $(BENCHMARKS)
 
 help:  ## list the targets
 	@grep -hE '^[^ ]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/; s/^.(BENCHMARKS)/bench-NAME/' | expand -t 12
@@ -15,6 +15,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(VENV)/.fiftyone: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fiftyone]'
+	touch $@
+
 setup: $(READY)  ## create .venv with everything the project needs
 
 demo: $(READY)  ## generate 20 labelled images and a picture of them in out/demo
@@ -22,7 +26,12 @@ demo: $(READY)  ## generate 20 labelled images and a picture of them in out/demo
 	$(BIN)/python examples/quickstart.py --output out/demo
 
 test: $(READY)  ## run the default test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/apps
+
+test-apps: $(VENV)/.fiftyone  ## test FiftyOne and the review page in a browser (needs chromium, chromium-driver)
+	$(BIN)/python -m pytest tests/apps
+
+bench-review: $(VENV)/.fiftyone
 
 lint: $(READY)  ## ruff check and format
 	$(BIN)/ruff check .

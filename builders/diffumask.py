@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import datasets
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.plan import Shard, SplitPlan
 from diffumask_datasets.recipe import Recipe, check_fields
+from diffumask_datasets.shared_recipe import with_shared_recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from diffumask_datasets.toybox.rendered import CONFIG_NAME as RENDERED
 from diffumask_datasets.toybox.rendered import DEFAULT_SIZES, RenderedScenes
@@ -38,8 +39,10 @@ class DiffuMaskConfig(datasets.BuilderConfig):
     ``name`` is ``default``, ``instance``, ``detection``, ``panoptic`` or ``toybox-rendered``, whose scenes are drawn, so
     that it takes ``height`` and ``width`` and no recipe. ``num_samples`` is the size of the split ``train``; ``splits``
     names several, e.g. ``{"train": 800, "validation": 200}``. Without either a stream is endless.
-    ``keep_heat_maps`` adds the column ``heat_maps``, ``keep_threshold_curve`` the column ``threshold_curve``.
-    ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change how the samples are made, not what they are.
+    ``skip`` leaves out indices, as rejected in a review. ``keep_heat_maps`` adds the column ``heat_maps``,
+    ``keep_threshold_curve`` the column ``threshold_curve``. ``recipe`` is a Hub dataset or a folder whose ``recipe.yaml``
+    gives every field that is not given here. ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change
+    how the samples are made, not what they are.
 
     Raises:
         RecipeError: an unknown field, an illegal value, or an unknown config name.
@@ -52,8 +55,10 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         *,
         num_samples: int | None = None,
         splits: Mapping[str, int] | None = None,
-        keep_heat_maps: bool = False,
-        keep_threshold_curve: bool = False,
+        skip: Sequence[int] | None = None,
+        keep_heat_maps: bool | None = None,
+        keep_threshold_curve: bool | None = None,
+        recipe: str | Path | None = None,
         num_shards: int | None = None,
         batch_size: int = 1,
         device: str | None = None,
@@ -65,9 +70,20 @@ class DiffuMaskConfig(datasets.BuilderConfig):
             legal = ", ".join(CONFIGS)
             raise RecipeError(f"unknown config {name!r}{suggestion(name, CONFIGS)}; legal configs: {legal}")
         super().__init__(name=name, version=version or DiffuMask.VERSION)
+        if recipe is not None:
+            extent = {
+                "num_samples": num_samples,
+                "splits": splits,
+                "skip": skip,
+                "keep_heat_maps": keep_heat_maps,
+                "keep_threshold_curve": keep_threshold_curve,
+            }
+            fields = with_shared_recipe(recipe, {**extent, **recipe_fields})
+            num_samples, splits, skip, keep_heat_maps, keep_threshold_curve = (fields.pop(name) for name in extent)
+            recipe_fields = fields
         self.runtime = Runtime(batch_size, device, dtype, Path(store).expanduser() if store else None)
-        self.keep_heat_maps = keep_heat_maps
-        self.keep_threshold_curve = keep_threshold_curve
+        self.keep_heat_maps = bool(keep_heat_maps)
+        self.keep_threshold_curve = bool(keep_threshold_curve)
         self.recipe: Recipe | RenderedScenes
         if name == RENDERED:
             check_fields(recipe_fields, [field.name for field in dataclasses.fields(RenderedScenes)])
@@ -79,7 +95,9 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         else:
             check_fields(recipe_fields, [*Recipe.model_fields, *CONFIG_FIELDS])
             self.recipe = prepare(Recipe.of(**recipe_fields))
-        self.plan = SplitPlan.of(num_samples=num_samples, splits=splits, num_shards=num_shards, batch_size=batch_size)
+        self.plan = SplitPlan.of(
+            num_samples=num_samples, splits=splits, num_shards=num_shards, batch_size=batch_size, skip=skip
+        )
 
     @property
     def view(self) -> str:
@@ -92,7 +110,8 @@ class DiffuMaskConfig(datasets.BuilderConfig):
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
         """The name, the recipe and the sizes asked for: a list and a tuple of classes share one cache."""
-        extent = json.dumps([self.plan.sizes, self.keep_heat_maps, self.keep_threshold_curve], sort_keys=True)
+        shown = [self.keep_heat_maps, self.keep_threshold_curve]
+        extent = json.dumps([self.plan.sizes, *shown, sorted(self.plan.skip)], sort_keys=True)
         return f"{self.name}-{self.recipe.digest}-{hashlib.sha256(extent.encode()).hexdigest()[:8]}"
 
 

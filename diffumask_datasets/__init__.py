@@ -13,8 +13,11 @@ from diffumask_datasets.registration import register
 if TYPE_CHECKING:
     from diffumask_datasets.exporters import export, verify
     from diffumask_datasets.generation import generate
+    from diffumask_datasets.hub import push
     from diffumask_datasets.loading import load_dataset
     from diffumask_datasets.recipe import Recipe
+    from diffumask_datasets.reproduction import reproduce
+    from diffumask_datasets.review import to_fiftyone
     from diffumask_datasets.sample import ObjectAnnotation, Sample
 
 __version__ = "0.1.0"
@@ -27,7 +30,10 @@ __all__ = [
     "export",
     "generate",
     "load_dataset",
+    "push",
     "register",
+    "reproduce",
+    "to_fiftyone",
     "verify",
 ]
 
@@ -38,6 +44,9 @@ _HOMES = {
     "export": "diffumask_datasets.exporters",
     "generate": "diffumask_datasets.generation",
     "load_dataset": "diffumask_datasets.loading",
+    "push": "diffumask_datasets.hub",
+    "reproduce": "diffumask_datasets.reproduction",
+    "to_fiftyone": "diffumask_datasets.review",
     "verify": "diffumask_datasets.exporters",
 }
 

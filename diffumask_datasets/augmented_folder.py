@@ -79,7 +79,9 @@ def augment_folder(
     sizes = {split: plan.size(count) for split, count in counts.items()}
     with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
         rows = {split: _rows(files[split], split, counts[split], plan, digest, progress) for split in files}
-        write_folder(output, rows, recipe=recipe, sizes=sizes, keep_heat_maps=heat_maps, extra={AUGMENTED: described})
+        write_folder(
+            output, rows, recipe=recipe, sizes=sizes, keep_heat_maps=heat_maps, extra_fields={AUGMENTED: described}
+        )
 
 
 def _described(source: Path) -> dict[str, Any]:

@@ -9,6 +9,8 @@
     ├── TokenAlignmentError       (ValueError)    a class term is not in the prompt, or was truncated away
     ├── StoreError                (OSError)       the sample store cannot be read or written
     ├── ExportError               (ValueError)    a dataset that a format, or a target that a writer, cannot take
+    ├── HubError                  (OSError)       the Hub refuses or lacks what is asked for, or cannot be reached
+    ├── ReviewError               (ValueError)    decisions that do not fit the dataset or each other
     └── MissingDependencyError    (ImportError)   an optional package is not installed
 
 Each also inherits the standard type named beside it, so that ``except ValueError`` keeps working.
@@ -24,9 +26,11 @@ __all__ = [
     "CaptureError",
     "DiffuMaskError",
     "ExportError",
+    "HubError",
     "MissingDependencyError",
     "ModelError",
     "RecipeError",
+    "ReviewError",
     "ShapeError",
     "StoreError",
     "TokenAlignmentError",
@@ -73,6 +77,14 @@ class StoreError(DiffuMaskError, OSError):
 
 class ExportError(DiffuMaskError, ValueError):
     """A dataset that a format cannot hold, or a target that cannot be written."""
+
+
+class HubError(DiffuMaskError, OSError):
+    """The Hub refuses or lacks what is asked for, or cannot be reached; a token is never part of the message."""
+
+
+class ReviewError(DiffuMaskError, ValueError):
+    """Decisions of a review that do not fit the dataset or each other."""
 
 
 class MissingDependencyError(DiffuMaskError, ImportError):

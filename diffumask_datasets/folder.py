@@ -52,11 +52,14 @@ def write_folder(
     sizes: Mapping[str, int],
     keep_heat_maps: bool = False,
     keep_threshold_curve: bool = False,
-    extra: Mapping[str, Any] | None = None,
+    skip: Iterable[int] = (),
+    extra_fields: Mapping[str, Any] | None = None,
+    extra_files: Mapping[str, str] | None = None,
 ) -> None:
     """Writes the rows of each split; an earlier dataset at ``output`` is replaced once the new one is whole.
 
-    ``extra`` are further fields of ``recipe.yaml``.
+    ``skip`` are indices that the recipe leaves out; ``extra_fields`` are further fields of ``recipe.yaml``;
+    ``extra_files`` maps the names of further files to their text.
 
     Raises:
         ExportError: ``output`` holds something that is not ours, or cannot be written.
@@ -71,8 +74,10 @@ def write_folder(
             _write_split(draft / "data", split, split_rows, schema=features.arrow_schema, size=sizes[split])
         labels = json.dumps(id2label(recipe.classes), indent=2, ensure_ascii=False)
         (draft / "id2label.json").write_text(labels + "\n", encoding="utf-8")
+        for name, content in (extra_files or {}).items():
+            (draft / name).write_text(content, encoding="utf-8")
         shown = {"keep_heat_maps": keep_heat_maps, "keep_threshold_curve": keep_threshold_curve}
-        text = recipe_text(recipe, sizes=sizes, **shown, **(extra or {}))
+        text = recipe_text(recipe, sizes=sizes, skip=skip, **shown, **(extra_fields or {}))
         (draft / RECIPE_FILE).write_text(text, encoding="utf-8")
         if output.exists():
             shutil.rmtree(output)

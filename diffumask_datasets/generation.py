@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.columns import Row
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.plan import SPLIT_STARTS
+from diffumask_datasets.plan import Shard
 from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.synthesis import Synthesizer
@@ -46,7 +46,7 @@ def generate(output: str | Path, *, preview: bool = False, **fields: Any) -> Non
     sizes = {name: size for name, size in config.plan.sizes.items() if size is not None}
     synthesizer = Synthesizer(config.recipe, config.runtime)
     with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
-        rows = {name: _rows(synthesizer, config, name, size, progress) for name, size in sizes.items()}
+        rows = {name: _rows(synthesizer, config, shards, progress) for name, shards in config.plan.shards()}
         write_folder(
             output,
             rows,
@@ -54,30 +54,31 @@ def generate(output: str | Path, *, preview: bool = False, **fields: Any) -> Non
             sizes=sizes,
             keep_heat_maps=config.keep_heat_maps,
             keep_threshold_curve=config.keep_threshold_curve,
+            skip=config.plan.skip,
         )
     for reason, count in synthesizer.rejected.items():
         logger.warning("%d attempts were painted again: %s", count, reason)
     if preview:
-        _write_preview(output, synthesizer, sizes)
+        _write_preview(output, config, synthesizer)
 
 
 def _rows(
-    synthesizer: Synthesizer, config: DiffuMaskConfig, split: str, size: int, progress: tqdm[Any]
+    synthesizer: Synthesizer, config: DiffuMaskConfig, shards: Sequence[Shard], progress: tqdm[Any]
 ) -> Iterator[Row]:
-    start = SPLIT_STARTS[split]
-    for _, row in synthesizer.rows(start, start + size):
-        yield view_row(
-            row,
-            "default",
-            classes=config.recipe.classes,
-            heat_maps=config.keep_heat_maps,
-            threshold_curve=config.keep_threshold_curve,
-        )
-        progress.update()
+    for start, stop in shards:
+        for _, row in synthesizer.rows(start, stop):
+            yield view_row(
+                row,
+                "default",
+                classes=config.recipe.classes,
+                heat_maps=config.keep_heat_maps,
+                threshold_curve=config.keep_threshold_curve,
+            )
+            progress.update()
 
 
-def _write_preview(output: Path, synthesizer: Synthesizer, sizes: Mapping[str, int]) -> None:
-    split, size = next(iter(sizes.items()))
-    start = SPLIT_STARTS[split]
-    rows = [row for _, row in itertools.islice(synthesizer.rows(start, start + size), PREVIEW_SAMPLES)]
+def _write_preview(output: Path, config: DiffuMaskConfig, synthesizer: Synthesizer) -> None:
+    _, shards = next(config.plan.shards())
+    stored = itertools.chain.from_iterable(synthesizer.rows(start, stop) for start, stop in shards)
+    rows = [row for _, row in itertools.islice(stored, PREVIEW_SAMPLES)]
     contact_sheet(rows, synthesizer.recipe.classes).save(output / "preview.png")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from diffumask_datasets.errors import RecipeError, suggestion
@@ -20,6 +21,7 @@ _SPLIT_STOPS: Mapping[str, int] = {"train": 90_000_000, "validation": 95_000_000
 
 
 MAX_SHARDS = 64
+MAX_SKIPPED = 1_000_000
 ENDLESS_SHARD = 1000
 """Samples in each shard of an endless stream: read in order by one reader, dealt out among many."""
 
@@ -31,7 +33,7 @@ def split_of(index: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """Samples wanted per split; None stands for without end.
+    """Samples wanted per split; None stands for without end. Indices in ``skip`` are left out and not counted.
 
     Raises:
         RecipeError: unknown splits, sizes that are not positive or exceed the split's indices (through :meth:`of`).
@@ -40,6 +42,7 @@ class SplitPlan:
     sizes: Mapping[str, int | None]
     num_shards: int | None = None
     batch_size: int = 1
+    skip: frozenset[int] = frozenset()
 
     @classmethod
     def of(
@@ -49,6 +52,7 @@ class SplitPlan:
         splits: Mapping[str, int] | None = None,
         num_shards: int | None = None,
         batch_size: int = 1,
+        skip: Sequence[int] | None = None,
     ) -> SplitPlan:
         """The plan for ``num_samples`` in ``train``, or for the sizes in ``splits``; endless ``train`` without either."""
         if num_samples is not None and splits is not None:
@@ -60,7 +64,7 @@ class SplitPlan:
             _check_size(name, size)
         if num_shards is not None and num_shards < 1:
             raise RecipeError(f"num_shards: expected a number from 1 up, got {num_shards}")
-        return cls(sizes, num_shards, batch_size)
+        return cls(sizes, num_shards, batch_size, _checked_skip(skip or ()))
 
     def check_finite(self) -> None:
         """Raises RecipeError where a split has no size, which only a stream can do without."""
@@ -76,9 +80,19 @@ class SplitPlan:
             start = SPLIT_STARTS[name]
             if size is None:
                 stop = _SPLIT_STOPS[name]
-                yield name, [(first, first + ENDLESS_SHARD) for first in range(start, stop, ENDLESS_SHARD)]
+                shards = [(first, first + ENDLESS_SHARD) for first in range(start, stop, ENDLESS_SHARD)]
             else:
-                yield name, self._cut(start, size)
+                shards = self._cut(start, self._extent(start, size))
+            skipped = sorted(index for index in self.skip if start <= index < _SPLIT_STOPS[name])
+            yield name, _without(shards, skipped) if skipped else shards
+
+    def _extent(self, start: int, size: int) -> int:
+        """How many indices from ``start`` on hold ``size`` that are not skipped."""
+        stop = start + size
+        for index in sorted(self.skip):
+            if start <= index < stop:
+                stop += 1
+        return stop - start
 
     def _cut(self, start: int, size: int) -> list[Shard]:
         batches = -(-size // self.batch_size)
@@ -87,6 +101,25 @@ class SplitPlan:
         count = min(self.num_shards or MAX_SHARDS, grains)
         edges = [min(size, (grains * part // count) * grain) for part in range(count + 1)]
         return [(start + first, start + last) for first, last in itertools.pairwise(edges)]
+
+
+def _without(shards: Sequence[Shard], skipped: Sequence[int]) -> list[Shard]:
+    """The shards with holes where indices are skipped: more of them, none empty."""
+    kept = []
+    for start, stop in shards:
+        inside = skipped[bisect.bisect_left(skipped, start) : bisect.bisect_left(skipped, stop)]
+        edges = [start - 1, *inside, stop]
+        kept += [(before + 1, after) for before, after in itertools.pairwise(edges) if before + 1 < after]
+    return kept
+
+
+def _checked_skip(skip: Sequence[int]) -> frozenset[int]:
+    last = _SPLIT_STOPS["test"]
+    if isinstance(skip, str) or not all(type(index) is int and 0 <= index < last for index in skip):
+        raise RecipeError(f"skip: expected indices, as in sample ids, from 0 to {last - 1}")
+    if len(skip) > MAX_SKIPPED:
+        raise RecipeError(f"skip: {len(skip)} indices, expected {MAX_SKIPPED} at most")
+    return frozenset(skip)
 
 
 def _check_size(name: str, size: int | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def recipe_text(
     sizes: Mapping[str, int | None],
     keep_heat_maps: bool,
     keep_threshold_curve: bool = False,
+    skip: Iterable[int] = (),
     **extra: Any,
 ) -> str:
     """The file's text: every field, defaults included, so that a later default cannot change what it means.
@@ -37,7 +38,10 @@ def recipe_text(
     dumped = recipe.model_dump(mode="json")
     first = {name: dumped[name] for name in ("classes", "model", "revision", "seed", "prompts")}
     shown = {"keep_heat_maps": keep_heat_maps, "keep_threshold_curve": keep_threshold_curve}
-    fields = {**first, **dumped, "splits": dict(sizes), **shown, "digest": recipe.digest, **extra}
+    fields = {**first, **dumped, "splits": dict(sizes), **shown, "digest": recipe.digest}
+    if skipped := sorted(skip):
+        fields["skip"] = skipped
+    fields |= extra
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, default_flow_style=None, width=WIDTH)
     return text
 

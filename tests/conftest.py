@@ -1,11 +1,25 @@
 """Fixtures for every test: a store and a datasets cache of its own, and a recipe that needs no model."""
 
-from collections.abc import Callable
+import os
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.hub_server import LocalHub
+
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    HUB_PORT = probe.getsockname()[1]
+
+# Read when huggingface_hub is first imported. Nobody listens there but in tests that ask for local_hub, so that no test can
+# reach the real Hub.
+os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{HUB_PORT}"
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 # Speed is a matter of the benchmarks: a busy machine must not turn a right answer red.
 settings.register_profile("ours", deadline=None)
@@ -29,6 +43,13 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     store = tmp_path / "store"
     monkeypatch.setenv("DIFFUMASK_CACHE", str(store))
     return store
+
+
+@pytest.fixture
+def local_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """A Hub of this test alone, which the real clients talk to."""
+    with LocalHub(HUB_PORT) as hub:
+        yield hub
 
 
 @pytest.fixture

@@ -161,7 +161,9 @@ def test_doctor_fails_where_the_store_cannot_be_written(tmp_path: Path) -> None:
     assert "cannot write the sample store" in done.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["prompts"], ["augment"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command", [[], ["generate"], ["prompts"], ["augment"], ["doctor"], ["review"], ["push"], ["reproduce"]]
+)
 def test_help(tmp_path: Path, command: list[str]) -> None:
     done = diffumask(*command, "--help", cwd=tmp_path)
     assert done.returncode == 0

@@ -15,6 +15,8 @@ from diffumask_datasets.errors import DiffuMaskError, MissingDependencyError, Un
         ("TokenAlignmentError", ValueError),
         ("StoreError", OSError),
         ("ExportError", ValueError),
+        ("HubError", OSError),
+        ("ReviewError", ValueError),
         ("MissingDependencyError", ImportError),
     ],
 )

@@ -1,8 +1,11 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from PIL import Image
+
+from tests.hub_server import GOOD_TOKEN, LocalHub
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,3 +18,20 @@ def test_quickstart(tmp_path: Path) -> None:
     assert done.stdout.startswith("4 samples with the columns sample_id, image, label, objects,")
     assert "first of the stream: 'a photo of a " in done.stdout
     assert Image.open(tmp_path / "demo" / "preview.png").size[0] > 1000
+
+
+def test_push_to_hub(local_hub: LocalHub, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "examples" / "push_to_hub.py"), "me/boats", "--folder", "boats"]
+    environment = {**os.environ, "HF_TOKEN": GOOD_TOKEN, "HF_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [*command, "--num-samples", "4", "--model", "planted"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "loaded 4 samples with the columns sample_id, image, label, objects," in done.stdout
+    assert "4 of 4 masks are the same when made again from the recipe" in done.stdout
+    assert "README.md" in local_hub.state.repos["me/boats"].files

@@ -20,7 +20,7 @@ LEVELS = [
     {"settings"},
     {"augment_settings"},
     {"recipe", "plan"},
-    {"recipe_file", "registration", "prompts"},
+    {"recipe_file", "shared_recipe", "registration", "prompts"},
     {"attention", "masks"},
     {"columns"},
     {"views", "preview", "store", "toybox", "augmentation", "curation"},
@@ -28,8 +28,9 @@ LEVELS = [
     {"synthesis", "doctor", "tuning"},
     {"folder"},
     {"exporters"},
-    {"builders"},
-    {"generation", "loading", "augmented_folder", "remasking"},
+    {"source"},
+    {"builders", "hub", "review"},
+    {"generation", "loading", "reproduction", "augmented_folder", "remasking"},
     {"curating"},
     {"cli"},
     {"__init__", "__main__"},
@@ -41,6 +42,7 @@ HEAVY = {
     "diffusers": {"backbones", "toybox"},
     "transformers": {"attention", "backbones", "prompts", "toybox", "masks", "curation"},
     "pydensecrf": {"masks", "doctor"},
+    "fiftyone": {"review"},
 }
 """Who may import what."""
 
@@ -119,7 +121,10 @@ def test_the_public_names() -> None:
         "export",
         "generate",
         "load_dataset",
+        "push",
         "register",
+        "reproduce",
+        "to_fiftyone",
         "verify",
     ]
     assert all(hasattr(diffumask_datasets, name) for name in diffumask_datasets.__all__)

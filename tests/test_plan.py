@@ -55,3 +55,31 @@ def test_bad_sizes(fields: dict[str, object], message: str) -> None:
 def test_only_a_stream_does_without_a_size() -> None:
     with pytest.raises(RecipeError, match=r"split 'train' has no size: give num_samples=\.\.\., or streaming=True"):
         SplitPlan.of().check_finite()
+
+
+@given(
+    size=st.integers(1, 300),
+    skip=st.lists(st.integers(0, 400), max_size=60),
+    num_shards=st.one_of(st.none(), st.integers(1, 20)),
+    batch_size=st.integers(1, 16),
+)
+def test_skipped_indices_are_neither_made_nor_counted(
+    size: int, skip: list[int], num_shards: int | None, batch_size: int
+) -> None:
+    plan = SplitPlan.of(num_samples=size, skip=skip, num_shards=num_shards, batch_size=batch_size)
+    ((_, shards),) = plan.shards()
+    indices = [index for start, stop in shards for index in range(start, stop)]
+    assert indices == [index for index in range(size + 401) if index not in skip][:size]
+    assert all(start < stop for start, stop in shards)
+
+
+def test_each_split_skips_its_own_indices() -> None:
+    shards = dict(SplitPlan.of(splits={"train": 3, "validation": 2}, skip=[1, 90_000_000]).shards())
+    assert shards["train"] == [(0, 1), (2, 3), (3, 4)]
+    assert [index for start, stop in shards["validation"] for index in range(start, stop)] == [90_000_001, 90_000_002]
+
+
+@pytest.mark.parametrize("skip", ["12", [1.5], [-1], [True], [100_000_000]])
+def test_bad_skips(skip: list[int]) -> None:
+    with pytest.raises(RecipeError, match="skip: expected indices, as in sample ids, from 0 to 99999999"):
+        SplitPlan.of(num_samples=3, skip=skip)

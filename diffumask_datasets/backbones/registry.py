@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diffumask_datasets.backbones.family import Family
     from diffumask_datasets.backbones.protocol import Backbone
 
-__all__ = ["FamilyLoader", "known_classes", "load_backbone", "register_family", "resolve_revision"]
+__all__ = ["FamilyLoader", "known_classes", "load_backbone", "model_folder", "register_family", "resolve_revision"]
 
 PLANTED_REVISION = "planted-1"
 """Raised whenever the planted double paints other bytes than before."""
@@ -105,7 +105,7 @@ def load_backbone(
             )
 
         return PlantedBackbone.from_environment()
-    folder = _folder(model)
+    folder = model_folder(model)
     index = folder / INDEX if folder else hub_index(model, revision)
     load = _family(model, pipeline_class(index))
     if folder:
@@ -119,7 +119,7 @@ def resolve_revision(model: str, revision: str | None = None) -> str:
     Raises:
         ModelError: no such model, not a diffusers pipeline, or ``revision`` names another content than is there.
     """
-    folder = None if model == "planted" else _folder(model)
+    folder = None if model == "planted" else model_folder(model)
     if model != "planted" and folder is None:
         return hub_index(model, revision).parent.name
     present = fingerprint(folder) if folder else PLANTED_REVISION
@@ -136,7 +136,8 @@ def known_classes(model: str) -> tuple[str, ...] | None:
     return world.CLASS_NAMES if model == "toybox" else None
 
 
-def _folder(model: str) -> Path | None:
+def model_folder(model: str) -> Path | None:
+    """The folder of ``"toybox"`` or of a local model, None where ``model`` can only be a Hub id."""
     return local_folder(str(Path(world.__file__).parent / "weights") if model == "toybox" else model)
 
 

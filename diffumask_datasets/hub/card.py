@@ -1,0 +1,159 @@
+"""The dataset card, made with huggingface_hub's classes and merged into a card that is already there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from typing import Any
+
+import datasets
+from datasets.info import DatasetInfosDict
+from huggingface_hub import DatasetCard, DatasetCardData
+
+from diffumask_datasets.hub.staging import CONFIG_FOLDERS
+from diffumask_datasets.hub.summary import Summary
+from diffumask_datasets.source import DatasetSource
+from diffumask_datasets.views import view_features
+
+__all__ = ["make_card", "merge_cards"]
+
+BEGIN, END = "<!-- diffumask: begin -->", "<!-- diffumask: end -->"
+"""What lies between them is ours and is written anew by each push; the rest is the owner's."""
+
+OURS = ("configs", "dataset_info", "size_categories", "annotations_creators", "task_categories")
+"""Metadata that follows from the data; all other keys of an existing card stay as they are."""
+
+SETTINGS = {
+    "num_inference_steps": "sampling steps",
+    "guidance_scale": "guidance scale",
+    "threshold": "threshold asked for",
+    "refinement": "refinement",
+    "min_area": "smallest component, of the image",
+    "ignore_margin": "ignore margin",
+    "seed": "seed",
+}
+
+_SIZE_CATEGORIES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
+
+
+def make_card(
+    repo_id: str,
+    source: DatasetSource,
+    summary: Summary,
+    *,
+    licence: str | None = None,
+    model_licence: str | None = None,
+    reviewed: int | None = None,
+) -> DatasetCard:
+    """The card of a dataset that was staged and counted; ``reviewed`` is how many samples people have accepted."""
+    fields = dict(source.recipe_fields or {})
+    first = summary.first_rows[0]
+    variables = {
+        "begin": BEGIN,
+        "end": END,
+        "repo_id": repo_id,
+        "pretty_name": repo_id.split("/")[-1],
+        "classes": [_plain(name) for name in source.classes],
+        "heat_maps": source.heat_maps,
+        "splits": dict(source.sizes),
+        "first_split": next(split for split, size in source.sizes.items() if size),
+        "first_id": first["sample_id"],
+        "class_rows": [
+            (number, _plain(name), summary.images_of_class[number], summary.objects_of_class[number])
+            for number, name in enumerate(source.classes, 1)
+        ],
+        "models": [_plain(name) for name in sorted(summary.models)],
+        "revision": fields.get("revision"),
+        "model_licence": model_licence or "not known; look at the model's own card",
+        "image_sizes": [f"{height} × {width} (height × width)" for height, width in sorted(summary.sizes_hw)],
+        "thresholds": _three(summary.quantiles(summary.thresholds)),
+        "qualities": _three(summary.quantiles(summary.qualities)),
+        "settings": {title: fields[name] for name, title in SETTINGS.items() if name in fields},
+        "distinct_prompts": len(summary.prompts),
+        "prompts": [_plain(prompt) for prompt in summary.example_prompts()],
+        "recipe": source.recipe_fields is not None,
+        "review_sentence": _review_sentence(reviewed, sum(source.sizes.values())),
+    }
+    with as_file(files("diffumask_datasets.hub") / "card.md") as template:
+        return DatasetCard.from_template(_card_data(source, licence=licence), template_path=str(template), **variables)
+
+
+def merge_cards(existing: str | None, ours: DatasetCard) -> DatasetCard:
+    """Our card in an existing one: its text and keys stay, our part of both is replaced."""
+    if not existing or not existing.strip():
+        return ours
+    merged = DatasetCard(existing, ignore_metadata_errors=True)
+    own = ours.data.to_dict()
+    kept = merged.data.to_dict()
+    data = {**own, **kept, **{name: own[name] for name in OURS}}
+    data["tags"] = list(dict.fromkeys([*(kept.get("tags") or []), *own["tags"]]))
+    data["configs"] = _merged_configs(kept.get("configs"), own["configs"])
+    merged.data = DatasetCardData(**data)
+    merged.text = _merged_text(merged.text, ours.text)
+    return merged
+
+
+def _merged_text(existing: str, ours: str) -> str:
+    part = ours[ours.index(BEGIN) : ours.rindex(END) + len(END)]
+    if BEGIN in existing and END in existing:
+        before, _, rest = existing.partition(BEGIN)
+        return before + part + rest.rpartition(END)[2]
+    return f"{existing.rstrip()}\n\n{part}\n"
+
+
+def _merged_configs(kept: Any, own: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = {config["config_name"] for config in own}
+    foreign = [config for config in kept or [] if isinstance(config, dict) and config.get("config_name") not in names]
+    return [*own, *foreign]
+
+
+def _card_data(source: DatasetSource, *, licence: str | None) -> DatasetCardData:
+    total = sum(source.sizes.values())
+    data = DatasetCardData(
+        license=licence,
+        annotations_creators=["machine-generated"],
+        task_categories=["image-segmentation", "object-detection"],
+        task_ids=["semantic-segmentation", "instance-segmentation"],
+        size_categories=[next((name for limit, name in _SIZE_CATEGORIES if total < limit), "n>1T")],
+        tags=["synthetic", "segmentation", "diffumask"],
+        configs=[_config(name, folder, source) for name, folder in CONFIG_FOLDERS.items()],
+    )
+    infos = {
+        name: datasets.DatasetInfo(
+            features=view_features(name, classes=source.classes, heat_maps=source.heat_maps), config_name=name
+        )
+        for name in CONFIG_FOLDERS
+    }
+    DatasetInfosDict(infos).to_dataset_card_data(data)
+    return data
+
+
+def _config(name: str, folder: str, source: DatasetSource) -> Mapping[str, Any]:
+    splits = [split for split, size in source.sizes.items() if size]
+    config: dict[str, Any] = {
+        "config_name": name,
+        "data_files": [{"split": split, "path": f"{folder}/{split}-*"} for split in splits],
+    }
+    return {**config, "default": True} if name == "default" else config
+
+
+def _review_sentence(reviewed: int | None, total: int) -> str:
+    if reviewed is None:
+        return "Nobody has reviewed the masks: they are pseudo-labels."
+    return f"{reviewed} of {total} samples were accepted in a review by people."
+
+
+def _three(quantiles: tuple[float, float, float]) -> str:
+    return " · ".join(f"{value:.2f}" for value in quantiles)
+
+
+def _plain(text: str) -> str:
+    """Text of others, as it can stand in a line of Markdown."""
+    return re.sub(r"([|`<>\[\]*_{}\\])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,61 @@
+"""What the Hub's client raises, in one place and in one line; the token is never part of it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from huggingface_hub import errors as hub
+from requests import RequestException
+
+from diffumask_datasets.errors import HubError
+
+__all__ = ["CONNECTION_ERRORS", "readable_errors"]
+
+# The client moved from requests to httpx to httpx2, and shows their errors.
+CONNECTION_ERRORS: tuple[type[Exception], ...] = (
+    *(importlib.import_module(name).TransportError for name in ("httpx2", "httpx") if importlib.util.find_spec(name)),
+    RequestException,
+    ConnectionError,
+    TimeoutError,
+)
+"""A connection that was cut, refused or too slow; trying again may help."""
+
+
+@contextmanager
+def readable_errors(repo_id: str, token: str | None) -> Iterator[None]:
+    """Within the block every error of the client becomes a HubError of one line without the token."""
+    try:
+        yield
+    except hub.RepositoryNotFoundError:
+        mend = "check the name and the token, or log in with: hf auth login"
+        raise HubError(f"the Hub has no {repo_id}, or does not show it to you: {mend}") from None
+    except hub.HfHubHTTPError as error:
+        raise HubError(_refusal(repo_id, error, token)) from None
+    except hub.LocalTokenNotFoundError:
+        raise HubError("no token: log in with: hf auth login, or set HF_TOKEN") from None
+    except (*CONNECTION_ERRORS, RuntimeError) as error:
+        # The client wraps what broke an upload, after it has tried a few times, into a RuntimeError.
+        cause = error.__cause__ if isinstance(error, RuntimeError) else error
+        if not isinstance(cause, CONNECTION_ERRORS):
+            raise
+        again = "push again, what has arrived is not sent twice"
+        raise HubError(f"the connection to the Hub broke: {_line(cause, token)}; {again}") from None
+    except hub.OfflineModeIsEnabled:
+        raise HubError("the Hub cannot be reached in offline mode: unset HF_HUB_OFFLINE") from None
+
+
+def _refusal(repo_id: str, error: hub.HfHubHTTPError, token: str | None) -> str:
+    status = error.response.status_code if error.response is not None else None
+    if status == 401:
+        return f"the Hub does not accept the token for {repo_id}: log in anew with: hf auth login"
+    if status == 403:
+        return f"no right to write {repo_id}: push to a name of your own, or take a token with the right to write"
+    return f"the Hub refused {repo_id} ({status}): {_line(error, token)}"
+
+
+def _line(error: Exception, token: str | None) -> str:
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line.replace(token, "***") if token else line

@@ -1,0 +1,143 @@
+"""``diffumask push``: everything is staged locally, then sent in one commit, so that nobody ever sees half a dataset."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from datasets import Features
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem
+from huggingface_hub import errors as hub
+from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+from diffumask_datasets.errors import HubError
+from diffumask_datasets.hub.card import make_card, merge_cards
+from diffumask_datasets.hub.connection import CONNECTION_ERRORS, readable_errors
+from diffumask_datasets.hub.staging import CONFIG_FOLDERS, stage
+from diffumask_datasets.hub.summary import Summary, area_histogram
+from diffumask_datasets.preview import contact_sheet
+from diffumask_datasets.source import DatasetSource, open_source
+
+__all__ = ["push"]
+
+logger = logging.getLogger(__name__)
+
+MODEL_LICENCES = {"toybox": "apache-2.0", "planted": "none: a test double that paints solid shapes"}
+
+
+def push(
+    source: Any,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    licence: str | None = None,
+    overwrite: bool = False,
+    message: str = "Upload dataset",
+) -> str:
+    """Puts a dataset on the Hub and returns its address.
+
+    ``source`` is a folder made by ``generate`` or ``review --apply``, a ``Dataset`` with the columns of ``default``, or a
+    dict of its splits. The configs ``default``, ``instance`` and ``detection``, ``id2label.json``, ``recipe.yaml`` and the
+    card arrive in one commit. Files that are there already are not sent again, also after an interrupted push.
+    ``token`` is taken from ``HF_TOKEN`` or ``hf auth login`` where it is None. ``overwrite`` replaces another schema.
+
+    Raises:
+        ExportError: no dataset, or not one with the columns of ``default``.
+        HubError: a repo id that is none, no rights, a wrong token, another schema, or no connection.
+    """
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise HubError(f"{repo_id!r} is no repository id, expected owner/name: {error}") from error
+    opened = open_source(source)
+    api = HfApi(token=token)
+    with readable_errors(repo_id, token):
+        repo_id = str(api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True).repo_id)
+        present = api.list_repo_files(repo_id, repo_type="dataset")
+        if not overwrite:
+            _check_schema(repo_id, present, opened, token)
+        with tempfile.TemporaryDirectory(prefix="diffumask-push-") as folder:
+            _stage_all(Path(folder), repo_id, opened, api, present, licence, _reviewed(source))
+            _commit(api, repo_id, Path(folder), present, message)
+    return f"{api.endpoint}/datasets/{repo_id}"
+
+
+def _stage_all(
+    folder: Path,
+    repo_id: str,
+    source: DatasetSource,
+    api: HfApi,
+    present: list[str],
+    licence: str | None,
+    reviewed: int | None,
+) -> None:
+    summary = Summary(source.classes)
+    stage(source, folder, summary.see)
+    (folder / "assets").mkdir()
+    contact_sheet(summary.first_rows, source.classes).save(folder / "assets" / "samples.png")
+    area_histogram(summary).save(folder / "assets" / "areas.png")
+    ours = make_card(
+        repo_id,
+        source,
+        summary,
+        licence=licence,
+        model_licence=_model_licence(api, summary),
+        reviewed=reviewed,
+    )
+    existing = None
+    if "README.md" in present:
+        existing = Path(api.hf_hub_download(repo_id, "README.md", repo_type="dataset")).read_text(encoding="utf-8")
+    merge_cards(existing, ours).save(folder / "README.md")
+
+
+def _commit(api: HfApi, repo_id: str, folder: Path, present: list[str], message: str) -> None:
+    staged = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    places = tuple(f"{place}/" for place in CONFIG_FOLDERS.values())
+    stale = [name for name in present if name.startswith(places) and name not in staged]
+    additions = [CommitOperationAdd(name, str(path)) for name, path in staged.items()]
+    deletions = [CommitOperationDelete(name) for name in stale]
+    # The client tries each upload again where the connection is cut, and skips what the Hub has.
+    api.create_commit(repo_id, [*additions, *deletions], commit_message=message, repo_type="dataset")
+
+
+def _check_schema(repo_id: str, present: list[str], source: DatasetSource, token: str | None) -> None:
+    data = next((name for name in present if name.startswith("data/") and name.endswith(".parquet")), None)
+    if data is None:
+        return
+    with HfFileSystem(token=token, skip_instance_cache=True).open(f"datasets/{repo_id}/{data}") as file:
+        there = Features.from_arrow_schema(pq.read_schema(file))
+    if there != source.features:
+        columns = sorted(set(there) ^ set(source.features)) or [
+            name for name in there if there[name] != source.features[name]
+        ]
+        raise HubError(
+            f"{repo_id} holds a dataset with another schema (different: {', '.join(columns)}): "
+            "push to another repository, or replace it with overwrite=True (--overwrite)"
+        )
+
+
+def _model_licence(api: HfApi, summary: Summary) -> str | None:
+    licences = []
+    for model in sorted(summary.models):
+        licence = MODEL_LICENCES.get(model)
+        if licence is None and model.count("/") == 1 and not Path(model).exists():
+            try:
+                data = api.model_info(model).card_data
+                licence = data.get("license_name") or data.get("license") if data else None
+            except (*CONNECTION_ERRORS, hub.HfHubHTTPError, HFValidationError):
+                logger.info("the licence of the model %s could not be asked for", model)
+        licences.append(str(licence) if licence else None)
+    return ", ".join(name for name in licences if name) or None
+
+
+def _reviewed(source: Any) -> int | None:
+    decisions = Path(source) / "decisions.jsonl" if isinstance(source, str | Path) else None
+    if decisions is None or not decisions.is_file():
+        return None
+    lines = [json.loads(line) for line in decisions.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return sum(line.get("verdict") == "accepted" for line in lines)

@@ -1,0 +1,136 @@
+"""``diffumask reproduce``: one sample made again from its recipe, and compared with the one in the dataset."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+
+from diffumask_datasets.builders.diffumask import DiffuMaskConfig
+from diffumask_datasets.columns import Row, decode_image, encoded_bytes
+from diffumask_datasets.errors import HubError, RecipeError
+from diffumask_datasets.plan import SPLIT_STARTS
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.shared_recipe import is_hub_id, read_shared_recipe
+from diffumask_datasets.source import open_source
+from diffumask_datasets.synthesis import Runtime, Synthesizer
+
+__all__ = ["Reproduction", "reproduce"]
+
+_SAMPLE_ID = re.compile(r"([0-9a-f]{12})-([0-9]{8})")
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """A sample made again, beside the one in the dataset.
+
+    ``compared`` is False where the recipe came without data. ``mask_agreement`` is the share of equal mask pixels in [0, 1],
+    ``image_difference`` the largest difference of a channel, 0 to 255. Both are exact on the machine, the versions and the
+    batch size that made the dataset; elsewhere the last bits of a convolution differ, and single pixels with them.
+    """
+
+    row: Row
+    compared: bool
+    mask_agreement: float = 1.0
+    image_difference: int = 0
+
+    @property
+    def identical(self) -> bool:
+        """Whether every pixel of image and mask is as it was."""
+        return self.compared and self.mask_agreement == 1.0 and self.image_difference == 0
+
+
+def reproduce(
+    sample_id: str, *, recipe: str | Path, output: str | Path | None = None, batch_size: int = 1, **fields: Any
+) -> Reproduction:
+    """Makes ``sample_id`` again from the recipe of a folder or a Hub dataset, never from the store, and compares it.
+
+    ``output`` is a folder for ``<sample_id>.png`` and ``<sample_id>-label.png``; ``fields`` are those of the recipe and of
+    the builder that shall win, e.g. ``model`` for one that moved.
+
+    Raises:
+        RecipeError: no sample id, one of another recipe, or one that the dataset does not hold.
+        HubError: the Hub has no such dataset or cannot be reached.
+    """
+    index = _index_of(sample_id, recipe)
+    with tempfile.TemporaryDirectory(prefix="diffumask-reproduce-") as store:
+        # A size of its own, so that a large dataset's sample can be made again.
+        config = DiffuMaskConfig(recipe=recipe, num_samples=1, batch_size=batch_size, store=store, **fields)
+        if not isinstance(config.recipe, Recipe):
+            raise RecipeError("only generated samples can be reproduced: leave the config name out")
+        if not sample_id.startswith(config.recipe.digest):
+            raise RecipeError(
+                f"{sample_id} was made by the recipe {sample_id[:12]}, but this one is {config.recipe.digest}: "
+                "another recipe, model or version of this package"
+            )
+        runtime = Runtime(batch_size, config.runtime.device, config.runtime.dtype, Path(store))
+        ((_, row),) = Synthesizer(config.recipe, runtime).rows(index, index + 1)
+    if output is not None:
+        _write(Path(output), row)
+    original = _original(sample_id, recipe, _split_of(index))
+    return Reproduction(row, compared=False) if original is None else _compare(row, original)
+
+
+def _index_of(sample_id: str, recipe: str | Path) -> int:
+    parts = _SAMPLE_ID.fullmatch(sample_id)
+    if not parts:
+        raise RecipeError(f"{sample_id!r} is no sample id: expected <12 hex digits>-<8 digits>")
+    written = read_shared_recipe(recipe).get("digest")
+    if written is not None and written != parts[1]:
+        raise RecipeError(f"{sample_id} is not of the recipe {str(recipe)!r}, whose samples begin with {written}-")
+    return int(parts[2])
+
+
+def _split_of(index: int) -> str:
+    return max((split for split in SPLIT_STARTS if SPLIT_STARTS[split] <= index), key=SPLIT_STARTS.__getitem__)
+
+
+def _original(sample_id: str, recipe: str | Path, split: str) -> Row | None:
+    """The row as the dataset holds it; None where there is a recipe and no data."""
+    if is_hub_id(recipe):
+        rows = _hub_rows(str(recipe), split, sample_id)
+    else:
+        folder = Path(recipe).expanduser()
+        folder = folder.parent if folder.is_file() else folder
+        if not any((folder / "data").glob("*.parquet")):
+            return None
+        rows = [row for _, row in open_source(folder).rows() if row["sample_id"] == sample_id]
+    if not rows:
+        raise RecipeError(f"the dataset {str(recipe)!r} holds no sample {sample_id}")
+    return rows[0]
+
+
+def _hub_rows(repo_id: str, split: str, sample_id: str) -> list[Row]:
+    # Filtered by the statistics of the row groups: a few requests, not the whole dataset.
+    wanted = [("sample_id", "==", sample_id)]
+    try:
+        stream = datasets.load_dataset(repo_id, "default", split=split, streaming=True, filters=wanted)
+        return [row for table in stream.with_format("arrow") for row in table.to_pylist()]
+    except (OSError, ValueError) as error:
+        raise HubError(
+            f"cannot read {sample_id} of {repo_id!r} from the Hub: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _compare(row: Row, original: Row) -> Reproduction:
+    image, image_then = (decode_image(cell["image"]).astype(int) for cell in (row, original))
+    label, label_then = (decode_image(cell["label"]) for cell in (row, original))
+    if image.shape != image_then.shape or label.shape != label_then.shape:
+        return Reproduction(row, compared=True, mask_agreement=0.0, image_difference=255)
+    return Reproduction(
+        row,
+        compared=True,
+        mask_agreement=float(np.mean(label == label_then)),
+        image_difference=int(np.abs(image - image_then).max()),
+    )
+
+
+def _write(output: Path, row: Row) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    (output / f"{row['sample_id']}.png").write_bytes(encoded_bytes(row["image"]))
+    (output / f"{row['sample_id']}-label.png").write_bytes(encoded_bytes(row["label"]))

@@ -1,0 +1,94 @@
+"""Numbers that tell a reviewer where to look first. Pure functions of rows; nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.spatial import cKDTree
+
+from diffumask_datasets.columns import HEAT_MAPS, Row, decode_image
+from diffumask_datasets.errors import ModelError
+from diffumask_datasets.sample import IGNORE
+
+__all__ = ["colour_embedding", "embeddings_of", "mask_share", "nearest", "raw_disagreement"]
+
+Pixels = npt.NDArray[np.uint8]
+
+COLOUR_GRID = 8
+
+
+def mask_share(label: Pixels) -> float:
+    """The share of an image, in [0, 1], that some class covers."""
+    return float(np.mean((label > 0) & (label != IGNORE)))
+
+
+def raw_disagreement(row: Row, label: Pixels) -> float | None:
+    """1 − IoU of the heat maps cut at the row's thresholds and the refined mask, mean over the visible classes.
+
+    None where the dataset keeps no heat maps, or no class is visible.
+    """
+    heat = row.get(HEAT_MAPS)
+    if not heat:
+        return None
+    maps = dict(zip(heat["category"], heat["map"], strict=True))
+    differences = []
+    for class_id, threshold in zip(row["classes"], row["threshold"], strict=True):
+        if class_id in maps:
+            raw = decode_image(maps[class_id]) >= threshold * 255
+            refined = label == class_id
+            both = int((raw | refined).sum())
+            differences.append(1 - int((raw & refined).sum()) / both if both else 0.0)
+    return float(np.mean(differences)) if differences else None
+
+
+def embeddings_of(
+    images: Sequence[Pixels], *, model: str, revision: str | None = None, checkpoint: str | Path | None = None
+) -> npt.NDArray[np.float32]:
+    """One vector an image, of length 1: from the user's ``checkpoint``, else from the diffusion model, else from colours.
+
+    Raises:
+        ModelError: ``checkpoint`` is no model.
+    """
+    if checkpoint is not None:
+        from diffumask_datasets.backbones.embedding import checkpoint_embeddings
+
+        return _unit(checkpoint_embeddings(checkpoint, images))
+    if model != "planted":
+        from diffumask_datasets.backbones.embedding import latent_embeddings
+
+        try:
+            return _unit(latent_embeddings(model, revision, images))
+        except ModelError:
+            # Reviewing needs no model: coarse colours find copies too.
+            pass
+    return _unit(np.stack([colour_embedding(image) for image in images]))
+
+
+def colour_embedding(image: Pixels) -> npt.NDArray[np.float32]:
+    """The image shrunk to a few cells of mean colour, around 0: float32 (COLOUR_GRID² · 3,)."""
+    small = Image.fromarray(image).resize((COLOUR_GRID, COLOUR_GRID), Image.Resampling.BOX)
+    return (np.asarray(small, dtype=np.float32) / 255 - 0.5).ravel()
+
+
+def nearest(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """For each of the vectors of length 1 the index of its nearest other, and their cosine distance in [0, 2]."""
+    count = len(vectors)
+    if count < 2:
+        return np.full(count, -1), np.full(count, 2.0, dtype=np.float32)
+    distances, neighbours = cKDTree(vectors).query(vectors, k=2)
+    # An exact copy may come first and the vector itself second.
+    column = np.where(neighbours[:, 0] == np.arange(count), 1, 0)
+    rows = np.arange(count)
+    # |a - b|² = 2 - 2 cos of vectors of length 1
+    return neighbours[rows, column], (distances[rows, column] ** 2 / 2).astype(np.float32)
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    centred = vectors - vectors.mean(axis=0) if len(vectors) > 2 else vectors
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit: npt.NDArray[np.float32] = (centred / np.maximum(length, 1e-8)).astype(np.float32)
+    return unit

@@ -1,0 +1,123 @@
+"""``diffumask review --html``: one file with everything in it, for a browser without server, network or FiftyOne."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from diffumask_datasets.columns import Row, decode_image
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.preview import class_colours
+from diffumask_datasets.review.decisions import DECISIONS_FILE, read_decisions
+from diffumask_datasets.source import DatasetSource, open_source
+
+__all__ = ["write_page"]
+
+LONGER_SIDE = 320
+"""Pixels of a picture on the page; masks are shrunk without mixing class ids."""
+
+JPEG_QUALITY = 82
+PLACE_OF_DATA = "/*REVIEW-DATA*/"
+
+
+def write_page(source: Any, output: str | Path, *, num_samples: int | None = None, title: str | None = None) -> Path:
+    """Writes the review page of a dataset folder, a ``Dataset`` or a dict of splits; returns its path.
+
+    Decisions that lie in the folder already are shown. ``num_samples`` is the most that is put on the page.
+
+    Raises:
+        ExportError: no dataset, or ``output`` cannot be written.
+    """
+    opened = open_source(source)
+    output = Path(output)
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise ExportError(f"{output} is no page: give a file that ends in .html")
+    data = {
+        "title": title or (Path(source).name if isinstance(source, str | Path) else "dataset"),
+        "file": DECISIONS_FILE,
+        "classes": list(opened.classes),
+        "colours": [_hex(class_id) for class_id in range(1, len(opened.classes) + 1)],
+        "samples": _samples(opened, num_samples),
+        "decisions": _decisions(source),
+    }
+    # "<" written out, so that no text of a prompt can end the script element.
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    template = (files("diffumask_datasets.review") / "page.html").read_text(encoding="utf-8")
+    draft = output.with_name(f".{output.name}.unfinished")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(template.replace(PLACE_OF_DATA, text), encoding="utf-8")
+        draft.replace(output)
+    except OSError as error:
+        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return output
+
+
+def _samples(opened: DatasetSource, most: int | None) -> list[dict[str, Any]]:
+    cards = []
+    for split, row in opened.rows():
+        if most is not None and len(cards) >= most:
+            break
+        cards.append(_card(split, row))
+    return cards
+
+
+def _card(split: str, row: Row) -> dict[str, Any]:
+    image = Image.fromarray(decode_image(row["image"])).convert("RGB")
+    label = Image.fromarray(decode_image(row["label"]))
+    size_wh = _fitted(image.size)
+    return {
+        "id": row["sample_id"],
+        "split": split,
+        "image": _data_uri(
+            image.resize(size_wh, Image.Resampling.LANCZOS), "JPEG", quality=JPEG_QUALITY, subsampling=0
+        ),
+        "mask": _data_uri(_overlay(label.resize(size_wh, Image.Resampling.NEAREST)), "PNG"),
+        "classes": list(row["classes"]),
+        "objects": len(row["objects"]["id"]),
+        "quality": round(float(row["quality"]), 4),
+        "prompt": row["prompt"],
+    }
+
+
+def _overlay(label: Image.Image) -> Image.Image:
+    """Class ids in their colours, background transparent, as a palette image: a few hundred bytes."""
+    picture = Image.fromarray(np.asarray(label, dtype=np.uint8))
+    picture.putpalette(class_colours().tobytes())
+    return picture
+
+
+def _data_uri(picture: Image.Image, file_format: str, **how: Any) -> str:
+    buffer = io.BytesIO()
+    if picture.mode == "P":
+        how["transparency"] = 0
+    picture.save(buffer, file_format, **how)
+    return f"data:image/{file_format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _fitted(size_wh: tuple[int, int]) -> tuple[int, int]:
+    scale = min(1.0, LONGER_SIDE / max(size_wh))
+    return max(1, round(size_wh[0] * scale)), max(1, round(size_wh[1] * scale))
+
+
+def _hex(class_id: int) -> str:
+    return "#" + bytes(class_colours()[class_id]).hex()
+
+
+def _decisions(source: Any) -> list[dict[str, Any]]:
+    path = Path(source) / DECISIONS_FILE if isinstance(source, str | Path) else None
+    if path is None or not path.is_file():
+        return []
+    return [
+        {"sample_id": one.sample_id, "verdict": one.verdict, "reason": one.reason, "tags": list(one.tags)}
+        for one in read_decisions(path).values()
+    ]

@@ -1,0 +1,101 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from datasets import load_dataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffumask_datasets import generate
+from diffumask_datasets.builders.diffumask import DiffuMaskConfig
+from diffumask_datasets.errors import DiffuMaskError, RecipeError
+from diffumask_datasets.shared_recipe import read_shared_recipe
+
+
+def a_recipe(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "recipe.yaml").write_text(text)
+    return folder
+
+
+def bytes_of(dataset: Any) -> list[tuple[str, bytes, bytes]]:
+    columns = dataset.with_format("arrow")[:].to_pydict()
+    return [
+        (sample_id, image["bytes"], label["bytes"])
+        for sample_id, image, label in zip(columns["sample_id"], columns["image"], columns["label"], strict=True)
+    ]
+
+
+def test_a_folder_is_made_again_from_its_recipe(planted: dict[str, Any], tmp_path: Path, cache_dir: str) -> None:
+    generate(tmp_path / "ds", splits={"train": 3, "validation": 2}, skip=[1], store=tmp_path / "one", **planted)
+    original = load_dataset(str(tmp_path / "ds"), cache_dir=cache_dir)
+    again = load_dataset("diffumask", recipe=str(tmp_path / "ds"), store=str(tmp_path / "two"), cache_dir=cache_dir)
+    assert [sample_id[-8:] for sample_id in again["train"]["sample_id"]] == ["00000000", "00000002", "00000003"]
+    for split in ("train", "validation"):
+        assert bytes_of(again[split]) == bytes_of(original[split])
+
+
+def test_what_the_user_says_wins(planted: dict[str, Any], tmp_path: Path) -> None:
+    generate(tmp_path / "ds", num_samples=2, **planted)
+    config = DiffuMaskConfig(recipe=tmp_path / "ds", num_samples=1, seed=4, keep_heat_maps=True)
+    assert (config.plan.sizes, config.recipe.seed, config.keep_heat_maps) == ({"train": 1}, 4, True)
+    assert config.recipe.height == 48
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes: !!python/object/apply:os.system ['touch /tmp/owned']", "is not plain YAML"),
+        ("classes: !custom car", "is not plain YAML"),
+        ("classes: [&a car, *a]", "has YAML aliases"),
+        ("- car", "expected fields like"),
+        ("classes: [car]\nimport: os", "unknown field 'import'"),
+        ("classes: [car]\nstore: /tmp", "unknown field 'store'"),
+        ("classes: [car]\ntrust_remote_code: true", "unknown field 'trust_remote_code'"),
+        ("classes: ['../../etc']", "classes: '../../etc' is a path, not a name"),
+        ("classes: [car]\nmodel: ../model", "model: '../model' is a path, not a name"),
+        ("classes: [car]\nmodel: /srv/model", "names the local model '/srv/model', which is not followed"),
+        ("classes: [car]\nmodel: here/model", "names the local model 'here/model', which is not followed"),
+        ("classes: [car]\nrevision: a/b", "revision: 'a/b' is no commit"),
+        ("classes: [car]\nsplits: {train: 80000000}", "asks for 80000000 samples; more than 100000 are only"),
+        ("classes: [car]\nnum_samples: 100001", "asks for 100001 samples"),
+        ("classes: [car]\nnum_samples: 1e9", "expected a number of samples"),
+        ("classes: [car]\nsplits: {../train: 8}", "unknown split '../train'"),
+        ("classes: [car]\nskip: [-1]", "skip: expected indices"),
+        ("classes: [car]\nheight: 100000", "height: Input should be less than or equal to 4096"),
+        ("classes: [car]\nsplits: [1]", "splits: expected sizes"),
+    ],
+)
+def test_a_strangers_recipe_is_data_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here" / "model").mkdir(parents=True)
+    with pytest.raises(RecipeError) as caught:
+        DiffuMaskConfig(recipe=a_recipe(tmp_path / "strange", text))
+    assert message in str(caught.value)
+
+
+def test_the_user_may_ask_for_what_the_recipe_may_not(tmp_path: Path) -> None:
+    text = "classes: [car]\nmodel: /srv/model\nrevision: x\nsplits: {train: 80000000}"
+    config = DiffuMaskConfig(recipe=a_recipe(tmp_path / "strange", text), model="planted", num_samples=200_000)
+    assert (config.recipe.model, config.plan.sizes) == ("planted", {"train": 200_000})
+
+
+def test_no_recipe_there(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no recipe at"):
+        read_shared_recipe(tmp_path)
+
+
+@given(st.text())
+def test_any_text_is_a_recipe_or_one_error_of_ours(text: str) -> None:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        Path(folder, "recipe.yaml").write_text(text, encoding="utf-8", errors="replace")
+        try:
+            fields = read_shared_recipe(folder)
+        except DiffuMaskError:
+            return
+        assert fields == yaml.safe_load(text)
