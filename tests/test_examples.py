@@ -4,6 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from diffumask_datasets.exporters import formats
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -14,4 +16,17 @@ def test_quickstart(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("4 samples with the columns sample_id, image, label, objects,")
     assert "first of the stream: 'a photo of a " in done.stdout
+    for name in ("coco", "voc"):
+        assert f"demo-{name}: read back and compared with the dataset, " in done.stdout
+        assert (tmp_path / f"demo-{name}" / "diffumask-export.json").exists()
     assert Image.open(tmp_path / "demo" / "preview.png").size[0] > 1000
+
+
+def test_export_all_formats(tmp_path: Path) -> None:
+    script = str(ROOT / "examples" / "export_all_formats.py")
+    command = [sys.executable, script, "--output", "out", "--num-samples", "4", "--model", "planted"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(formats())
+    assert all(line.endswith("every check passed") for line in lines), done.stdout

@@ -97,6 +97,10 @@ def test_the_import_is_light() -> None:
     assert not {"torch", "diffusers", "transformers", "pydantic"} & loaded_by("import diffumask_datasets")
 
 
+def test_exporters_never_load_torch() -> None:
+    assert "torch" not in loaded_by("import diffumask_datasets.exporters.coco, diffumask_datasets.exporters.cityscapes")
+
+
 def test_the_check_of_the_light_import_can_fail() -> None:
     assert "torch" in loaded_by("import diffumask_datasets, torch")
 
