@@ -21,8 +21,8 @@ $(VENV)/.fiftyone: $(READY)
 
 setup: $(READY)  ## create .venv with everything the project needs
 
-demo: $(READY)  ## generate 20 labelled images and a picture of them in out/demo
-	rm -rf out/demo
+demo: $(READY)  ## generate 20 labelled images and a picture of them in out/demo; export them to COCO and VOC
+	rm -rf out/demo out/demo-coco out/demo-voc
 	$(BIN)/python examples/quickstart.py --output out/demo
 
 test: $(READY)  ## run the default test suite

@@ -1,4 +1,4 @@
-"""Twenty labelled images of five classes: a dataset folder, a contact sheet, and the same samples as a stream."""
+"""Twenty labelled images of five classes: a dataset folder, a contact sheet, COCO and VOC exports, and a stream."""
 
 import argparse
 
@@ -18,6 +18,15 @@ diffumask_datasets.generate(
 )
 dataset = load_dataset(arguments.output, split="train")
 print(f"{dataset.num_rows} samples with the columns {', '.join(dataset.column_names)}")
+
+for name in ("coco", "voc"):
+    folder = f"{arguments.output}-{name}"
+    diffumask_datasets.export(arguments.output, folder, format=name)
+    checks = list(diffumask_datasets.verify(folder, source=arguments.output))
+    passed = sum(check.passed for check in checks)
+    print(f"{folder}: read back and compared with the dataset, {passed} of {len(checks)} checks passed")
+    if passed < len(checks):
+        raise SystemExit(1)
 
 stream = load_dataset("diffumask", classes=CLASSES, streaming=True, split="train", batch_size=4)
 first = next(iter(stream))

@@ -59,8 +59,8 @@ class Part:
 class ExportSample:
     """A row, checked. ``ordinal`` counts from 1 over all splits, ``index`` from 0 in its split.
 
-    ``image`` is the encoded file as the dataset holds it. ``objects`` carry area and box of their mask, computed
-    anew. ``row`` is for what describes the sample beyond that.
+    ``image`` is the encoded file as the dataset holds it. ``objects`` carry area and box of their mask, computed anew.
+    ``row`` is for what describes the sample beyond that.
     """
 
     sample_id: str

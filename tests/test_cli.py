@@ -117,6 +117,22 @@ def test_prompts_of_a_caption_file_and_a_split(tmp_path: Path) -> None:
     assert not set(train.stdout.splitlines()) & set(validation.stdout.splitlines())
 
 
+def test_export_then_verify(tmp_path: Path) -> None:
+    diffumask("generate", "car", "--num-samples", "2", "--output", "ds", *PLANTED, cwd=tmp_path)
+    (tmp_path / "options.yaml").write_text("ids: official\nring: 1\n")
+    command = ["export", "ds", "--format", "voc", "--output", "voc", "--config", "options.yaml", "--option", "ring=0"]
+    done = diffumask(*command, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "wrote voc: 2 samples as voc\n")
+    checked = diffumask("verify", "voc", "--format", "voc", "--source", "ds", cwd=tmp_path)
+    assert checked.returncode == 0
+    assert {line.split()[0] for line in checked.stdout.splitlines()} == {"ok"}
+    assert "ok   SegmentationClass pixels: 0 of 6144 differ" in checked.stdout
+    next((tmp_path / "voc").rglob("*.xml")).write_text("<annotation/>")
+    changed = diffumask("verify", "voc", "--source", "ds", cwd=tmp_path)
+    assert changed.returncode == 1
+    assert "FAIL object counts: 1 of 2 differ" in changed.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -147,6 +163,23 @@ def test_augment_a_finished_dataset(tmp_path: Path) -> None:
     assert "describes an augmented dataset: generate its source, then run diffumask augment on it" in again.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "none", "--format", "coco"], "error: none is no dataset folder: expected data/*.parquet"),
+        (["export", "none", "--format", "vox"], "error: unknown format 'vox' (did you mean 'voc'?)"),
+        (["export", "none", "--format", "coco", "--option", "ids"], "error: --option 'ids': expected FIELD=VALUE"),
+        (["export", "none", "--format", "coco", "--config", "no.yaml"], "error: cannot read the options no.yaml"),
+    ],
+)
+def test_bad_exports_are_one_line_and_leave_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = diffumask(*arguments, "--output", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_doctor_reports(tmp_path: Path) -> None:
     done = diffumask("doctor", cwd=tmp_path)
     lines = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
@@ -162,7 +195,19 @@ def test_doctor_fails_where_the_store_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["generate"], ["prompts"], ["augment"], ["doctor"], ["review"], ["push"], ["reproduce"]]
+    "command",
+    [
+        [],
+        ["generate"],
+        ["prompts"],
+        ["augment"],
+        ["export"],
+        ["verify"],
+        ["doctor"],
+        ["review"],
+        ["push"],
+        ["reproduce"],
+    ],
 )
 def test_help(tmp_path: Path, command: list[str]) -> None:
     done = diffumask(*command, "--help", cwd=tmp_path)

@@ -108,6 +108,10 @@ def test_masks_need_no_torch_until_an_affinity_net_is_asked_for() -> None:
     assert "torch" in loaded_by("import diffumask_datasets.masks.affinity_net")
 
 
+def test_exporters_never_load_torch() -> None:
+    assert "torch" not in loaded_by("import diffumask_datasets.exporters.coco, diffumask_datasets.exporters.cityscapes")
+
+
 def test_the_check_of_the_light_import_can_fail() -> None:
     assert "torch" in loaded_by("import diffumask_datasets, torch")
 
