@@ -60,7 +60,7 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         self.plan = SplitPlan.of(num_samples=num_samples, splits=splits, num_shards=num_shards, batch_size=batch_size)
         self.runtime = Runtime(batch_size, device, dtype, Path(store).expanduser() if store else None)
         self.keep_heat_maps = keep_heat_maps
-        self.recipe: Recipe = prepare(Recipe.of(**recipe_fields))
+        self.recipe: Recipe = prepare(Recipe.of(**recipe_fields), tuple(self.plan.sizes))
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
         """The name, the recipe and the sizes asked for: a list and a tuple of classes share one cache."""
