@@ -81,23 +81,28 @@ class DiffuMaskConfig(datasets.BuilderConfig):
             fields = with_shared_recipe(recipe, {**extent, **recipe_fields})
             num_samples, splits, skip, keep_heat_maps, keep_threshold_curve = (fields.pop(name) for name in extent)
             recipe_fields = fields
-        self.runtime = Runtime(batch_size, device, dtype, Path(store).expanduser() if store else None)
-        self.keep_heat_maps = bool(keep_heat_maps)
-        self.keep_threshold_curve = bool(keep_threshold_curve)
-        self.recipe: Recipe | RenderedScenes
-        if name == RENDERED:
-            check_fields(recipe_fields, [field.name for field in dataclasses.fields(RenderedScenes)])
-            if keep_heat_maps or keep_threshold_curve:
-                asked = "keep_heat_maps" if keep_heat_maps else "keep_threshold_curve"
-                raise RecipeError(f"{asked}: the scenes of {RENDERED} are drawn, so there are none to keep")
-            self.recipe = RenderedScenes(**recipe_fields)
-            splits = DEFAULT_SIZES if num_samples is None and splits is None else splits
-        else:
-            check_fields(recipe_fields, [*Recipe.model_fields, *CONFIG_FIELDS])
-            self.recipe = prepare(Recipe.of(**recipe_fields))
+        if name == RENDERED and num_samples is None and splits is None:
+            splits = DEFAULT_SIZES
         self.plan = SplitPlan.of(
             num_samples=num_samples, splits=splits, num_shards=num_shards, batch_size=batch_size, skip=skip
         )
+        self.runtime = Runtime(batch_size, device, dtype, Path(store).expanduser() if store else None)
+        self.keep_heat_maps = bool(keep_heat_maps)
+        self.keep_threshold_curve = bool(keep_threshold_curve)
+        self.recipe: Recipe | RenderedScenes = (
+            self._drawn(recipe_fields) if name == RENDERED else self._prepared(recipe_fields)
+        )
+
+    def _drawn(self, fields: dict[str, Any]) -> RenderedScenes:
+        check_fields(fields, [field.name for field in dataclasses.fields(RenderedScenes)])
+        if self.keep_heat_maps or self.keep_threshold_curve:
+            asked = "keep_heat_maps" if self.keep_heat_maps else "keep_threshold_curve"
+            raise RecipeError(f"{asked}: the scenes of {RENDERED} are drawn, so there are none to keep")
+        return RenderedScenes(**fields)
+
+    def _prepared(self, fields: dict[str, Any]) -> Recipe:
+        check_fields(fields, [*Recipe.model_fields, *CONFIG_FIELDS])
+        return prepare(Recipe.of(**fields), tuple(self.plan.sizes))
 
     @property
     def view(self) -> str:

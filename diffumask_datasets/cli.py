@@ -203,8 +203,8 @@ def prompts(
 
     fields = _recipe_fields(config, classes, prompt, {"seed": seed}, set_)
     recipe = Recipe.of(**{name: value for name, value in fields.items() if name not in RUNTIME_FIELDS})
-    check_prompts(recipe)
     ((_, shards),) = SplitPlan.of(splits={split: num}).shards()
+    check_prompts(recipe, [split])
     for start, stop in shards:
         for index in range(start, stop):
             typer.echo(prompt_for(recipe, index).text)

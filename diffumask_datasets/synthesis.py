@@ -57,13 +57,13 @@ class Runtime:
             raise RecipeError(f"batch_size: expected a number from 1 up, got {self.batch_size}")
 
 
-def prepare(recipe: Recipe) -> Recipe:
+def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
     """The recipe with its model and prompts pinned to the content they have now; only such a recipe's digest names samples.
 
     Raises:
         UnknownClassError: the model paints a closed list of classes and one is not on it.
         TokenAlignmentError: a prompt that names none of the classes.
-        RecipeError: captions that cannot be read, or that name a class nowhere.
+        RecipeError: captions that cannot be read, or that name a class nowhere in one of ``splits``.
         ModelError: the model, or a text model of the prompts, cannot be found.
     """
     known = known_classes(recipe.model)
@@ -72,7 +72,7 @@ def prepare(recipe: Recipe) -> Recipe:
             [term for name in recipe.classes for term in recipe.words_of(name).terms], known, model=recipe.model
         )
     recipe = pin_prompts(recipe)
-    check_prompts(recipe)
+    check_prompts(recipe, splits)
     pinned = {
         "revision": resolve_revision(recipe.model, recipe.revision),
         "affinity_net_revision": pin_affinity_net(recipe.affinity_net, recipe.affinity_net_revision),
@@ -115,10 +115,13 @@ class Synthesizer:
         self._features = features_of(recipe.classes, heat_maps=True, threshold_curve=True)
         self._backbone: Backbone | None = None
         # Augmented samples are cheap to make again: the store keeps what they are made of.
-        self._plain = Synthesizer(recipe.model_copy(update={"augment": ()}), runtime) if recipe.augment else None
-        self._store = (
-            self._plain._store if self._plain else SampleStore(runtime.store or default_store_root(), self._digest)
-        )
+        self._plain: Synthesizer | None = None
+        self._store: SampleStore
+        if recipe.augment:
+            self._plain = Synthesizer(recipe.model_copy(update={"augment": ()}), runtime)
+            self._store = self._plain._store
+        else:
+            self._store = SampleStore(runtime.store or default_store_root(), self._digest)
 
     def rows(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
         """The ``default`` rows of the indices ``start`` ≤ k < ``stop``, in order, a batch at a time."""

@@ -17,10 +17,14 @@ from diffumask_datasets.columns import (
     without_heat_maps,
     without_threshold_curve,
 )
+from diffumask_datasets.errors import ShapeError
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.sample import IGNORE
 
 __all__ = ["VIEWS", "view_features", "view_row"]
+
+MAX_ANNOTATED = 255
+"""Instance ids that the green channel of ``annotation`` can hold."""
 
 VIEWS = ("default", "instance", "detection", "panoptic")
 
@@ -70,6 +74,11 @@ def _instance_view(row: Row, classes: Sequence[str]) -> Row:
     # The Mask2Former example makes an instance of every pair found, so unsure pixels are background here, not 255.
     annotation[..., 0] = np.where(label == IGNORE, 0, label)
     for instance_id, mask in _instance_masks(row):
+        if instance_id > MAX_ANNOTATED:
+            raise ShapeError(
+                f"{row['sample_id']}: instance {instance_id}, but the config instance holds {MAX_ANNOTATED} in one image "
+                "(8 bits); take the config panoptic, a smaller grid of splicing or a larger min_area"
+            )
         annotation[mask, 1] = instance_id
     return {
         "sample_id": row["sample_id"],

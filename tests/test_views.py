@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from diffumask_datasets.columns import decode_image, png_cell
+from diffumask_datasets.errors import ShapeError
 from diffumask_datasets.masks.rle import encode
 from diffumask_datasets.views import VIEWS, view_features, view_row
 
@@ -76,3 +77,11 @@ def test_rows_fit_their_features(row: dict[str, Any], name: str) -> None:
 def test_default_drops_heat_maps_unless_kept(row: dict[str, Any]) -> None:
     assert "heat_maps" not in view_row(row, "default", classes=CLASSES)
     assert "heat_maps" in view_row(row, "default", classes=CLASSES, heat_maps=True)
+
+
+def test_more_instances_than_the_annotation_holds(row: dict[str, Any]) -> None:
+    row["objects"]["id"] = [1, 256]
+    with pytest.raises(
+        ShapeError, match=r"the config instance holds 255 in one image \(8 bits\); take the config panoptic"
+    ):
+        view_row(row, "instance", classes=CLASSES)

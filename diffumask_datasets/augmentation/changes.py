@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
@@ -70,9 +72,7 @@ def warped(scene: Scene, coefficients: Corners) -> Scene:
     )
 
 
-def _warp(
-    pixels: npt.NDArray[np.generic], coefficients: Corners, filter_: Image.Resampling, fill: int
-) -> npt.NDArray[np.generic]:
+def _warp(pixels: npt.NDArray[Any], coefficients: Corners, filter_: Image.Resampling, fill: int) -> npt.NDArray[Any]:
     height, width = pixels.shape[:2]
     source = Image.fromarray(pixels)
     method = Image.Transform.PERSPECTIVE

@@ -19,7 +19,7 @@ from diffumask_datasets.augment_settings import (
     grid_size,
 )
 from diffumask_datasets.augmentation.changes import blurred, occluded, seen_from_elsewhere
-from diffumask_datasets.augmentation.scene import Scene, annotations, scene_of, tidied
+from diffumask_datasets.augmentation.scene import Scene, annotate, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import spliced
 from diffumask_datasets.columns import HEAT_MAPS, Row, png_cell
 
@@ -50,7 +50,7 @@ def augmented(scene: Scene, steps: Sequence[AugmentSettings], *, seed: int, key:
 
 def row_from(scene: Scene, row: Row, sample_id: str) -> Row:
     """``row`` with the pixels and annotations of the scene that became of it; images are encoded."""
-    made = {**row, **annotations(scene), "sample_id": sample_id}
+    made = {**row, **annotate(scene), "sample_id": sample_id}
     made |= {"image": png_cell(scene.image), "label": png_cell(scene.label)}
     if row.get(HEAT_MAPS):
         maps = sorted(scene.heat_maps.items())

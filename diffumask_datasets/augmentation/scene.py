@@ -15,7 +15,7 @@ from diffumask_datasets.errors import ShapeError
 from diffumask_datasets.masks.rle import area, bbox_xywh, decode, encode_instances
 from diffumask_datasets.sample import IGNORE, check_array
 
-__all__ = ["Origin", "Scene", "Thing", "annotations", "joined", "scene_of", "tidied"]
+__all__ = ["Origin", "Scene", "Thing", "annotate", "joined", "scene_of", "tidied"]
 
 HeatMaps = Mapping[int, npt.NDArray[np.uint8]]
 
@@ -106,7 +106,7 @@ def joined(scenes: Sequence[Scene]) -> tuple[tuple[Thing, ...], tuple[Origin, ..
     return things, origins, [0, *ends[:-1].tolist()]
 
 
-def annotations(scene: Scene) -> Row:
+def annotate(scene: Scene) -> Row:
     """The columns of a row that follow from the pixels of a tidy scene: objects, classes, threshold, quality, prompt."""
     encoded = encode_instances(scene.instances, len(scene.things))
     present = np.flatnonzero(np.bincount(scene.label.ravel(), minlength=256)).tolist()

@@ -67,7 +67,8 @@ def _nearest(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[A
         return values[down // 2 :: down, across // 2 :: across]
     rows = ((np.arange(height) + 0.5) * old_height / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * old_width / width).astype(np.intp)
-    return values[rows].take(columns, axis=1)
+    nearest: npt.NDArray[Any] = values[rows].take(columns, axis=1)
+    return nearest
 
 
 def _canvas(height: int, width: int, tiles: Sequence[Scene]) -> Scene:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from diffumask_datasets.augment_settings import Occlude, Splice, parse_augment
 from diffumask_datasets.augmentation.pipeline import augmented, drawn_others
-from diffumask_datasets.augmentation.scene import Scene, annotations, scene_of
+from diffumask_datasets.augmentation.scene import Scene, annotate, scene_of
 from diffumask_datasets.columns import HEAT_MAPS, Row
 from diffumask_datasets.errors import RecipeError
 
@@ -76,7 +76,7 @@ class Augment:
 
 
 def _with_pixels(row: Row, scene: Scene) -> Row:
-    made = {name: cell for name, cell in annotations(scene).items() if name in row}
+    made = {name: cell for name, cell in annotate(scene).items() if name in row}
     made |= {"image": Image.fromarray(scene.image), "label": Image.fromarray(scene.label)}
     if row.get(HEAT_MAPS):
         maps = sorted(scene.heat_maps.items())

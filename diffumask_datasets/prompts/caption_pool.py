@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 
@@ -52,19 +53,18 @@ class CaptionSource:
         Raises:
             RecipeError: the split has no caption of that class.
         """
-        recipe, split = self._recipe, split_of(index)
-        first = draw_classes(recipe, index)[0]
-        pool = self._dealt(first, split)
-        if not pool:
-            raise RecipeError(
-                f"{self._path}: no caption of {first!r} is left for the split {split!r} (each belongs to one split, "
-                "8 of 10 to train); give more captions"
-            )
+        recipe = self._recipe
+        pool = self._pool(draw_classes(recipe, index)[0], split_of(index))
         text = random.Random(f"{recipe.seed}/captions/{index}").choice(pool)
         return Prompt(text, terms_in(text, recipe))
 
-    def check(self) -> None:
-        """Raises RecipeError for the first class that no caption names."""
+    def check(self, splits: Sequence[str]) -> None:
+        """Raises RecipeError for the first class that no caption names, or none of a split."""
+        self._check_named()
+        for name, split in itertools.product(self._pools, splits):
+            self._pool(name, split)
+
+    def _check_named(self) -> None:
         for name, pool in self._pools.items():
             if not pool:
                 words = ", ".join(self._recipe.words_of(name).words)
@@ -83,6 +83,15 @@ class CaptionSource:
             return retrieve(several, self._recipe, settings)
         named = {text: self._named(text) for text in several}
         return {name: [text for text in several if name in named[text]] for name in self._recipe.classes}
+
+    def _pool(self, name: str, split: str) -> list[str]:
+        pool = self._dealt(name, split)
+        if not pool:
+            raise RecipeError(
+                f"{self._path}: no caption of {name!r} is left for the split {split!r} (each belongs to one split, "
+                "8 of 10 to train); give more captions"
+            )
+        return pool
 
     def _dealt_to(self, name: str, split: str) -> list[str]:
         return [text for text in self._pools[name] if self._splits[text] == split]

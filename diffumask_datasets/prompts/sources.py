@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Protocol
 
 from diffumask_datasets.captions import fingerprint_captions
@@ -25,8 +26,8 @@ class PromptSource(Protocol):
     def prompt(self, index: int) -> Prompt:
         """The prompt of sample ``index``, with the character span of each class term."""
 
-    def check(self) -> None:
-        """Raises a RecipeError or TokenAlignmentError where a class has no prompt."""
+    def check(self, splits: Sequence[str]) -> None:
+        """Raises a RecipeError or TokenAlignmentError where a class has no prompt in one of the splits."""
 
 
 def prompt_for(recipe: Recipe, index: int) -> Prompt:
@@ -41,9 +42,9 @@ def prompt_for(recipe: Recipe, index: int) -> Prompt:
     return _source(recipe).prompt(index)
 
 
-def check_prompts(recipe: Recipe) -> None:
-    """Raises TokenAlignmentError or RecipeError where a caption names no class, or a class has no caption."""
-    _source(recipe).check()
+def check_prompts(recipe: Recipe, splits: Sequence[str] = ("train",)) -> None:
+    """Raises TokenAlignmentError or RecipeError where a caption names no class, or a class has no caption in a split."""
+    _source(recipe).check(splits)
 
 
 def pin_prompts(recipe: Recipe) -> Recipe:

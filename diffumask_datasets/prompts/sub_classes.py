@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from diffumask_datasets.captions import mentions
 from diffumask_datasets.errors import RecipeError
@@ -43,7 +43,7 @@ class SubClassSource:
                 return prompt
         raise RecipeError(f"no prompt of {names[0]!r} is left for the split {split!r}: give more styles or contexts")
 
-    def check(self) -> None:
+    def check(self, splits: Sequence[str]) -> None:
         """Nothing can be missing: a class without sub-classes or contexts has prompts without them."""
 
     def _draw(self, names: list[str], rng: random.Random) -> Prompt:

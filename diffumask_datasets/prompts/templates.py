@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from diffumask_datasets.errors import TokenAlignmentError
 from diffumask_datasets.prompts.balance import draw_classes
@@ -28,7 +29,7 @@ class TemplateSource:
             return Prompt(text, self._terms(text))
         return fill(text, [self._noun(name, index) for name in draw_classes(recipe, index)])
 
-    def check(self) -> None:
+    def check(self, splits: Sequence[str]) -> None:
         """Raises TokenAlignmentError for the first caption that names none of the classes."""
         for text in self._recipe.prompts:
             if PLACE not in text:

@@ -95,7 +95,7 @@ class LanguageModelSource:
         """Written until the text belongs to the split of ``index`` and names no class that was not asked for."""
         return self._written(index)
 
-    def check(self) -> None:
+    def check(self, splits: Sequence[str]) -> None:
         """The class terms stand in the lead, so every class has prompts."""
 
     def _write(self, index: int) -> Prompt:
@@ -122,7 +122,8 @@ class LanguageModelSource:
         tokenizer, model = _loaded("AutoModelForCausalLM", settings.model, settings.revision)
         # A generator of our own: transformers' generate() draws from the global one.
         generator = torch.Generator().manual_seed(rng.getrandbits(63))
-        step, past, written, text = _lead_tokens(tokenizer, lead), None, [], ""
+        written: list[int] = []
+        step, past, text = _lead_tokens(tokenizer, lead), None, ""
         with torch.inference_mode():
             while len(text.split()) <= settings.max_words and len(written) < 8 * settings.max_words:
                 output = model(input_ids=step, past_key_values=past, use_cache=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from diffumask_datasets.augmentation.scene import Origin, Scene, Thing, annotations
+from diffumask_datasets.augmentation.scene import Origin, Scene, Thing, annotate
 from diffumask_datasets.columns import decode_image, png_cell
 from diffumask_datasets.masks.rle import decode
 
@@ -35,7 +35,7 @@ def random_scene(seed: int, *, height: int = 24, width: int = 32, things: int = 
 def row_of_scene(scene: Scene, sample_id: str) -> dict[str, Any]:
     """The ``default`` row of a scene."""
     rest = {"sample_id": sample_id, "seed": 1, "model": "planted"}
-    return {**rest, "image": png_cell(scene.image), "label": png_cell(scene.label), **annotations(scene)}
+    return {**rest, "image": png_cell(scene.image), "label": png_cell(scene.label), **annotate(scene)}
 
 
 def check_row(row: dict[str, Any]) -> None:

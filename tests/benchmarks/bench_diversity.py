@@ -15,7 +15,7 @@ from torch import nn
 
 from diffumask_datasets.augment_settings import parse_augment
 from diffumask_datasets.augmentation.pipeline import augmented, drawn_others
-from diffumask_datasets.augmentation.scene import Scene, annotations, scene_of, tidied
+from diffumask_datasets.augmentation.scene import Scene, annotate, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import spliced
 from diffumask_datasets.columns import Row, decode_image
 from diffumask_datasets.prompts.sources import prompt_for
@@ -126,7 +126,7 @@ def _splices_per_second() -> float:
     tiles = [random_scene(seed, height=512, width=512, things=4) for seed in range(4)]
 
     def once() -> None:
-        annotations(tidied(spliced(tiles, 2, 2, size=(512, 512))))
+        annotate(tidied(spliced(tiles, 2, 2, size=(512, 512))))
 
     once()
     seconds = []

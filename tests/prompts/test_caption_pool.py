@@ -97,3 +97,6 @@ def test_a_split_without_captions(tmp_path: Path) -> None:
     assert prompt_for(recipe, 0).text in ("a car", "a boat")
     with pytest.raises(RecipeError, match=r"is left for the split 'validation' .* give more captions"):
         prompt_for(recipe, SPLIT_STARTS["validation"])
+    check_prompts(recipe)
+    with pytest.raises(RecipeError, match="is left for the split 'test'"):
+        check_prompts(recipe, ["train", "test"])
