@@ -8,6 +8,8 @@
     │   └── CaptureError          (RuntimeError)  no usable attention was seen while the model ran
     ├── TokenAlignmentError       (ValueError)    a class term is not in the prompt, or was truncated away
     ├── StoreError                (OSError)       the sample store cannot be read or written
+    ├── DataError                 (ValueError)    labelled images that lack files, columns, classes or rows
+    ├── TrainingError             (RuntimeError)  a training that cannot go on: no finite loss, no memory
     ├── ExportError               (ValueError)    a dataset that a format, or a target that a writer, cannot take
     └── MissingDependencyError    (ImportError)   an optional package is not installed
 
@@ -22,6 +24,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "CaptureError",
+    "DataError",
     "DiffuMaskError",
     "ExportError",
     "MissingDependencyError",
@@ -30,6 +33,7 @@ __all__ = [
     "ShapeError",
     "StoreError",
     "TokenAlignmentError",
+    "TrainingError",
     "UnknownClassError",
     "suggestion",
 ]
@@ -69,6 +73,14 @@ class TokenAlignmentError(DiffuMaskError, ValueError):
 
 class StoreError(DiffuMaskError, OSError):
     """The sample store cannot be read or written."""
+
+
+class DataError(DiffuMaskError, ValueError):
+    """Labelled images to train or evaluate on that lack files, columns, classes or rows."""
+
+
+class TrainingError(DiffuMaskError, RuntimeError):
+    """A training that cannot go on; the message says at which step, and which knob to turn."""
 
 
 class ExportError(DiffuMaskError, ValueError):

@@ -21,7 +21,7 @@ LEVELS = [
     {"attention", "masks"},
     {"columns"},
     {"views", "preview", "store", "toybox"},
-    {"backbones"},
+    {"backbones", "segmentation"},
     {"synthesis", "doctor"},
     {"folder", "exporters"},
     {"builders"},
@@ -32,9 +32,10 @@ LEVELS = [
 """Lowest first: a module imports from lower levels and from its own package only."""
 
 HEAVY = {
-    "torch": {"attention", "backbones", "toybox", "synthesis", "doctor"},
+    "torch": {"attention", "backbones", "toybox", "synthesis", "doctor", "segmentation"},
     "diffusers": {"backbones", "toybox"},
-    "transformers": {"attention", "backbones", "toybox"},
+    "transformers": {"attention", "backbones", "toybox", "segmentation"},
+    "matplotlib": {"segmentation"},
     "pydensecrf": {"masks", "doctor"},
 }
 """Who may import what."""
