@@ -113,12 +113,15 @@ def translation(
     for value, names in data.names.items():
         plain = [renamed.get(plain_name(name), plain_name(name)) for name in names]
         known = [ids[name] for name in plain if name in ids]
-        if not known and others is None:
+        if known:
+            table[value] = known[0]
+        elif others is not None:
+            table[value] = others
+        else:
             raise UnknownClassError(
                 f"the class {names[0]!r} is none of the model's{suggestion(names[0], classes)}: {', '.join(classes)}; "
                 "rename it, or say that others become background or are ignored"
             )
-        table[value] = known[0] if known else others
     if data.background is not None:
         table[data.background] = background
     table[sorted(data.ignored)] = IGNORE

@@ -14,7 +14,6 @@ from transformers import (
     AutoModelForUniversalSegmentation,
     ConvNextConfig,
     Mask2FormerConfig,
-    MaskFormerConfig,
     PretrainedConfig,
     PreTrainedModel,
     SegformerConfig,
@@ -39,9 +38,6 @@ def _segformer() -> PretrainedConfig:
         hidden_sizes=[32, 64, 128, 160],
         num_attention_heads=[1, 2, 4, 5],
         decoder_hidden_size=128,
-        # Finer patches than the paper's 7 at stride 4: these models see small images.
-        patch_sizes=[5, 3, 3, 3],
-        strides=[2, 2, 2, 2],
         drop_path_rate=0.0,
         classifier_dropout_prob=0.0,
     )
@@ -75,8 +71,8 @@ SMALL = {"segformer-small": _segformer, "mask2former-small": _mask2former, "uper
 """Small configs, trained from scratch on a laptop."""
 
 
-HEADS = {"mask2former": Mask2FormerConfig, "maskformer": MaskFormerConfig, "upernet": UperNetConfig}
-"""Families that take any pretrained backbone: ``mask2former+microsoft/resnet-50``."""
+HEADS = {"mask2former": Mask2FormerConfig, "upernet": UperNetConfig}
+"""Families that take a pretrained backbone of four stages: ``mask2former+microsoft/resnet-50``."""
 
 
 def build_model(
@@ -133,8 +129,12 @@ def _config_with_backbone(family: str, backbone: str) -> PretrainedConfig:
 
 
 def _load_backbone(model: Any, backbone: str, config: PretrainedConfig) -> None:
-    weights = AutoBackbone.from_pretrained(backbone, config=config).state_dict()
     encoder = model.backbone if hasattr(model, "backbone") else model.model.pixel_level_module.encoder
+    loaded, found = type(encoder).from_pretrained(backbone, config=config, output_loading_info=True)
+    weights = loaded.state_dict()
+    # The norms of the stages' outputs are new; anything more means that these are not the weights of this backbone.
+    if 2 * len(found["missing_keys"]) > len(weights):
+        raise ModelError(f"{backbone!r} holds no weights of a {config.model_type}")
     encoder.load_state_dict(weights)
 
 

@@ -12,8 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from diffumask_datasets.categories import BACKGROUND_NAME
-from diffumask_datasets.sample import BACKGROUND
 from diffumask_datasets.segmentation.labelled import Pixels
 from diffumask_datasets.segmentation.models import class_names, load_model, scores
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
@@ -43,12 +41,6 @@ class Segmenter:
         network = load_model(str(model))
         preprocessing = Preprocessing.saved(str(model)) or Preprocessing(DEFAULT_SIDE, DEFAULT_SIDE)
         return cls(network, preprocessing, device=device)
-
-    @property
-    def background(self) -> int | None:
-        """The class id of pixels of no class; None where the model gives each pixel a class."""
-        has_one = self.classes[BACKGROUND].lower() == BACKGROUND_NAME
-        return BACKGROUND if has_one else None
 
     def predict(self, images: Iterable[Pixels], *, batch_size: int = 8) -> Iterator[Pixels]:
         """The mask of each image uint8 (height, width, 3), in order: class ids, uint8 (height, width)."""

@@ -163,8 +163,8 @@ class EvaluationSettings(_Fields):
     def source(self) -> Source:
         """The source that holds the images."""
         if self.benchmark == "dataset":
-            return Source(dataset=self.root, split=self.split)
-        return Source(layout=self.benchmark, root=self.root, split=self.split)
+            return Source.of(dataset=self.root, split=self.split)
+        return Source.of(layout=self.benchmark, root=self.root, split=self.split)
 
 
 def source_of_text(text: str) -> dict[str, Any]:

@@ -163,8 +163,10 @@ def _numbered(rows: Any) -> Any:
 
 def _cut(rows: Any, source: Source) -> Any:
     if isinstance(rows, datasets.Dataset):
+        if not source.first and source.limit is None:
+            return rows
         stop = len(rows) if source.limit is None else min(len(rows), source.first + source.limit)
-        return rows.select(range(min(source.first, len(rows)), stop)) if source.first or source.limit else rows
+        return rows.select(list(range(source.first, stop)))
     rows = rows.skip(source.first) if source.first else rows
     return rows.take(source.limit) if source.limit else rows
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import logging
 import math
 import shutil
@@ -15,18 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint, set_seed
 from transformers.utils.logging import disable_progress_bar
 
-from diffumask_datasets.errors import DataError, ExportError, TrainingError
+from diffumask_datasets.errors import DataError, TrainingError
 from diffumask_datasets.segmentation.items import TrainingItems, TrainingStream, collated
 from diffumask_datasets.segmentation.labelled import LabelledImages, read_example
+from diffumask_datasets.segmentation.model_folder import check_target, claim, finished_digest, write_model
 from diffumask_datasets.segmentation.models import SMALL, build_model
-from diffumask_datasets.segmentation.pictures import save_curves
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 from diffumask_datasets.segmentation.segmenter import Segmenter, best_device
 from diffumask_datasets.segmentation.settings import TrainingSettings
@@ -35,11 +33,6 @@ from diffumask_datasets.segmentation.sources import Mixture, mix, open_source
 __all__ = ["ANY_HARDWARE", "Hardware", "train"]
 
 logger = logging.getLogger(__name__)
-
-TRAINING_FILE = "training.yaml"
-"""Settings and digest of a finished training; a folder that has it is whole."""
-
-LOG_FILE = "log.jsonl"
 
 RATE_FROM_SCRATCH = 1e-3
 RATE_FINE_TUNING = 1e-4
@@ -73,18 +66,18 @@ def train(
         TrainingError: the loss became nan or infinite, the memory ran out, or other checkpoints are in the way.
         ExportError: ``output`` holds something that is not ours, or cannot be written.
     """
-    _check_target(output)
+    check_target(output)
     opened = data if data is not None else [open_source(source) for source in settings.sources]
     mixture = mix(settings.sources, opened, classes=settings.classes, seed=settings.seed)
     digest = settings.digest_with(mixture.fingerprint)
-    if _digest_in(output) == digest:
+    if finished_digest(output) == digest:
         return Segmenter.load(output, device=hardware.device)
-    checkpoints = output.with_name(f".{output.name}.checkpoints")
-    _claim(checkpoints, digest, output)
+    checkpoints = claim(output, digest)
     with _seeded(settings.seed):
         trainer = _trainer(settings, mixture, checkpoints, hardware)
         _run(trainer, settings, get_last_checkpoint(str(checkpoints)))
-    _write(output, trainer, settings, digest)
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    write_model(output, trainer.unwrapped, trainer.preprocessing, settings=settings, digest=digest, history=history)
     shutil.rmtree(checkpoints)
     return Segmenter(trainer.unwrapped, trainer.preprocessing, device=hardware.device)
 
@@ -101,6 +94,12 @@ class _SegmentationTrainer(Trainer):  # type: ignore[misc]  # transformers is no
 
     def _get_train_sampler(self, *_: Any) -> Sampler[int] | None:
         return None if isinstance(self.train_dataset, TrainingStream) else SequentialSampler(self.train_dataset)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        # Trainer reads the file as it is and only warns of names that do not fit; from_pretrained also knows the older
+        # names under which some families are saved. Without this a resumed SegFormer starts from random weights.
+        network = self.unwrapped if model is None else model
+        network.load_state_dict(type(self.unwrapped).from_pretrained(resume_from_checkpoint).state_dict())
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
@@ -230,53 +229,3 @@ def _seeded(seed: int) -> Iterator[None]:
         finally:
             random.setstate(state)
             np.random.set_state(numpy_state)
-
-
-def _check_target(output: Path) -> None:
-    if output.exists() and not (output.is_dir() and (not any(output.iterdir()) or (output / TRAINING_FILE).exists())):
-        raise ExportError(f"{output} is not empty and not a model of ours: choose another --output or remove it")
-
-
-def _digest_in(output: Path) -> str | None:
-    try:
-        return str(yaml.safe_load((output / TRAINING_FILE).read_text(encoding="utf-8"))["digest"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return None
-
-
-def _claim(checkpoints: Path, digest: str, output: Path) -> None:
-    """Marks the folder of checkpoints as this training's; refuses where they are another's."""
-    mark = checkpoints / "digest"
-    if mark.exists() and mark.read_text() != digest and get_last_checkpoint(str(checkpoints)):
-        raise TrainingError(
-            f"{checkpoints} holds checkpoints of another training (other settings or data): "
-            f"remove it to start anew, or choose another --output than {output}"
-        )
-    try:
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        mark.write_text(digest)
-    except OSError as error:
-        raise ExportError(f"cannot write {checkpoints}: {error.strerror or error}") from error
-
-
-def _write(output: Path, trainer: _SegmentationTrainer, settings: TrainingSettings, digest: str) -> None:
-    """Model, preprocessing, log and curves, moved to ``output`` in one step."""
-    draft = output.with_name(f".{output.name}.unfinished")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        draft.mkdir(parents=True)
-        trainer.unwrapped.save_pretrained(draft)
-        trainer.preprocessing.save(draft, trainer.unwrapped.config)
-        history = [entry for entry in trainer.state.log_history if "loss" in entry]
-        lines = [json.dumps({name: entry[name] for name in sorted(entry)}) for entry in history]
-        (draft / LOG_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        save_curves(history, draft / "curves.png")
-        fields = {**settings.model_dump(mode="json"), "digest": digest}
-        (draft / TRAINING_FILE).write_text(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), "utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        draft.rename(output)
-    except OSError as error:
-        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
