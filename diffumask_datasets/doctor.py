@@ -26,7 +26,7 @@ REQUIRED = {
 }
 """Distribution → a module that needs its compiled parts."""
 
-OPTIONAL = {"fiftyone": "fiftyone", "ray": "ray"}
+OPTIONAL = {"fiftyone": "fiftyone", "matplotlib": "matplotlib", "ray": "ray"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@
     │   └── CaptureError          (RuntimeError)  no usable attention was seen while the model ran
     ├── TokenAlignmentError       (ValueError)    a class term is not in the prompt, or was truncated away
     ├── StoreError                (OSError)       the sample store cannot be read or written
+    ├── DataError                 (ValueError)    labelled images that lack files, columns, classes or rows
+    ├── TrainingError             (RuntimeError)  a training that cannot go on: no finite loss, no memory
     ├── ExportError               (ValueError)    a dataset that a format, or a target that a writer, cannot take
     ├── HubError                  (OSError)       the Hub refuses or lacks what is asked for, or cannot be reached
     ├── ReviewError               (ValueError)    decisions that do not fit the dataset or each other
@@ -24,6 +26,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "CaptureError",
+    "DataError",
     "DiffuMaskError",
     "ExportError",
     "HubError",
@@ -34,6 +37,7 @@ __all__ = [
     "ShapeError",
     "StoreError",
     "TokenAlignmentError",
+    "TrainingError",
     "UnknownClassError",
     "suggestion",
 ]
@@ -73,6 +77,14 @@ class TokenAlignmentError(DiffuMaskError, ValueError):
 
 class StoreError(DiffuMaskError, OSError):
     """The sample store cannot be read or written."""
+
+
+class DataError(DiffuMaskError, ValueError):
+    """Labelled images to train or evaluate on that lack files, columns, classes or rows."""
+
+
+class TrainingError(DiffuMaskError, RuntimeError):
+    """A training that cannot go on; the message says at which step, and which knob to turn."""
 
 
 class ExportError(DiffuMaskError, ValueError):

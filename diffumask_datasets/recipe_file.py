@@ -11,7 +11,7 @@ import yaml
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipe import Recipe
 
-__all__ = ["AUGMENTED", "read_recipe_file", "recipe_text"]
+__all__ = ["AUGMENTED", "read_mapping", "read_recipe_file", "recipe_text"]
 
 _DERIVED = ("digest",)
 """Written for the reader; computed anew when read."""
@@ -52,6 +52,16 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
     Raises:
         RecipeError: the file is missing, no YAML, or not a mapping.
     """
+    fields = read_mapping(path, example="classes: [car, boat]")
+    return {name: value for name, value in fields.items() if name not in _DERIVED}
+
+
+def read_mapping(path: Path, *, example: str) -> dict[str, Any]:
+    """The mapping that a YAML file holds; ``example`` shows the reader of an error what was expected.
+
+    Raises:
+        RecipeError: the file is missing, no YAML, or not a mapping.
+    """
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -59,5 +69,5 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise RecipeError(f"{path} is not plain YAML: {' '.join(str(error).split())}") from error
     if not isinstance(fields, dict):
-        raise RecipeError(f"{path}: expected fields like 'classes: [car, boat]', got {type(fields).__name__}")
-    return {name: value for name, value in fields.items() if name not in _DERIVED}
+        raise RecipeError(f"{path}: expected fields like '{example}', got {type(fields).__name__}")
+    return fields

@@ -14,6 +14,8 @@ from diffumask_datasets.errors import DiffuMaskError, MissingDependencyError, Un
         ("CaptureError", RuntimeError),
         ("TokenAlignmentError", ValueError),
         ("StoreError", OSError),
+        ("DataError", ValueError),
+        ("TrainingError", RuntimeError),
         ("ExportError", ValueError),
         ("HubError", OSError),
         ("ReviewError", ValueError),

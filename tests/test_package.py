@@ -24,7 +24,7 @@ LEVELS = [
     {"attention", "masks"},
     {"columns"},
     {"views", "preview", "store", "toybox", "augmentation", "curation"},
-    {"backbones"},
+    {"backbones", "segmentation"},
     {"synthesis", "doctor", "tuning"},
     {"folder"},
     {"exporters"},
@@ -38,9 +38,21 @@ LEVELS = [
 """Lowest first: a module imports from lower levels and from its own package only."""
 
 HEAVY = {
-    "torch": {"attention", "backbones", "prompts", "toybox", "synthesis", "doctor", "masks", "remasking", "curation"},
+    "torch": {
+        "attention",
+        "backbones",
+        "curation",
+        "doctor",
+        "masks",
+        "prompts",
+        "remasking",
+        "segmentation",
+        "synthesis",
+        "toybox",
+    },
     "diffusers": {"backbones", "toybox"},
-    "transformers": {"attention", "backbones", "prompts", "toybox", "masks", "curation"},
+    "transformers": {"attention", "backbones", "curation", "masks", "prompts", "segmentation", "toybox"},
+    "matplotlib": {"segmentation"},
     "pydensecrf": {"masks", "doctor"},
     "fiftyone": {"review"},
 }

@@ -1,0 +1,1 @@
+"""Training and evaluating segmenters on what we generate; noise learning trains through it too."""

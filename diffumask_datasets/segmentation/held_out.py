@@ -1,0 +1,41 @@
+"""Train on some rows, predict the others: what noise learning asks a segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from diffumask_datasets.segmentation.labelled import LabelledImages, Pixels, read_example
+from diffumask_datasets.segmentation.settings import TrainingSettings
+from diffumask_datasets.segmentation.sources import labelled_of
+from diffumask_datasets.segmentation.training import ANY_HARDWARE, Hardware, train
+
+__all__ = ["train_and_predict"]
+
+
+def train_and_predict(
+    rows: Any,
+    *,
+    train_on: Sequence[int],
+    predict_on: Sequence[int],
+    folder: Path,
+    hardware: Hardware = ANY_HARDWARE,
+    **settings: Any,
+) -> Iterator[Pixels]:
+    """Masks of the rows ``predict_on``, in order, by a segmenter trained on the rows ``train_on``.
+
+    ``rows`` is a map-style dataset with ``image``, ``label`` and class names; the masks are uint8 (height, width) in the
+    same class ids. ``settings`` are those of :class:`TrainingSettings` but ``sources``. The model lies in ``folder``: asked
+    again for the same, it is not trained again, and an interrupted training goes on.
+
+    Raises:
+        DataError: ``rows`` lack a column, or ``train_on`` is empty.
+        TrainingError: the training cannot go on.
+    """
+    data = labelled_of(rows)
+    chosen = LabelledImages(data.rows.select(list(train_on)), data.names, data.background, data.ignored)
+    fields = TrainingSettings.of(sources=({"dataset": "rows"},), **settings)
+    segmenter = train(fields, folder, data=[chosen], hardware=hardware)
+    images = (read_example(row).image for row in data.rows.select(list(predict_on)))
+    return segmenter.predict(images, batch_size=fields.batch_size)

@@ -1,0 +1,92 @@
+"""What a training sees at each position: item k follows from (data, settings, k) alone, so that a resumed training goes on
+exactly where it would have been."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from diffumask_datasets.errors import DataError
+from diffumask_datasets.segmentation.labelled import read_example, translated
+from diffumask_datasets.segmentation.models import inputs_of
+from diffumask_datasets.segmentation.preprocessing import Jitter, Preprocessing
+from diffumask_datasets.segmentation.settings import TrainingSettings
+from diffumask_datasets.segmentation.sources import SOURCE, Mixture
+
+__all__ = ["TrainingItems", "TrainingStream", "collated"]
+
+Item = dict[str, Any]
+"""``pixel_values`` (3, H, W), ``labels`` int64 (H, W) and ``sample_id``."""
+
+_JITTER, _ORDER = 1, 2
+"""Purposes of random draws: each has a stream of its own."""
+
+
+class _Maker:
+    def __init__(self, mixture: Mixture, settings: TrainingSettings, preprocessing: Preprocessing) -> None:
+        self.tables, self.settings, self.preprocessing = mixture.tables, settings, preprocessing
+
+    def item(self, row: Mapping[str, Any], position: int) -> Item:
+        example = read_example(row)
+        label = translated(example, self.tables[row[SOURCE]])
+        rng = np.random.default_rng([self.settings.seed, _JITTER, position])
+        jitter = Jitter.drawn(rng, scale=self.settings.scale, flip=self.settings.flip)
+        return {
+            "pixel_values": self.preprocessing.pixels(example.image, jitter),
+            "labels": self.preprocessing.labels(label, jitter),
+            "sample_id": example.sample_id,
+        }
+
+
+class TrainingItems(Dataset[Item]):
+    """The items of a whole training over map-style rows: epoch after epoch, each in an order of its own."""
+
+    def __init__(self, mixture: Mixture, settings: TrainingSettings, preprocessing: Preprocessing) -> None:
+        self.rows = mixture.rows
+        self._maker = _Maker(mixture, settings, preprocessing)
+        self._length = settings.steps * settings.accumulate * settings.batch_size
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, position: int) -> Item:
+        epoch, place = divmod(position, len(self.rows))
+        index = int(_order(self._maker.settings.seed, epoch, len(self.rows))[place])
+        return self._maker.item(self.rows[index], position)
+
+
+class TrainingStream(IterableDataset[Item]):
+    """The items of a training over a stream, read again where it ends."""
+
+    def __init__(self, mixture: Mixture, settings: TrainingSettings, preprocessing: Preprocessing) -> None:
+        self.rows = mixture.rows
+        self._maker = _Maker(mixture, settings, preprocessing)
+
+    def __iter__(self) -> Iterator[Item]:
+        positions = itertools.count()
+        while True:
+            seen = 0
+            for row in self.rows:
+                seen += 1
+                yield self._maker.item(row, next(positions))
+            if not seen:
+                raise DataError("the stream to train on has no rows: check its split")
+
+
+def collated(items: Sequence[Item], *, model_type: str) -> dict[str, Any]:
+    """A batch as a model of that family takes it, with the ``sample_ids`` that are in it."""
+    pixels = torch.stack([item["pixel_values"] for item in items])
+    labels = torch.stack([item["labels"] for item in items])
+    return {**inputs_of(model_type, pixels, labels), "sample_ids": [item["sample_id"] for item in items]}
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng([seed, _ORDER, epoch]).permutation(count)

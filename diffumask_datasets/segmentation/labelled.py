@@ -1,0 +1,178 @@
+"""Labelled images from anywhere, and what the values of their masks mean: training and evaluation both read these."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from diffumask_datasets.categories import BACKGROUND_NAME
+from diffumask_datasets.errors import DataError, ShapeError, UnknownClassError, suggestion
+from diffumask_datasets.sample import BACKGROUND, IGNORE
+
+__all__ = [
+    "COLUMNS",
+    "Example",
+    "LabelledImages",
+    "Pixels",
+    "labelled_rows",
+    "plain_name",
+    "read_example",
+    "rows_of_paths",
+    "translated",
+    "translation",
+    "undecoded",
+]
+
+Pixels = npt.NDArray[np.uint8]
+
+COLUMNS = ("sample_id", "image", "label")
+"""Columns of ``LabelledImages.rows``; image and label are cells of bytes or paths, not yet decoded."""
+
+UNLISTED = -1
+"""In a translation table: a mask value that nothing explains."""
+
+Names = Mapping[int, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Rows with :data:`COLUMNS`, map-style or streaming.
+
+    ``names`` gives the names of each class value in the masks, the first of them the one that is shown; ``background`` is
+    the value of pixels of no class, None where each pixel has one; ``ignored`` values count nowhere.
+    """
+
+    rows: Any
+    names: Names
+    background: int | None = BACKGROUND
+    ignored: frozenset[int] = frozenset({IGNORE})
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The shown name of each class, in the order of the mask values."""
+        return tuple(names[0] for _, names in sorted(self.names.items()))
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the rows come one after another, without a length."""
+        return isinstance(self.rows, datasets.IterableDataset)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """``image`` uint8 (height, width, 3) and ``label`` uint8 (height, width), still in the values of its source."""
+
+    sample_id: str
+    image: Pixels
+    label: Pixels
+
+
+def read_example(row: Mapping[str, Any]) -> Example:
+    """The pixels of a row.
+
+    Raises:
+        DataError: a file that cannot be read.
+        ShapeError: image and mask of different sizes, or a mask with several channels.
+    """
+    name = str(row["sample_id"])
+    image = np.asarray(_opened(row["image"], name).convert("RGB"), dtype=np.uint8)
+    mask = _opened(row["label"], name)
+    label = np.asarray(mask)
+    if label.ndim != 2:
+        raise ShapeError(f"{name}: expected a mask with one channel of class ids, got mode {mask.mode}")
+    if label.shape != image.shape[:2]:
+        raise ShapeError(f"{name}: the image is {_size(image)} pixels but its mask is {_size(label)}")
+    if label.max(initial=0) > IGNORE:
+        raise ShapeError(f"{name}: expected mask values from 0 to 255, got {label.max()}")
+    return Example(name, image, label.astype(np.uint8))
+
+
+def translation(
+    data: LabelledImages, classes: Sequence[str], *, rename: Mapping[str, str], others: int | None, background: int
+) -> npt.NDArray[np.int16]:
+    """(256,) class id of each mask value: that of the class in ``classes`` with the same name after ``rename``.
+
+    The first of ``classes`` has the id 1, or 0 where there is no ``background`` (255). Classes that are not in ``classes``
+    become ``others``, or with None raise; values without a name become ``UNLISTED``.
+
+    Raises:
+        UnknownClassError: a class that maps to none of ``classes`` while ``others`` is None.
+    """
+    first = 0 if background == IGNORE else 1
+    ids = {plain_name(name): number for number, name in enumerate(classes, start=first)}
+    ids[plain_name(BACKGROUND_NAME)] = background
+    renamed = {plain_name(old): plain_name(new) for old, new in rename.items()}
+    table = np.full(256, UNLISTED, dtype=np.int16)
+    for value, names in data.names.items():
+        plain = [renamed.get(plain_name(name), plain_name(name)) for name in names]
+        known = [ids[name] for name in plain if name in ids]
+        if known:
+            table[value] = known[0]
+        elif others is not None:
+            table[value] = others
+        else:
+            raise UnknownClassError(
+                f"the class {names[0]!r} is none of the model's{suggestion(names[0], classes)}: {', '.join(classes)}; "
+                "rename it, or say that others become background or are ignored"
+            )
+    if data.background is not None:
+        table[data.background] = background
+    table[sorted(data.ignored)] = IGNORE
+    return table
+
+
+def translated(example: Example, table: npt.NDArray[np.int16]) -> Pixels:
+    """The label in class ids.
+
+    Raises:
+        ShapeError: a mask value that the table does not list.
+    """
+    label = table[example.label]
+    if label.min(initial=0) == UNLISTED:
+        strange = sorted({int(value) for value in np.unique(example.label[label == UNLISTED])})
+        raise ShapeError(f"{example.sample_id}: the mask has the values {strange}, which its dataset gives no name")
+    return label.astype(np.uint8)
+
+
+def plain_name(name: str) -> str:
+    """A class name without case, spaces and hyphens: VOC's ``tvmonitor`` is the ``TV monitor`` of others."""
+    return "".join(name.lower().replace("-", " ").replace("_", " ").split())
+
+
+def rows_of_paths(names: Sequence[str], images: Sequence[str], masks: Sequence[str]) -> Any:
+    """A map-style dataset of files that are opened when they are read."""
+    rows = datasets.Dataset.from_dict({"sample_id": list(names), "image": list(images), "label": list(masks)})
+    return undecoded(rows)
+
+
+def undecoded(rows: Any) -> Any:
+    """The rows with their image cells left as bytes or paths."""
+    # Decoding here would cost twice in a mixture, and would hide which file is broken.
+    for column in ("image", "label"):
+        rows = rows.cast_column(column, datasets.Image(decode=False))
+    return rows
+
+
+def labelled_rows(data: LabelledImages) -> Iterator[Example]:
+    """The examples in order."""
+    return map(read_example, data.rows)
+
+
+def _opened(cell: Any, name: str) -> Image.Image:
+    if isinstance(cell, Image.Image):
+        return cell
+    try:
+        return Image.open(io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell["path"])
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{name}: cannot read {cell.get('path') or 'its image'}: {error}") from error
+
+
+def _size(pixels: npt.NDArray[Any]) -> str:
+    return f"{pixels.shape[1]}x{pixels.shape[0]}"

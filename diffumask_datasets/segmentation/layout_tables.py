@@ -1,0 +1,71 @@
+"""Names, ids and folders that the layouts of published datasets fix."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ADE20K_SPLITS",
+    "ADE20K_TABLE",
+    "CITYSCAPES_IDS",
+    "CITYSCAPES_IMAGE",
+    "CITYSCAPES_LAST_ID",
+    "CITYSCAPES_MASK",
+    "FOLDER_MASKS",
+    "VOC_CLASSES",
+]
+
+VOC_CLASSES = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "dining table",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "potted plant",
+    "sheep",
+    "sofa",
+    "train",
+    "tv monitor",
+)
+"""Class id = position + 1; 0 is background, 255 the ring and difficult objects."""
+
+CITYSCAPES_IDS = {
+    7: "road",
+    8: "sidewalk",
+    11: "building",
+    12: "wall",
+    13: "fence",
+    17: "pole",
+    19: "traffic light",
+    20: "traffic sign",
+    21: "vegetation",
+    22: "terrain",
+    23: "sky",
+    24: "person",
+    25: "rider",
+    26: "car",
+    27: "truck",
+    28: "bus",
+    31: "train",
+    32: "motorcycle",
+    33: "bicycle",
+}
+"""Label id → name of the classes that count; every other id is ignored."""
+
+CITYSCAPES_LAST_ID = 33
+CITYSCAPES_IMAGE = "_leftImg8bit.png"
+CITYSCAPES_MASK = "_gtFine_labelIds.png"
+
+ADE20K_TABLE = "objectInfo150.txt"
+ADE20K_SPLITS = {"training": "training", "train": "training", "validation": "validation", "val": "validation"}
+
+FOLDER_MASKS = ("masks", "labels", "annotations")
+"""Names that the folder of masks beside ``images`` may have."""

@@ -1,0 +1,100 @@
+"""The folder that a training leaves, written whole or not at all, and the checkpoints beside it while it runs.
+
+out/model/config.json, model.safetensors, preprocessor_config.json     as transformers loads them
+out/model/log.jsonl, curves.png                                        loss and learning rate over the steps
+out/model/training.yaml                                                the settings; a folder that has it is whole
+out/.model.checkpoints/                                                gone once the model is there
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import PreTrainedModel
+from transformers.trainer_utils import get_last_checkpoint
+
+from diffumask_datasets.errors import ExportError, TrainingError
+from diffumask_datasets.segmentation.pictures import save_curves
+from diffumask_datasets.segmentation.preprocessing import Preprocessing
+from diffumask_datasets.segmentation.settings import TrainingSettings
+
+__all__ = ["check_target", "claim", "finished_digest", "write_model"]
+
+TRAINING_FILE = "training.yaml"
+LOG_FILE = "log.jsonl"
+
+
+def check_target(output: Path) -> None:
+    """Raises ExportError unless ``output`` is new, empty, or a model that this package wrote."""
+    if output.exists() and not (output.is_dir() and (not any(output.iterdir()) or (output / TRAINING_FILE).exists())):
+        raise ExportError(f"{output} is not empty and not a model of ours: choose another --output or remove it")
+
+
+def finished_digest(output: Path) -> str | None:
+    """The digest of the training that ``output`` is the whole result of; None where it is none."""
+    try:
+        return str(yaml.safe_load((output / TRAINING_FILE).read_text(encoding="utf-8"))["digest"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return None
+
+
+def claim(output: Path, digest: str) -> Path:
+    """The folder of the checkpoints for ``output``, marked as those of this training.
+
+    Raises:
+        TrainingError: it holds checkpoints of another one.
+        ExportError: it cannot be written.
+    """
+    checkpoints = output.with_name(f".{output.name}.checkpoints")
+    mark = checkpoints / "digest"
+    if mark.exists() and mark.read_text() != digest and get_last_checkpoint(str(checkpoints)):
+        raise TrainingError(
+            f"{checkpoints} holds checkpoints of another training (other settings or data): "
+            f"remove it to start anew, or choose another --output than {output}"
+        )
+    try:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        mark.write_text(digest)
+    except OSError as error:
+        raise ExportError(f"cannot write {checkpoints}: {error.strerror or error}") from error
+    return checkpoints
+
+
+def write_model(
+    output: Path,
+    model: PreTrainedModel,
+    preprocessing: Preprocessing,
+    *,
+    settings: TrainingSettings,
+    digest: str,
+    history: Sequence[Mapping[str, Any]],
+) -> None:
+    """Writes beside ``output`` and moves there in one step; an earlier model is replaced once the new one is whole.
+
+    Raises:
+        ExportError: ``output`` cannot be written.
+    """
+    draft = output.with_name(f".{output.name}.unfinished")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir(parents=True)
+        model.save_pretrained(draft)
+        preprocessing.save(draft, model.config)
+        lines = [json.dumps({name: entry[name] for name in sorted(entry)}) for entry in history]
+        (draft / LOG_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        save_curves(history, draft / "curves.png")
+        fields = {**settings.model_dump(mode="json"), "digest": digest}
+        text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+        (draft / TRAINING_FILE).write_text(text, encoding="utf-8")
+        if output.exists():
+            shutil.rmtree(output)
+        draft.rename(output)
+    except OSError as error:
+        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,206 @@
+"""Every segmenter of transformers behind two functions: its loss on a batch, and its score of each class at each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoBackbone,
+    AutoConfig,
+    AutoModelForSemanticSegmentation,
+    AutoModelForUniversalSegmentation,
+    ConvNextConfig,
+    Mask2FormerConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    SegformerConfig,
+    SwinConfig,
+    UperNetConfig,
+)
+
+from diffumask_datasets.errors import ModelError, suggestion
+from diffumask_datasets.sample import IGNORE
+
+__all__ = ["HEADS", "SMALL", "UNIVERSAL", "build_model", "class_names", "inputs_of", "load_model", "scores"]
+
+UNIVERSAL = ("mask2former", "maskformer", "eomt", "eomt_dinov3")
+"""Families that take one mask per class instead of a map of class ids."""
+
+_STAGES = ["stage1", "stage2", "stage3", "stage4"]
+
+
+def _segformer() -> PretrainedConfig:
+    return SegformerConfig(
+        depths=[2, 2, 2, 2],
+        hidden_sizes=[32, 64, 128, 160],
+        num_attention_heads=[1, 2, 4, 5],
+        decoder_hidden_size=128,
+        drop_path_rate=0.0,
+        classifier_dropout_prob=0.0,
+    )
+
+
+def _mask2former() -> PretrainedConfig:
+    backbone = SwinConfig(
+        embed_dim=32, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8], window_size=4, out_features=_STAGES
+    )
+    return Mask2FormerConfig(
+        backbone_config=backbone,
+        feature_size=64,
+        mask_feature_size=64,
+        hidden_dim=64,
+        encoder_feedforward_dim=128,
+        dim_feedforward=128,
+        encoder_layers=2,
+        decoder_layers=4,
+        num_attention_heads=4,
+        num_queries=32,
+        train_num_points=1024,
+    )
+
+
+def _upernet() -> PretrainedConfig:
+    backbone = ConvNextConfig(hidden_sizes=[32, 64, 128, 160], depths=[2, 2, 2, 2], out_features=_STAGES)
+    return UperNetConfig(backbone_config=backbone, hidden_size=64, auxiliary_in_channels=128, auxiliary_channels=32)
+
+
+SMALL = {"segformer-small": _segformer, "mask2former-small": _mask2former, "upernet-small": _upernet}
+"""Small configs, trained from scratch on a laptop."""
+
+
+HEADS = {"mask2former": Mask2FormerConfig, "upernet": UperNetConfig}
+"""Families that take a pretrained backbone of four stages: ``mask2former+microsoft/resnet-50``."""
+
+
+def build_model(
+    name: str, classes: Sequence[str], *, from_scratch: bool = False, options: Mapping[str, Any] | None = None
+) -> PreTrainedModel:
+    """A model for ``classes``, in the order of their ids.
+
+    ``name`` is one of :data:`SMALL`, a family of :data:`HEADS` with a pretrained backbone (``upernet+BACKBONE``), or a
+    checkpoint, whose head is new where its classes are others.
+
+    Raises:
+        ModelError: no such model, a family that takes other inputs, or an option that its config does not have.
+    """
+    family, _, backbone = name.partition("+")
+    if backbone and family not in HEADS:
+        raise ModelError(f"{name!r}: only {', '.join(HEADS)} take a backbone, as in mask2former+microsoft/resnet-50")
+    config = _config_with_backbone(family, backbone) if backbone else _config_of(name)
+    _check_family(config, name)
+    _adapt(config, name, classes, options or {})
+    try:
+        if name in SMALL or from_scratch or backbone:
+            model = _family(config).from_config(config)
+        else:
+            model = _family(config).from_pretrained(name, config=config, ignore_mismatched_sizes=True)
+        if backbone and not from_scratch:
+            _load_backbone(model, backbone, config.backbone_config)
+    except (OSError, ValueError, RuntimeError, TypeError, LookupError) as error:
+        raise ModelError(f"cannot build the model {name!r}: {' '.join(str(error).split()[:30])}") from error
+    assert isinstance(model, PreTrainedModel)
+    return model
+
+
+def _adapt(config: PretrainedConfig, name: str, classes: Sequence[str], options: Mapping[str, Any]) -> None:
+    for option, value in options.items():
+        if not hasattr(config, option):
+            raise ModelError(f"{name}: its config has no {option!r}{suggestion(option, config.to_dict())}")
+        setattr(config, option, value)
+    config.id2label = dict(enumerate(classes))
+    config.label2id = {label: number for number, label in enumerate(classes)}
+    if config.model_type not in UNIVERSAL:
+        # Families call it one or the other.
+        config.semantic_loss_ignore_index = config.loss_ignore_index = IGNORE
+
+
+def _config_with_backbone(family: str, backbone: str) -> PretrainedConfig:
+    try:
+        inner = AutoConfig.from_pretrained(backbone, out_features=_STAGES)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no backbone {backbone!r} with four stages: give a Hub id or a folder") from error
+    config = HEADS[family](backbone_config=inner)
+    if family == "upernet":
+        config.auxiliary_in_channels = AutoBackbone.from_config(inner).channels[-2]
+    return config
+
+
+def _load_backbone(model: Any, backbone: str, config: PretrainedConfig) -> None:
+    encoder = model.backbone if hasattr(model, "backbone") else model.model.pixel_level_module.encoder
+    loaded, found = type(encoder).from_pretrained(backbone, config=config, output_loading_info=True)
+    weights = loaded.state_dict()
+    # The norms of the stages' outputs are new; anything more means that these are not the weights of this backbone.
+    if 2 * len(found["missing_keys"]) > len(weights):
+        raise ModelError(f"{backbone!r} holds no weights of a {config.model_type}")
+    encoder.load_state_dict(weights)
+
+
+def load_model(name: str) -> PreTrainedModel:
+    """A trained segmenter, ready to predict.
+
+    Raises:
+        ModelError: no such model, or a family that takes other inputs.
+    """
+    config = _config_of(name)
+    _check_family(config, name)
+    try:
+        model = _family(config).from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot load the model {name!r}: {str(error).splitlines()[0]}") from error
+    assert isinstance(model, PreTrainedModel)
+    return model.eval()
+
+
+def class_names(model: PreTrainedModel) -> tuple[str, ...]:
+    """Class names in the order of the ids that :func:`scores` has."""
+    labels: Mapping[int, str] = model.config.id2label
+    return tuple(labels[number] for number in sorted(labels))
+
+
+def inputs_of(model_type: str, pixels: Tensor, labels: Tensor) -> dict[str, Any]:
+    """What a model of that family takes to give a loss: pixels (N, 3, H, W) and labels int64 (N, H, W), 255 ignored."""
+    if model_type not in UNIVERSAL:
+        return {"pixel_values": pixels, "labels": labels}
+    visible = [torch.unique(label[label != IGNORE]) for label in labels]
+    masks = [(label == found.view(-1, 1, 1)).float() for label, found in zip(labels, visible, strict=True)]
+    return {"pixel_values": pixels, "mask_labels": masks, "class_labels": visible}
+
+
+def scores(model: PreTrainedModel, pixels: Tensor) -> Tensor:
+    """Score of each class at each pixel (N, classes, height, width), at the model's own grid; the greatest wins."""
+    outputs = model(pixel_values=pixels)
+    if model.config.model_type not in UNIVERSAL:
+        logits: Tensor = outputs.logits
+        return logits
+    # Each query votes for its classes where its mask lies; the last class is "no object".
+    votes = outputs.class_queries_logits.softmax(dim=-1)[..., :-1]  # (N, queries, classes)
+    return torch.einsum("nqc,nqhw->nchw", votes, outputs.masks_queries_logits.sigmoid())
+
+
+def _config_of(name: str) -> PretrainedConfig:
+    if name in SMALL:
+        return SMALL[name]()
+    try:
+        config = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        known = ", ".join(SMALL)
+        raise ModelError(
+            f"no model {name!r}{suggestion(name, SMALL)}: give {known}, a Hub id or a folder with a config.json"
+        ) from error
+    assert isinstance(config, PretrainedConfig)
+    return config
+
+
+def _family(config: PretrainedConfig) -> Any:
+    return AutoModelForUniversalSegmentation if config.model_type in UNIVERSAL else AutoModelForSemanticSegmentation
+
+
+def _check_family(config: PretrainedConfig, name: str) -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES as SEMANTIC
+
+    if config.model_type not in UNIVERSAL and config.model_type not in SEMANTIC:
+        known = ", ".join(sorted({*UNIVERSAL, *SEMANTIC}))
+        raise ModelError(f"{name!r} is a {config.model_type}, which segments nothing here; known families: {known}")

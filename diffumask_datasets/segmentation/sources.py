@@ -1,0 +1,203 @@
+"""From the sources of a training to one run of rows, mixed by weight and in the class ids of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+
+from diffumask_datasets.categories import BACKGROUND_NAME
+from diffumask_datasets.errors import DataError, RecipeError
+from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.segmentation.labelled import COLUMNS, LabelledImages, plain_name, translation, undecoded
+from diffumask_datasets.segmentation.layouts import names_from_id2label, read_layout
+from diffumask_datasets.segmentation.settings import Source
+from diffumask_datasets.toybox.rendered import CONFIG_NAME as RENDERED
+
+__all__ = ["Mixture", "labelled_of", "mix", "open_source"]
+
+SOURCE = "source"
+"""Column of a mixture: which source a row comes from."""
+
+OTHERS = {"error": None, "background": BACKGROUND, "ignore": IGNORE}
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """``rows`` have a column :data:`SOURCE`; ``tables[source]`` (256,) turns its mask values into class ids.
+
+    ``classes`` are the model's, in the order of their ids, background included where there is one.
+    """
+
+    rows: Any
+    tables: npt.NDArray[np.int16]
+    classes: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the data do; the same for every stream, whose content its settings decide."""
+        return str(getattr(self.rows, "_fingerprint", "stream"))
+
+
+def open_source(source: Source, *, split: str = "train") -> LabelledImages:
+    """The labelled images that a source names; ``split``, train or test, is read where the source names none.
+
+    Raises:
+        DataError: it does not exist, lacks a column, or has no rows.
+        RecipeError: what it generates has an illegal field.
+    """
+    if source.layout is not None:
+        # What is not trained on is what the layout publishes figures on, whatever it calls that; a folder has no splits.
+        training = split if split == "train" and source.layout != "folder" else None
+        data = read_layout(source.layout, Path(str(source.root)), split=source.split or training)
+    else:
+        data = labelled_of(_load(source, source.split or split), label_column=source.label_column, where=source)
+    rows = _cut(data.rows, source)
+    if not data.streaming and len(rows) == 0:
+        raise DataError(f"{source}: no rows from {source.first} on; the split is empty or shorter than that")
+    return LabelledImages(rows, data.names, data.background, data.ignored)
+
+
+def labelled_of(rows: Any, *, label_column: str = "label", where: object = "dataset") -> LabelledImages:
+    """The labelled images of a ``datasets`` dataset with the columns ``image`` and ``label``.
+
+    The class names are those of its ClassLabel features, or of the ``id2label.json`` beside it.
+
+    Raises:
+        DataError: a column or the class names are missing.
+    """
+    features = rows.features or {}
+    for column in ("image", label_column):
+        if column not in features:
+            raise DataError(f"{where}: no column {column!r} among {', '.join(features) or 'none'}")
+    names = _class_names(features) or _names_beside(where)
+    if not names:
+        raise DataError(f"{where}: no class names; put an id2label.json beside the data or give the column 'classes'")
+    if label_column != "label":
+        rows = rows.rename_column(label_column, "label")
+    if "sample_id" not in features:
+        rows = _numbered(rows)
+    return LabelledImages(undecoded(rows.select_columns(list(COLUMNS))), names, _background_of(names))
+
+
+def mix(
+    sources: Sequence[Source], data: Sequence[LabelledImages], *, classes: Sequence[str] | None, seed: int
+) -> Mixture:
+    """One run of rows, in which each source has the share of its weight.
+
+    Without ``classes`` the model learns all classes that a source has (after renaming), in order of appearance.
+
+    Raises:
+        UnknownClassError: a source has a class that is not in ``classes`` and does not say what becomes of it.
+    """
+    with_background = any(part.background is not None for part in data) or any(
+        s.others == "background" for s in sources
+    )
+    known = tuple(classes) if classes else _all_classes(sources, data)
+    known = tuple(name for name in known if name != BACKGROUND_NAME)
+    background = BACKGROUND if with_background else IGNORE
+    tables = [
+        translation(part, known, rename=source.rename, others=OTHERS[source.others], background=background)
+        for source, part in zip(sources, data, strict=True)
+    ]
+    rows = _interleaved([part.rows for part in data], [source.weight for source in sources], seed)
+    return Mixture(rows, np.stack(tables), (BACKGROUND_NAME, *known) if with_background else known)
+
+
+def _load(source: Source, split: str) -> Any:
+    if source.generate is not None:
+        return datasets.load_dataset("diffumask", split=split, streaming=source.stream, **source.generate)
+    if source.dataset == RENDERED:
+        return datasets.load_dataset("diffumask", RENDERED, split=split, streaming=source.stream)
+    config = {"name": source.config} if source.config else {}
+    try:
+        return datasets.load_dataset(str(source.dataset), split=split, streaming=source.stream, **config)
+    except (FileNotFoundError, ValueError, ConnectionError) as error:
+        if isinstance(error, RecipeError):
+            raise
+        raise DataError(f"cannot read the dataset {source.dataset!r}: {str(error).splitlines()[0]}") from error
+
+
+def _class_names(features: Any) -> dict[int, tuple[str, ...]]:
+    for feature in (features.get("classes"), features.get("label")):
+        inner = getattr(feature, "feature", feature[0] if isinstance(feature, list) else feature)
+        if isinstance(inner, datasets.ClassLabel):
+            return {number: (name,) for number, name in enumerate(inner.names) if name != BACKGROUND_NAME}
+    return {}
+
+
+def _names_beside(where: object) -> dict[int, tuple[str, ...]]:
+    folder = Path(where.dataset) if isinstance(where, Source) and where.dataset else None
+    if folder is None:
+        return {}
+    if (folder / "id2label.json").is_file():
+        return names_from_id2label(folder / "id2label.json")
+    return {} if folder.exists() else _names_on_the_hub(str(folder))
+
+
+def _names_on_the_hub(repository: str) -> dict[int, tuple[str, ...]]:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return names_from_id2label(Path(hf_hub_download(repository, "id2label.json", repo_type="dataset")))
+    except (HfHubHTTPError, LocalEntryNotFoundError):
+        return {}
+
+
+def _background_of(names: dict[int, tuple[str, ...]]) -> int | None:
+    return None if BACKGROUND in names else BACKGROUND
+
+
+def _numbered(rows: Any) -> Any:
+    if isinstance(rows, datasets.Dataset):
+        return rows.add_column("sample_id", [f"row {number}" for number in range(len(rows))])
+    features = datasets.Features({**rows.features, "sample_id": datasets.Value("string")})
+    return rows.map(lambda row, number: {"sample_id": f"row {number}"}, with_indices=True, features=features)
+
+
+def _cut(rows: Any, source: Source) -> Any:
+    if isinstance(rows, datasets.Dataset):
+        if not source.first and source.limit is None:
+            return rows
+        stop = len(rows) if source.limit is None else min(len(rows), source.first + source.limit)
+        return rows.select(list(range(source.first, stop)))
+    rows = rows.skip(source.first) if source.first else rows
+    return rows.take(source.limit) if source.limit else rows
+
+
+def _all_classes(sources: Sequence[Source], data: Sequence[LabelledImages]) -> tuple[str, ...]:
+    names: dict[str, str] = {}
+    for source, part in zip(sources, data, strict=True):
+        renamed = {plain_name(old): new for old, new in source.rename.items()}
+        for shown in part.classes:
+            name = renamed.get(plain_name(shown), shown)
+            names.setdefault(plain_name(name), name)
+    return tuple(names.values())
+
+
+def _interleaved(parts: Sequence[Any], weights: Sequence[float], seed: int) -> Any:
+    marked = [_marked(rows, number) for number, rows in enumerate(parts)]
+    if len(marked) == 1:
+        return marked[0]
+    if any(isinstance(rows, datasets.IterableDataset) for rows in marked):
+        marked = [rows.to_iterable_dataset() if isinstance(rows, datasets.Dataset) else rows for rows in marked]
+    shares = [weight / sum(weights) for weight in weights]
+    # All exhausted: the smaller source is read again, so that no image of the larger one is lost.
+    return datasets.interleave_datasets(marked, probabilities=shares, seed=seed, stopping_strategy="all_exhausted")
+
+
+def _marked(rows: Any, number: int) -> Any:
+    if isinstance(rows, datasets.Dataset):
+        return rows.add_column(SOURCE, [number] * len(rows))
+    features = datasets.Features({**rows.features, SOURCE: datasets.Value("int64")})
+    return rows.map(_mark, fn_kwargs={"number": number}, features=features)
+
+
+def _mark(row: dict[str, Any], number: int) -> dict[str, Any]:
+    return {**row, SOURCE: number}

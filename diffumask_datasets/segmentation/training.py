@@ -1,0 +1,231 @@
+"""Training a segmenter with transformers' Trainer: seeded, resumable, and clear about what stopped it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Sampler, SequentialSampler
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint, set_seed
+from transformers.utils.logging import disable_progress_bar
+
+from diffumask_datasets.errors import DataError, TrainingError
+from diffumask_datasets.segmentation.items import TrainingItems, TrainingStream, collated
+from diffumask_datasets.segmentation.labelled import LabelledImages, read_example
+from diffumask_datasets.segmentation.model_folder import check_target, claim, finished_digest, write_model
+from diffumask_datasets.segmentation.models import SMALL, build_model
+from diffumask_datasets.segmentation.preprocessing import Preprocessing
+from diffumask_datasets.segmentation.segmenter import Segmenter, best_device
+from diffumask_datasets.segmentation.settings import TrainingSettings
+from diffumask_datasets.segmentation.sources import Mixture, mix, open_source
+
+__all__ = ["ANY_HARDWARE", "Hardware", "train"]
+
+logger = logging.getLogger(__name__)
+
+RATE_FROM_SCRATCH = 1e-3
+RATE_FINE_TUNING = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What changes how fast a model trains but not what it is meant to become: torch's device, processes that read data."""
+
+    device: str | None = None
+    workers: int = 0
+
+
+ANY_HARDWARE = Hardware()
+
+
+def train(
+    settings: TrainingSettings,
+    output: Path,
+    *,
+    data: list[LabelledImages] | None = None,
+    hardware: Hardware = ANY_HARDWARE,
+) -> Segmenter:
+    """Trains into the folder ``output``, which transformers loads; started again, it goes on at the last checkpoint.
+
+    A training that is already there whole is loaded and not repeated. ``data`` stands for the opened sources, in order.
+
+    Raises:
+        DataError: a source cannot be read or is empty.
+        ModelError: no such model.
+        TrainingError: the loss became nan or infinite, the memory ran out, or other checkpoints are in the way.
+        ExportError: ``output`` holds something that is not ours, or cannot be written.
+    """
+    check_target(output)
+    opened = data if data is not None else [open_source(source) for source in settings.sources]
+    mixture = mix(settings.sources, opened, classes=settings.classes, seed=settings.seed)
+    digest = settings.digest_with(mixture.fingerprint)
+    if finished_digest(output) == digest:
+        return Segmenter.load(output, device=hardware.device)
+    checkpoints = claim(output, digest)
+    with _seeded(settings.seed):
+        trainer = _trainer(settings, mixture, checkpoints, hardware)
+        _run(trainer, settings, get_last_checkpoint(str(checkpoints)))
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    write_model(output, trainer.unwrapped, trainer.preprocessing, settings=settings, digest=digest, history=history)
+    shutil.rmtree(checkpoints)
+    return Segmenter(trainer.unwrapped, trainer.preprocessing, device=hardware.device)
+
+
+class _SegmentationTrainer(Trainer):  # type: ignore[misc]  # transformers is not read by the type checker
+    """A Trainer that keeps the order of its items and stops at the first loss that is no number."""
+
+    preprocessing: Preprocessing
+
+    @property
+    def unwrapped(self) -> PreTrainedModel:
+        model: PreTrainedModel = self.accelerator.unwrap_model(self.model)
+        return model
+
+    def _get_train_sampler(self, *_: Any) -> Sampler[int] | None:
+        return None if isinstance(self.train_dataset, TrainingStream) else SequentialSampler(self.train_dataset)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        # Trainer reads the file as it is and only warns of names that do not fit; from_pretrained also knows the older
+        # names under which some families are saved. Without this a resumed SegFormer starts from random weights.
+        network = self.unwrapped if model is None else model
+        network.load_state_dict(type(self.unwrapped).from_pretrained(resume_from_checkpoint).state_dict())
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+    ) -> Tensor | tuple[Tensor, Any]:
+        """The model's own loss; Raises TrainingError where it is no finite number."""
+        outputs = model(**{name: value for name, value in inputs.items() if name != "sample_ids"})
+        loss = outputs.loss.mean()
+        if not math.isfinite(loss.item()):
+            seen = ", ".join(inputs["sample_ids"][:4])
+            raise TrainingError(
+                f"the loss became {loss.item()} at step {self.state.global_step + 1}, on {seen}: "
+                f"lower the learning rate (it was {self.args.learning_rate:g}), and use bf16 or float32 if it was fp16"
+            )
+        return (loss, outputs) if return_outputs else loss
+
+
+def _trainer(
+    settings: TrainingSettings, mixture: Mixture, checkpoints: Path, hardware: Hardware
+) -> _SegmentationTrainer:
+    if not sys.stderr.isatty():
+        disable_progress_bar()
+    model = build_model(
+        settings.model, mixture.classes, from_scratch=settings.from_scratch, options=settings.model_options
+    )
+    preprocessing = _preprocessing(settings, mixture)
+    kind = TrainingStream if not hasattr(mixture.rows, "__len__") else TrainingItems
+    items: Any = kind(mixture, settings, preprocessing)
+    trainer = _SegmentationTrainer(
+        model=model,
+        args=_arguments(settings, checkpoints, hardware),
+        train_dataset=items,
+        data_collator=functools.partial(collated, model_type=model.config.model_type),
+    )
+    # Our loss is a mean over the batch, whatever keywords the model's forward takes.
+    trainer.model_accepts_loss_kwargs = False
+    trainer.remove_callback(PrinterCallback)
+    trainer.preprocessing = preprocessing
+    return trainer
+
+
+def _preprocessing(settings: TrainingSettings, mixture: Mixture) -> Preprocessing:
+    height, width = settings.height, settings.width
+    if height is None or width is None:
+        first = next(iter(mixture.rows), None)
+        if first is None:
+            raise DataError("there is no image to train on: check the splits of the sources")
+        seen = read_example(first).label.shape
+        height, width = height or seen[0], width or seen[1]
+    size = {"height": height, "width": width}
+    if settings.model in SMALL:
+        return Preprocessing(**size)
+    return Preprocessing.of_checkpoint(settings.model, **size)
+
+
+def _arguments(settings: TrainingSettings, checkpoints: Path, hardware: Hardware) -> TrainingArguments:
+    device = hardware.device or best_device()
+    precision = _precision(settings.precision, device)
+    fresh = settings.from_scratch or settings.model in SMALL
+    return TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulate,
+        learning_rate=settings.learning_rate or (RATE_FROM_SCRATCH if fresh else RATE_FINE_TUNING),
+        weight_decay=settings.weight_decay,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=round(settings.warmup * settings.steps),
+        logging_steps=settings.log_every,
+        logging_nan_inf_filter=False,
+        save_steps=settings.checkpoint_every,
+        save_total_limit=1,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        use_cpu=device == "cpu",
+        dataloader_num_workers=hardware.workers,
+        remove_unused_columns=False,
+        report_to=[],
+        disable_tqdm=not sys.stderr.isatty(),
+    )
+
+
+def _precision(wanted: str, device: str) -> str:
+    if wanted != "auto":
+        return wanted
+    if not device.startswith("cuda"):
+        return "float32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def _run(trainer: _SegmentationTrainer, settings: TrainingSettings, checkpoint: str | None) -> None:
+    if checkpoint:
+        logger.warning("going on from %s", Path(checkpoint).name)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(trainer, settings) from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "out of memory" in str(error):
+            raise _out_of_memory(trainer, settings) from error
+        raise
+
+
+def _out_of_memory(trainer: _SegmentationTrainer, settings: TrainingSettings) -> TrainingError:
+    size = trainer.preprocessing
+    smaller = max(1, settings.batch_size // 2)
+    return TrainingError(
+        f"out of memory at step {trainer.state.global_step + 1} with batches of {settings.batch_size} images of "
+        f"{size.height}x{size.width}: take --batch-size {smaller} and --accumulate {2 * settings.accumulate} (the same "
+        "images per step), or a smaller --size"
+    )
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The global generators start from ``seed`` inside, and are given back as they were."""
+    import random
+
+    import numpy as np
+
+    state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        set_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(state)
+            np.random.set_state(numpy_state)

@@ -1,0 +1,264 @@
+"""Training: learns, repeats itself, goes on after an interruption, says what stopped it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoModelForSemanticSegmentation, Mask2FormerConfig, SwinConfig, Trainer
+
+from diffumask_datasets.columns import png_cell
+from diffumask_datasets.errors import DataError, ExportError, ModelError, ShapeError, TrainingError
+from diffumask_datasets.segmentation.segmenter import Segmenter
+from diffumask_datasets.segmentation.settings import TrainingSettings
+from diffumask_datasets.segmentation.sources import labelled_of
+from diffumask_datasets.segmentation.training import train
+from tests.segmentation.conftest import shapes, two_shapes
+
+Settings = Callable[..., TrainingSettings]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
+    return found
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_learns(tiny: Settings, tmp_path: Path) -> None:
+    options = {"depths": [1] * 4, "hidden_sizes": [16] * 4, "num_attention_heads": [1] * 4, "decoder_hidden_size": 16}
+    settings = tiny(steps=60, learning_rate=1e-2, model_options=options)
+    segmenter = train(settings, tmp_path / "model", data=[labelled_of(shapes(24))])
+    images, labels = zip(*(two_shapes(seed) for seed in range(100, 108)), strict=True)
+    predicted = list(segmenter.predict(images, batch_size=3))
+    assert np.mean([(mask == label).mean() for mask, label in zip(predicted, labels, strict=True)]) > 0.9
+    found = np.stack(predicted)
+    wanted = np.stack(labels)
+    for class_id in (1, 2):
+        both = ((found == class_id) & (wanted == class_id)).sum()
+        assert both / ((found == class_id) | (wanted == class_id)).sum() > 0.5
+
+
+def test_what_lies_in_the_folder(tiny: Settings, tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "model", data=[labelled_of(shapes(8))])
+    names = sorted(path.name for path in (tmp_path / "model").iterdir())
+    assert names == [
+        "config.json",
+        "curves.png",
+        "log.jsonl",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "training.yaml",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    log = [json.loads(line) for line in (tmp_path / "model" / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in log] == [1, 2, 3]
+    assert Image.open(tmp_path / "model" / "curves.png").size[0] > 500
+    plain = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "model")
+    assert plain.config.id2label == {0: "background", 1: "car", 2: "boat"}
+    loaded = Segmenter.load(tmp_path / "model")
+    assert (loaded.preprocessing.height, loaded.preprocessing.width) == (64, 64)
+
+
+def test_the_same_settings_give_the_same_weights_and_another_seed_others(tiny: Settings, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        train(tiny(seed=seed, scale=(0.5, 2.0)), tmp_path / name, data=[labelled_of(shapes(8))])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+    assert not same(weights(tmp_path / "one"), weights(tmp_path / "three"))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
+    tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    rows = shapes(7)
+    data = [labelled_of(rows.to_iterable_dataset() if stream else rows)]
+    settings = tiny(steps=5, checkpoint_every=2, scale=(0.7, 1.4))
+    train(settings, tmp_path / "straight", data=data)
+    step = Trainer.training_step
+
+    def interrupted(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        if self.state.global_step == 3:
+            raise KeyboardInterrupt
+        return step(self, *arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, tmp_path / "model", data=data)
+    assert not (tmp_path / "model").exists()
+    steps: list[int] = []
+
+    def counted(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        steps.append(self.state.global_step)
+        return step(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Trainer, "training_step", counted)
+    train(settings, tmp_path / "model", data=data)
+    assert steps == [2, 3, 4]
+    assert same(weights(tmp_path / "straight"), weights(tmp_path / "model"))
+
+
+def test_a_whole_training_is_not_repeated_and_another_one_replaces_it(
+    tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = [labelled_of(shapes(8))]
+    train(tiny(), tmp_path / "model", data=data)
+    first = weights(tmp_path / "model")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train", None)
+        train(tiny(), tmp_path / "model", data=data)
+    train(tiny(), tmp_path / "model", data=[labelled_of(shapes(8, first=20))])
+    assert not same(first, weights(tmp_path / "model"))
+
+
+def test_checkpoints_of_another_training_are_not_taken_up(
+    tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = [labelled_of(shapes(8))]
+    with monkeypatch.context() as patch:
+        patch.setattr("diffumask_datasets.segmentation.training.write_model", None)
+        with pytest.raises(TypeError):
+            train(tiny(checkpoint_every=1), tmp_path / "model", data=data)
+    with pytest.raises(TrainingError, match="holds checkpoints of another training"):
+        train(tiny(seed=5), tmp_path / "model", data=data)
+
+
+def test_accumulated_batches_weigh_like_one(tiny: Settings, tmp_path: Path) -> None:
+    """Two times two images make about the step that four make: the losses are averaged, not added."""
+    logs = []
+    for name, batch_size, accumulate in (("one", 4, 1), ("two", 2, 2)):
+        settings = tiny(batch_size=batch_size, accumulate=accumulate, steps=1, flip=False)
+        train(settings, tmp_path / name, data=[labelled_of(shapes(8))])
+        logs.append(json.loads((tmp_path / name / "log.jsonl").read_text()))
+    assert logs[1]["loss"] == pytest.approx(logs[0]["loss"], rel=0.1)
+    assert logs[1]["grad_norm"] == pytest.approx(logs[0]["grad_norm"], rel=0.5)
+
+
+def test_a_loss_that_is_no_number_stops_it_and_says_where(tiny: Settings, tmp_path: Path) -> None:
+    settings = tiny(learning_rate=1e30, warmup=0.0, steps=10)
+    with pytest.raises(TrainingError, match=r"the loss became (nan|inf) at step \d+, on shapes-\d.*lower the learning"):
+        train(settings, tmp_path / "model", data=[labelled_of(shapes(8))])
+    assert not (tmp_path / "model").exists()
+
+
+def test_out_of_memory_names_the_knob(tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(self: nn.Module, **_: Any) -> Any:
+        return torch.empty(2**52)  # four petabytes: the allocator's own error
+
+    monkeypatch.setattr("transformers.SegformerForSemanticSegmentation.forward", greedy)
+    message = "out of memory at step 1 with batches of 4 images of 64x64: take --batch-size 2 and --accumulate 2"
+    with pytest.raises(TrainingError, match=message):
+        train(tiny(), tmp_path / "model", data=[labelled_of(shapes(8))])
+
+
+def test_a_foreign_folder_is_refused(tiny: Settings, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("")
+    with pytest.raises(ExportError, match="photos is not empty and not a model of ours"):
+        train(tiny(), tmp_path / "photos", data=[labelled_of(shapes(8))])
+
+
+def test_an_empty_stream(tiny: Settings, tmp_path: Path) -> None:
+    empty = labelled_of(shapes(8).to_iterable_dataset().take(0))
+    for size in ({}, {"height": 64, "width": 64}):
+        with pytest.raises(DataError, match=r"no image to train on|stream to train on has no rows"):
+            train(tiny(**size), tmp_path / "model", data=[empty])
+
+
+def test_image_and_mask_of_different_sizes(tiny: Settings, tmp_path: Path) -> None:
+    rows = shapes(1).to_list()
+    rows[0]["label"] = png_cell(np.zeros((32, 48), dtype=np.uint8))
+    data = labelled_of(datasets.Dataset.from_list(rows, features=shapes(1).features))
+    with pytest.raises(ShapeError, match="shapes-0: the image is 64x64 pixels but its mask is 48x32"):
+        train(tiny(height=64, width=64), tmp_path / "model", data=[data])
+
+
+def test_a_mask_value_without_a_name(tiny: Settings, tmp_path: Path) -> None:
+    rows = shapes(4)
+    one_class = rows.remove_columns("classes").add_column("classes", [[1]] * 4)
+    one_class = one_class.cast_column("classes", datasets.List(datasets.ClassLabel(names=["background", "car"])))
+    data = labelled_of(one_class)
+    with pytest.raises(ShapeError, match=r"the mask has the values \[2\], which its dataset gives no name"):
+        train(tiny(), tmp_path / "model", data=[data])
+
+
+def tiny_mask2former(folder: Path) -> None:
+    backbone = SwinConfig(
+        image_size=64,
+        embed_dim=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 1, 1],
+        window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = Mask2FormerConfig(
+        backbone_config=backbone,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=16,
+        dim_feedforward=16,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        num_queries=5,
+        train_num_points=64,
+    )
+    config.architectures = ["Mask2FormerForUniversalSegmentation"]
+    config.save_pretrained(folder)
+
+
+def test_mask2former_from_a_config(tiny: Settings, tmp_path: Path) -> None:
+    tiny_mask2former(tmp_path / "config")
+    rows = shapes(4)
+    # A mask without a single known pixel must not stop it.
+    unknown = rows.to_list()
+    unknown[0]["label"] = png_cell(np.full((64, 64), 255, dtype=np.uint8))
+    data = [labelled_of(datasets.Dataset.from_list(unknown, features=rows.features))]
+    settings = tiny(model=str(tmp_path / "config"), from_scratch=True, model_options={}, steps=2)
+    segmenter = train(settings, tmp_path / "model", data=data)
+    (mask,) = segmenter.predict([two_shapes(5)[0]])
+    assert mask.shape == (64, 64)
+    assert set(np.unique(mask)) <= {0, 1, 2}
+    assert Segmenter.load(tmp_path / "model").classes == ("background", "car", "boat")
+
+
+def test_upernet_small_and_fine_tuning_with_other_classes(tiny: Settings, tmp_path: Path) -> None:
+    settings = tiny(model="upernet-small", model_options={"hidden_size": 8}, steps=1, batch_size=2)
+    train(settings, tmp_path / "upernet", data=[labelled_of(shapes(4))])
+    again = tiny(model=str(tmp_path / "upernet"), model_options={}, steps=1, batch_size=2)
+    data = [labelled_of(shapes(4)), labelled_of(shapes(4, classes=("dog", "cat")))]
+    sources = ({"dataset": "one"}, {"dataset": "two"})
+    segmenter = train(again.model_copy(update={"sources": tiny(sources=sources).sources}), tmp_path / "more", data=data)
+    assert segmenter.classes == ("background", "car", "boat", "dog", "cat")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model": "segformer-smal", "model_options": {}},
+            r"no model 'segformer-smal' \(did you mean 'segformer-small'",
+        ),
+        ({"model_options": {"hidden_size": [8]}}, r"its config has no 'hidden_size' \(did you mean 'hidden_sizes'"),
+        ({"model_options": {"depths": [1]}}, "cannot build the model 'segformer-small': list index out of range"),
+        ({"model": "segformer+x", "model_options": {}}, "only mask2former, upernet take a backbone"),
+        ({"model": "upernet+./none", "model_options": {}}, r"no backbone './none' with four stages"),
+    ],
+)
+def test_models_that_cannot_be(tiny: Settings, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        train(tiny(**changes), tmp_path / "model", data=[labelled_of(shapes(4))])
