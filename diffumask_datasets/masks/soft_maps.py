@@ -39,9 +39,10 @@ def expand(soft_maps: npt.NDArray[np.uint8], *, height: int, width: int) -> npt.
         ShapeError: not uint8 of three dimensions.
     """
     check_array("heat_maps", soft_maps, shape=("classes", "height", "width"), dtype="uint8")
-    scaled = soft_maps.astype(np.float32) / 255
+    scaled: npt.NDArray[np.float32] = soft_maps.astype(np.float32) / np.float32(255)
     if soft_maps.shape[1:] == (height, width):
         return scaled
     # Bicubic overshoots at edges.
     grown = [np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.BICUBIC)) for one in scaled]
-    return np.clip(np.stack(grown), 0.0, 1.0)
+    heat_maps: npt.NDArray[np.float32] = np.clip(np.stack(grown), 0.0, 1.0).astype(np.float32)
+    return heat_maps

@@ -60,7 +60,7 @@ def measure(quick: bool) -> Mapping[str, float]:
         figures |= _cost(repeats=1 if quick else 5)
         figures |= noise_figures(scenes=30 if quick else 500, epochs=2 if quick else 25)
         _write_worst([*single, *several], recipe, ROOT / ("build/benchmarks" if quick else "docs"))
-    return figures
+    return {figure: value for figure, value in figures.items() if np.isfinite(value)}
 
 
 def _different(seed: int) -> Demand:
