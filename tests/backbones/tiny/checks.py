@@ -30,8 +30,7 @@ def reference(case: Case, recipe: Recipe, backbone: DiffusionBackbone) -> tuple[
             for image, row in enumerate(rows):
                 start = case.image[image] % len(row)
                 heat = row[start : start + 32, list(case.columns[image])].mean(dim=1).reshape(GRID)
-                # A layer may give a word no attention that float32 can hold; the recorder keeps zeros then.
-                heats[image].append(heat / heat.max().clamp_min(torch.finfo(torch.float32).tiny))
+                heats[image].append(heat / heat.max())
     return [torch.stack(heat) for heat in heats], np.rint(images * 255).astype(np.uint8)
 
 
