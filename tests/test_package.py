@@ -16,7 +16,7 @@ PACKAGE = ROOT / "diffumask_datasets"
 LEVELS = [
     {"errors"},
     {"categories", "sample"},
-    {"recipe", "plan"},
+    {"recipe", "plan", "connection"},
     {"recipe_file", "shared_recipe", "registration", "prompts"},
     {"attention", "masks"},
     {"columns"},
