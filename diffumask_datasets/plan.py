@@ -115,7 +115,7 @@ def _without(shards: Sequence[Shard], skipped: Sequence[int]) -> list[Shard]:
 
 def _checked_skip(skip: Sequence[int]) -> frozenset[int]:
     last = _SPLIT_STOPS["test"]
-    if isinstance(skip, str) or not all(type(index) is int and 0 <= index < last for index in skip):
+    if not all(type(index) is int and 0 <= index < last for index in skip):
         raise RecipeError(f"skip: expected indices, as in sample ids, from 0 to {last - 1}")
     if len(skip) > MAX_SKIPPED:
         raise RecipeError(f"skip: {len(skip)} indices, expected {MAX_SKIPPED} at most")

@@ -13,7 +13,8 @@ import numpy as np
 
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.columns import Row, decode_image, encoded_bytes
-from diffumask_datasets.errors import HubError, RecipeError
+from diffumask_datasets.connection import readable_errors
+from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.plan import SPLIT_STARTS
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.shared_recipe import is_hub_id, read_shared_recipe
@@ -108,13 +109,9 @@ def _original(sample_id: str, recipe: str | Path, split: str) -> Row | None:
 def _hub_rows(repo_id: str, split: str, sample_id: str) -> list[Row]:
     # Filtered by the statistics of the row groups: a few requests, not the whole dataset.
     wanted = [("sample_id", "==", sample_id)]
-    try:
+    with readable_errors(repo_id):
         stream = datasets.load_dataset(repo_id, "default", split=split, streaming=True, filters=wanted)
         return [row for table in stream.with_format("arrow") for row in table.to_pylist()]
-    except (OSError, ValueError) as error:
-        raise HubError(
-            f"cannot read {sample_id} of {repo_id!r} from the Hub: {' '.join(str(error).split())}"
-        ) from error
 
 
 def _compare(row: Row, original: Row) -> Reproduction:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from diffumask_datasets.errors import HubError, RecipeError
+from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.plan import SplitPlan
 from diffumask_datasets.recipe import Recipe, check_fields
 
@@ -84,19 +84,16 @@ def _fetched(repo_id: str) -> Path:
     from huggingface_hub import errors as hub
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    try:
-        size = get_hf_file_metadata(hf_hub_url(repo_id, RECIPE_FILE, repo_type="dataset")).size or 0
-        if size > MOST_BYTES:
-            raise RecipeError(f"{RECIPE_FILE} of {repo_id!r} has {size} bytes; a recipe has {MOST_BYTES} at most")
-        return Path(hf_hub_download(repo_id, RECIPE_FILE, repo_type="dataset"))
-    except hub.RepositoryNotFoundError as error:
-        raise HubError(f"no dataset {repo_id!r} on the Hub: check the name; if private, run: hf auth login") from error
-    except hub.LocalEntryNotFoundError as error:
-        raise HubError(f"the dataset {repo_id!r} is no folder here and the Hub cannot be reached") from error
-    except hub.EntryNotFoundError as error:
-        raise RecipeError(f"the dataset {repo_id!r} has no {RECIPE_FILE}, so it cannot be made again") from error
-    except OSError as error:
-        raise HubError(f"cannot read the recipe of {repo_id!r} from the Hub: {type(error).__name__}") from error
+    from diffumask_datasets.connection import readable_errors
+
+    with readable_errors(repo_id):
+        try:
+            size = get_hf_file_metadata(hf_hub_url(repo_id, RECIPE_FILE, repo_type="dataset")).size or 0
+            if size > MOST_BYTES:
+                raise RecipeError(f"{RECIPE_FILE} of {repo_id!r} has {size} bytes; a recipe has {MOST_BYTES} at most")
+            return Path(hf_hub_download(repo_id, RECIPE_FILE, repo_type="dataset"))
+        except hub.RemoteEntryNotFoundError as error:
+            raise RecipeError(f"the dataset {repo_id!r} has no {RECIPE_FILE}, so it cannot be made again") from error
 
 
 def _text(source: str | Path, path: Path) -> str:

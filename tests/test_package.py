@@ -19,7 +19,7 @@ LEVELS = [
     {"vocabulary", "captions", "contents"},
     {"settings"},
     {"augment_settings"},
-    {"recipe", "plan"},
+    {"recipe", "plan", "connection"},
     {"recipe_file", "shared_recipe", "registration", "prompts"},
     {"attention", "masks"},
     {"columns"},

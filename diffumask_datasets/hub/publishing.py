@@ -14,9 +14,9 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Hf
 from huggingface_hub import errors as hub
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-from diffumask_datasets.errors import HubError
+from diffumask_datasets.connection import CONNECTION_ERRORS, readable_errors
+from diffumask_datasets.errors import ExportError, HubError
 from diffumask_datasets.hub.card import make_card, merge_cards
-from diffumask_datasets.hub.connection import CONNECTION_ERRORS, readable_errors
 from diffumask_datasets.hub.staging import CONFIG_FOLDERS, stage
 from diffumask_datasets.hub.summary import Summary, area_histogram
 from diffumask_datasets.preview import contact_sheet
@@ -25,6 +25,8 @@ from diffumask_datasets.source import DatasetSource, open_source
 __all__ = ["push"]
 
 logger = logging.getLogger(__name__)
+
+AGAIN = "push again, what has arrived is not sent twice"
 
 MODEL_LICENCES = {"toybox": "apache-2.0", "planted": "none: a test double that paints solid shapes"}
 
@@ -56,7 +58,7 @@ def push(
         raise HubError(f"{repo_id!r} is no repository id, expected owner/name: {error}") from error
     opened = open_source(source)
     api = HfApi(token=token)
-    with readable_errors(repo_id, token):
+    with readable_errors(repo_id, token, again=AGAIN):
         repo_id = str(api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True).repo_id)
         present = api.list_repo_files(repo_id, repo_type="dataset")
         if not overwrite:
@@ -139,5 +141,8 @@ def _reviewed(source: Any) -> int | None:
     decisions = Path(source) / "decisions.jsonl" if isinstance(source, str | Path) else None
     if decisions is None or not decisions.is_file():
         return None
-    lines = [json.loads(line) for line in decisions.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = [json.loads(line) for line in decisions.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except ValueError as error:
+        raise ExportError(f"{decisions} is no file of decisions: {error}") from error
     return sum(line.get("verdict") == "accepted" for line in lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,9 +146,9 @@ def _add_samples(
     keep_images: bool,
 ) -> list[Any]:
     images: list[Any] = []
-    shutil.rmtree(folder, ignore_errors=True)
     for place in ("images", "masks", "heat_maps"):
-        (folder / place).mkdir(parents=True)
+        # Written over, never emptied: the folder may be the user's, and an older import may still point there.
+        (folder / place).mkdir(parents=True, exist_ok=True)
 
     def samples() -> Iterator[Any]:
         for split, row in opened.rows():

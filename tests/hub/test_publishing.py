@@ -16,7 +16,7 @@ from huggingface_hub import DatasetCard, HfApi
 from PIL import Image
 
 from diffumask_datasets import generate, push
-from diffumask_datasets.errors import ExportError, HubError
+from diffumask_datasets.errors import ExportError, HubError, RecipeError
 from tests.hub_server import GOOD_TOKEN, READ_TOKEN, LocalHub
 
 NAME = "me/boats"
@@ -224,6 +224,37 @@ def test_what_the_hub_refuses_is_one_line_without_the_token(
 def test_no_hub_at_all(folder: Path) -> None:
     with pytest.raises(HubError, match=r"the connection to the Hub broke: .*push again"):
         push(folder, NAME, token=GOOD_TOKEN)
+
+
+def test_a_licence_that_the_hub_does_not_know(local_hub: LocalHub, folder: Path) -> None:
+    with pytest.raises(HubError, match=r'the Hub refused me/boats: .*"license" must be one of'):
+        push(folder, NAME, token=GOOD_TOKEN, licence="beerware")
+    assert local_hub.state.uploads == []
+
+
+def test_recipes_that_the_hub_does_not_have(local_hub: LocalHub) -> None:
+    with pytest.raises(HubError, match="the Hub has no me/none"):
+        load_dataset("diffumask", recipe="me/none")
+    HfApi(token=GOOD_TOKEN).create_repo(NAME, repo_type="dataset")
+    with pytest.raises(RecipeError, match=r"the dataset 'me/boats' has no recipe\.yaml"):
+        load_dataset("diffumask", recipe=NAME)
+
+
+def test_a_strangers_recipe_on_the_hub(local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = HfApi(token=GOOD_TOKEN)
+    api.create_repo(NAME, repo_type="dataset")
+    text = b"classes: !!python/object/apply:os.system ['true']"
+    api.upload_file(path_or_fileobj=text, path_in_repo="recipe.yaml", repo_id=NAME, repo_type="dataset")
+    with pytest.raises(RecipeError, match="is not plain YAML"):
+        load_dataset("diffumask", recipe=NAME)
+    monkeypatch.setattr("diffumask_datasets.shared_recipe.MOST_BYTES", 20)
+    with pytest.raises(RecipeError, match="has 49 bytes; a recipe has 20 at most"):
+        load_dataset("diffumask", recipe=NAME)
+
+
+def test_a_recipe_without_a_hub() -> None:
+    with pytest.raises(HubError, match="Hub"):
+        load_dataset("diffumask", recipe=NAME)
 
 
 def test_no_dataset(local_hub: LocalHub, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from huggingface_hub import errors as hub
 from requests import RequestException
 
-from diffumask_datasets.errors import HubError
+from diffumask_datasets.errors import DiffuMaskError, HubError
 
 __all__ = ["CONNECTION_ERRORS", "readable_errors"]
 
@@ -25,10 +25,14 @@ CONNECTION_ERRORS: tuple[type[Exception], ...] = (
 
 
 @contextmanager
-def readable_errors(repo_id: str, token: str | None) -> Iterator[None]:
-    """Within the block every error of the client becomes a HubError of one line without the token."""
+def readable_errors(repo_id: str, token: str | None = None, *, again: str = "try again") -> Iterator[None]:
+    """Within the block every error of the client becomes a HubError of one line without the token; ours stay."""
     try:
         yield
+    except DiffuMaskError:
+        raise
+    except hub.LocalEntryNotFoundError:
+        raise HubError(f"{repo_id} is neither here nor in the cache, and the Hub cannot be reached: {again}") from None
     except hub.RepositoryNotFoundError:
         mend = "check the name and the token, or log in with: hf auth login"
         raise HubError(f"the Hub has no {repo_id}, or does not show it to you: {mend}") from None
@@ -41,10 +45,10 @@ def readable_errors(repo_id: str, token: str | None) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, RuntimeError) else error
         if not isinstance(cause, CONNECTION_ERRORS):
             raise
-        again = "push again, what has arrived is not sent twice"
         raise HubError(f"the connection to the Hub broke: {_line(cause, token)}; {again}") from None
-    except hub.OfflineModeIsEnabled:
-        raise HubError("the Hub cannot be reached in offline mode: unset HF_HUB_OFFLINE") from None
+    except ValueError as error:
+        # What the client says of a card that the Hub does not accept.
+        raise HubError(f"the Hub refused {repo_id}: {' '.join(str(error).split())}") from None
 
 
 def _refusal(repo_id: str, error: hub.HfHubHTTPError, token: str | None) -> str:
