@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,7 +116,7 @@ def _unconfirmed(
             classes=len(classes),
             folds=folds,
             settings=settings or SegmenterSettings(),
-            progress=lambda fold: progress.update(),
+            progress=lambda fold: _advance(progress),
         )
     floors = agreement_floors(agreements, drop_share=drop_share)
     found = []
@@ -140,6 +140,10 @@ def _sizes(dataset: Path, keep: Callable[[str], bool] = lambda sample_id: True) 
     return {split: count for split, count in counts.items() if count}
 
 
+def _advance(progress: tqdm[Any]) -> None:
+    progress.update()
+
+
 def _write(
     dataset: Path,
     output: Path,
@@ -150,6 +154,13 @@ def _write(
 ) -> None:
     sizes, files = _sizes(dataset, keep), split_files(dataset)
     rows = {split: (row for row in read_rows(files[split]) if keep(row["sample_id"])) for split in sizes}
-    write_folder(output, rows, recipe=recipe, sizes=sizes, **shown)
     lines = [json.dumps(dataclasses.asdict(rejection), ensure_ascii=False) for rejection in rejections]
-    (output / REJECTIONS_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_folder(
+        output,
+        rows,
+        recipe=recipe,
+        sizes=sizes,
+        keep_heat_maps=shown["keep_heat_maps"],
+        keep_threshold_curve=shown["keep_threshold_curve"],
+        extra_files={REJECTIONS_FILE: "".join(f"{line}\n" for line in lines)},
+    )

@@ -53,7 +53,14 @@ def remask(dataset: str | Path, output: str | Path, **changes: Any) -> Recipe:
     sizes = {split: sum(pq.read_metadata(path).num_rows for path in paths) for split, paths in files.items()}
     with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
         rows = {split: _remasked(read_rows(paths), new, shown, progress) for split, paths in files.items()}
-        write_folder(output, rows, recipe=new, sizes=sizes, **shown)
+        write_folder(
+            output,
+            rows,
+            recipe=new,
+            sizes=sizes,
+            keep_heat_maps=shown["keep_heat_maps"],
+            keep_threshold_curve=shown["keep_threshold_curve"],
+        )
     return new
 
 

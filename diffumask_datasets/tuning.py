@@ -19,7 +19,7 @@ from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import Row, decode_image
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.prompts.sources import find_terms
+from diffumask_datasets.prompts.wording import find_terms
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 __all__ = [
@@ -137,7 +137,7 @@ def rendered_scenes(count: int, *, split: str = "validation", first_seed: int = 
 
     for seed in range(first_seed, first_seed + count):
         scene = render_scene(seed, split=split)
-        prompt = Prompt(scene.caption, find_terms(scene.caption, CLASS_NAMES))
+        prompt = Prompt(scene.caption, find_terms(scene.caption, tuple((name, name) for name in CLASS_NAMES)))
         yield AnnotatedImage(scene.image, scene.semantic, prompt, CLASS_NAMES)
 
 
@@ -145,7 +145,7 @@ def annotated_rows(rows: Iterable[Row], classes: Sequence[str]) -> Iterator[Anno
     """Rows of a ``default`` dataset whose prompts name the classes of their masks."""
     names = tuple(classes)
     for row in rows:
-        prompt = Prompt(row["prompt"], find_terms(row["prompt"], names))
+        prompt = Prompt(row["prompt"], find_terms(row["prompt"], tuple((name, name) for name in names)))
         yield AnnotatedImage(decode_image(row["image"]), decode_image(row["label"]), prompt, names)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from diffusers.models.attention_processor import (
@@ -66,10 +67,9 @@ def uncompiled(denoiser: nn.Module) -> Iterator[None]:
         yield
 
 
-def _swap(restore: ExitStack, module: nn.Module, processor: object) -> None:
-    set_processor = module.set_processor  # type: ignore[attr-defined, unused-ignore]
-    restore.callback(set_processor, module.processor)
-    set_processor(processor)
+def _swap(restore: ExitStack, module: Any, processor: object) -> None:
+    restore.callback(module.set_processor, module.processor)
+    module.set_processor(processor)
 
 
 def _native_backend() -> object:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from datasets import Features
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem
 from huggingface_hub import errors as hub
-from huggingface_hub.utils import HFValidationError, validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from diffumask_datasets.connection import CONNECTION_ERRORS, readable_errors
 from diffumask_datasets.errors import ExportError, HubError
@@ -25,6 +25,8 @@ from diffumask_datasets.source import DatasetSource, open_source
 __all__ = ["push"]
 
 logger = logging.getLogger(__name__)
+
+_UNANSWERED: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, hub.HfHubHTTPError, hub.HFValidationError)
 
 AGAIN = "push again, what has arrived is not sent twice"
 
@@ -54,7 +56,7 @@ def push(
     """
     try:
         validate_repo_id(repo_id)
-    except HFValidationError as error:
+    except hub.HFValidationError as error:
         raise HubError(f"{repo_id!r} is no repository id, expected owner/name: {error}") from error
     opened = open_source(source)
     api = HfApi(token=token)
@@ -131,7 +133,7 @@ def _model_licence(api: HfApi, summary: Summary) -> str | None:
             try:
                 data = api.model_info(model).card_data
                 licence = data.get("license_name") or data.get("license") if data else None
-            except (*CONNECTION_ERRORS, hub.HfHubHTTPError, HFValidationError):
+            except _UNANSWERED:
                 logger.info("the licence of the model %s could not be asked for", model)
         licences.append(str(licence) if licence else None)
     return ", ".join(name for name in licences if name) or None
@@ -145,4 +147,4 @@ def _reviewed(source: Any) -> int | None:
         lines = [json.loads(line) for line in decisions.read_text(encoding="utf-8").splitlines() if line.strip()]
     except ValueError as error:
         raise ExportError(f"{decisions} is no file of decisions: {error}") from error
-    return sum(line.get("verdict") == "accepted" for line in lines)
+    return sum(1 for line in lines if line.get("verdict") == "accepted")

@@ -13,7 +13,7 @@ from diffumask_datasets.plan import split_of
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.dealing import deal
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.prompts.wording import terms_in
+from diffumask_datasets.prompts.wording import find_terms
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.settings import CaptionSettings, RetrievalPrompts
 
@@ -56,7 +56,7 @@ class CaptionSource:
         recipe = self._recipe
         pool = self._pool(draw_classes(recipe, index)[0], split_of(index))
         text = random.Random(f"{recipe.seed}/captions/{index}").choice(pool)
-        return Prompt(text, terms_in(text, recipe))
+        return Prompt(text, find_terms(text, recipe.words))
 
     def check(self, splits: Sequence[str]) -> None:
         """Raises RecipeError for the first class that no caption names, or none of a split."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from diffumask_datasets.errors import TokenAlignmentError
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.prompt import Prompt, Term
-from diffumask_datasets.prompts.wording import Noun, fill, noun, terms_in
+from diffumask_datasets.prompts.wording import Noun, fill, find_terms, noun
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.settings import PLACE
 
@@ -40,7 +40,7 @@ class TemplateSource:
         return noun(words, term=random.Random(f"{self._recipe.seed}/terms/{index}/{name}").choice(words.terms))
 
     def _terms(self, text: str) -> tuple[Term, ...]:
-        terms = terms_in(text, self._recipe)
+        terms = find_terms(text, self._recipe.words)
         if not terms:
             raise TokenAlignmentError(
                 f"the prompt {text!r} names none of the classes ({', '.join(self._recipe.classes)}): "

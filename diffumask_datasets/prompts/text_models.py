@@ -18,7 +18,7 @@ from diffumask_datasets.plan import split_of
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.dealing import share_of
 from diffumask_datasets.prompts.prompt import Prompt, Term
-from diffumask_datasets.prompts.wording import fill, noun, terms_in
+from diffumask_datasets.prompts.wording import fill, find_terms, noun
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.settings import LanguageModelPrompts
 
@@ -106,10 +106,10 @@ class LanguageModelSource:
             nouns = [noun(entry, term=rng.choice(entry.terms)) for entry in words]
             lead = fill(self._settings.lead, nouns)
             text = lead.text + self._continued(lead.text, rng)
-            if share_of(text) == split_of(index) and {term.category for term in terms_in(text, self._recipe)} <= {
-                *names
-            }:
-                return Prompt(text, _merged(lead.terms, terms_in(text, self._recipe)))
+            if share_of(text) == split_of(index) and {
+                term.category for term in find_terms(text, self._recipe.words)
+            } <= {*names}:
+                return Prompt(text, _merged(lead.terms, find_terms(text, self._recipe.words)))
         raise RecipeError(
             f"{self._settings.model}: wrote no usable caption for {names} in {ATTEMPTS} attempts; raise temperature or top_k"
         )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diffumask_datasets.captions import mentions
+from diffumask_datasets.captions import Words, mentions
 from diffumask_datasets.prompts.prompt import Prompt, Term
-from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.settings import PLACE
 from diffumask_datasets.vocabulary import ClassWords
 
-__all__ = ["Noun", "fill", "noun", "terms_in"]
+__all__ = ["Noun", "fill", "find_terms", "noun"]
 
 Noun = tuple[str, tuple[Term, ...]]
 """A noun phrase with its article, and where the class terms stand in it."""
@@ -37,9 +36,9 @@ def noun(words: ClassWords, *, term: str | None = None, sub_class: str = "") -> 
     return article + phrase, tuple(Term(words.name, len(article) + start, len(article) + end) for start, end in spans)
 
 
-def terms_in(text: str, recipe: Recipe) -> tuple[Term, ...]:
-    """Every mention of one of the recipe's classes."""
-    return tuple(Term(*found) for found in mentions(text, recipe.words))
+def find_terms(text: str, words: Words) -> tuple[Term, ...]:
+    """Every mention of a class in a text, in reading order; ``words`` are (word, class) pairs."""
+    return tuple(Term(*found) for found in mentions(text, words))
 
 
 def _article(phrase: str) -> str:

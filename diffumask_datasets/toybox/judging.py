@@ -86,7 +86,7 @@ def judge_loss(opinion: Opinion, scenes: Sequence[Scene]) -> Tensor:
 def train_judge(team: Team, minutes: float, output: Path, path: Path) -> None:
     """Train for ``minutes`` and write the averaged weights to ``path``; log in ``output/judge.jsonl``."""
     torch.manual_seed(5)
-    judge = Judge().to(memory_format=torch.channels_last).train()
+    judge = Judge().train()
     autoencoder = load_autoencoder(output, WEIGHTS)
     gradients = PooledGradients(judge.parameters())
     optimizer = torch.optim.AdamW(judge.parameters(), lr=PEAK_RATE, weight_decay=1e-2, fused=True)

@@ -20,7 +20,7 @@ def shown(prompt):
 
 
 @given(st.text("aİß Σ\t", max_size=6), st.text("İaΣ", min_size=1, max_size=3), st.text("aİ \n", max_size=6))
-def test_lower_case_keeps_the_terms_in_place(before, name, after):
+def test_lower_case_keeps_the_find_terms_place(before, name, after):
     prompt = lowered(None, Prompt(before + name + after, (Term(name, len(before), len(before + name)),)))
     assert prompt.text == (before + name + after).lower().strip()
     # A sigma's lower case depends on what follows; its length does not.

@@ -21,7 +21,7 @@ from diffumask_datasets.masks.densecrf import DenseCrf
 from diffumask_datasets.masks.pipeline import Masks, make_masks
 from diffumask_datasets.masks.soft_maps import compact, expand, soft_size
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.prompts.sources import find_terms
+from diffumask_datasets.prompts.wording import find_terms
 from diffumask_datasets.recipe import MaskSettings, Recipe
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, Scene, render_scene
 
@@ -48,7 +48,7 @@ class Shown:
 def show(model: Observer, seed: int, *, demand: Demand, recipe: Recipe, split: str = "test") -> Shown:
     """Renders a scene and pushes it through the model, described by its own caption."""
     scene = render_scene(seed, split=split, demand=demand)
-    prompt = Prompt(scene.caption, find_terms(scene.caption, CLASS_NAMES))
+    prompt = Prompt(scene.caption, find_terms(scene.caption, tuple((name, name) for name in CLASS_NAMES)))
     first, last = recipe.attention_timesteps
     steps = np.linspace(max(first, 1), min(last, 999), OBSERVED_STEPS).round().astype(int).tolist()
     table = np.zeros(256, np.uint8)
