@@ -110,13 +110,17 @@ def _unconfirmed(
     from diffumask_datasets.curation.segmenter import SegmenterSettings
 
     with single_thread(), tqdm(total=folds, unit="fold", disable=None) as progress:
+
+        def heard(fold: int) -> None:
+            progress.update()
+
         agreements = cross_validated_agreements(
             images,
             labels,
             classes=len(classes),
             folds=folds,
             settings=settings or SegmenterSettings(),
-            progress=lambda fold: progress.update(),
+            progress=heard,
         )
     floors = agreement_floors(agreements, drop_share=drop_share)
     found = []

@@ -50,11 +50,11 @@ def cross_validated_agreements(
     fold_of = np.random.default_rng(settings.seed).permutation(len(images)) % folds
     found: list[dict[int, float]] = [{} for _ in images]
     for fold in range(folds):
-        inside = np.flatnonzero(fold_of != fold)
+        inside = np.flatnonzero(fold_of != fold).tolist()
         model = fit_segmenter(
             [images[k] for k in inside], [labels[k] for k in inside], classes=classes, settings=settings
         )
-        for k in np.flatnonzero(fold_of == fold):
+        for k in np.flatnonzero(fold_of == fold).tolist():
             found[k] = class_agreements(predict_labels(model, images[k], side=settings.side), labels[k])
         progress(fold + 1)
     return found
@@ -66,7 +66,7 @@ def class_agreements(predicted: npt.NDArray[np.uint8], label: npt.NDArray[np.uin
     agreements = {}
     for class_id in sorted({int(value) for value in np.unique(label)} - {BACKGROUND, IGNORE}):
         mine, other = label == class_id, (predicted == class_id) & known
-        agreements[class_id] = np.count_nonzero(mine & other) / np.count_nonzero(mine | other)
+        agreements[class_id] = float(np.count_nonzero(mine & other) / np.count_nonzero(mine | other))
     return agreements
 
 

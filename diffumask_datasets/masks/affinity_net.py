@@ -59,10 +59,10 @@ class AffinityNetSettings:
 class AffinityNet(nn.Module):
     """Images to features (batch, 7 * channels, height / 4, width / 4) whose L1 distance is the affinity's logarithm."""
 
-    def __init__(self, settings: AffinityNetSettings, backbone: nn.Module) -> None:
+    def __init__(self, settings: AffinityNetSettings, backbone: Any) -> None:
         super().__init__()
         self.settings = settings
-        self.backbone = backbone
+        self.backbone: Any = backbone
         widths = [share * settings.channels for share in _STAGE_SHARES]
         self.stages = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(backbone.channels, widths, strict=True))
         self.mix = nn.Conv2d(sum(widths), sum(widths), 1)
