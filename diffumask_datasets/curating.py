@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -110,13 +110,17 @@ def _unconfirmed(
     from diffumask_datasets.curation.segmenter import SegmenterSettings
 
     with single_thread(), tqdm(total=folds, unit="fold", disable=None) as progress:
+
+        def heard(fold: int) -> None:
+            progress.update()
+
         agreements = cross_validated_agreements(
             images,
             labels,
             classes=len(classes),
             folds=folds,
             settings=settings or SegmenterSettings(),
-            progress=lambda fold: _advance(progress),
+            progress=heard,
         )
     floors = agreement_floors(agreements, drop_share=drop_share)
     found = []
@@ -138,10 +142,6 @@ def _sizes(dataset: Path, keep: Callable[[str], bool] = lambda sample_id: True) 
         for split, paths in split_files(dataset).items()
     }
     return {split: count for split, count in counts.items() if count}
-
-
-def _advance(progress: tqdm[Any]) -> None:
-    progress.update()
 
 
 def _write(
