@@ -24,6 +24,10 @@ CONNECTION_ERRORS: tuple[type[Exception], ...] = (
 """A connection that was cut, refused or too slow; trying again may help."""
 
 
+# The client wraps what broke an upload, after it has tried a few times, into a RuntimeError.
+_BROKEN: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, RuntimeError)
+
+
 @contextmanager
 def readable_errors(repo_id: str, token: str | None = None, *, again: str = "try again") -> Iterator[None]:
     """Within the block every error of the client becomes a HubError of one line without the token; ours stay."""
@@ -40,8 +44,7 @@ def readable_errors(repo_id: str, token: str | None = None, *, again: str = "try
         raise HubError(_refusal(repo_id, error, token)) from None
     except hub.LocalTokenNotFoundError:
         raise HubError("no token: log in with: hf auth login, or set HF_TOKEN") from None
-    except (*CONNECTION_ERRORS, RuntimeError) as error:
-        # The client wraps what broke an upload, after it has tried a few times, into a RuntimeError.
+    except _BROKEN as error:
         cause = error.__cause__ if isinstance(error, RuntimeError) else error
         if not isinstance(cause, CONNECTION_ERRORS):
             raise

@@ -63,7 +63,7 @@ def write_page(source: Any, output: str | Path, *, num_samples: int | None = Non
 
 
 def _samples(opened: DatasetSource, most: int | None) -> list[dict[str, Any]]:
-    cards = []
+    cards: list[dict[str, Any]] = []
     for split, row in opened.rows():
         if most is not None and len(cards) >= most:
             break
