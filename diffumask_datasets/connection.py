@@ -23,6 +23,8 @@ CONNECTION_ERRORS: tuple[type[Exception], ...] = (
 )
 """A connection that was cut, refused or too slow; trying again may help."""
 
+
+# The client wraps what broke an upload, after it has tried a few times, into a RuntimeError.
 _BROKEN: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, RuntimeError)
 
 
@@ -43,7 +45,6 @@ def readable_errors(repo_id: str, token: str | None = None, *, again: str = "try
     except hub.LocalTokenNotFoundError:
         raise HubError("no token: log in with: hf auth login, or set HF_TOKEN") from None
     except _BROKEN as error:
-        # The client wraps what broke an upload, after it has tried a few times, into a RuntimeError.
         cause = error.__cause__ if isinstance(error, RuntimeError) else error
         if not isinstance(cause, CONNECTION_ERRORS):
             raise

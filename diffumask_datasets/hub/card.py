@@ -82,8 +82,9 @@ def make_card(
         "review_sentence": _review_sentence(reviewed, sum(source.sizes.values())),
     }
     with as_file(files("diffumask_datasets.hub") / "card.md") as template:
-        data = _card_data(source, licence=licence)
-        card: DatasetCard = DatasetCard.from_template(data, template_path=str(template), **variables)
+        card: DatasetCard = DatasetCard.from_template(
+            _card_data(source, licence=licence), template_path=str(template), **variables
+        )
     return card
 
 
@@ -92,8 +93,8 @@ def merge_cards(existing: str | None, ours: DatasetCard) -> DatasetCard:
     if not existing or not existing.strip():
         return ours
     merged = DatasetCard(existing, ignore_metadata_errors=True)
-    own = ours.data.to_dict()  # type: ignore[no-untyped-call]
-    kept = merged.data.to_dict()  # type: ignore[no-untyped-call]
+    own: dict[str, Any] = ours.data.to_dict()  # type: ignore[no-untyped-call]
+    kept: dict[str, Any] = merged.data.to_dict()  # type: ignore[no-untyped-call]
     data = {**own, **kept, **{name: own[name] for name in OURS}}
     data["tags"] = list(dict.fromkeys([*(kept.get("tags") or []), *own["tags"]]))
     data["configs"] = _merged_configs(kept.get("configs"), own["configs"])

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from datasets import Features
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem
 from huggingface_hub import errors as hub
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from diffumask_datasets.connection import CONNECTION_ERRORS, readable_errors
@@ -26,9 +27,10 @@ __all__ = ["push"]
 
 logger = logging.getLogger(__name__)
 
-_UNANSWERED: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, hub.HfHubHTTPError, hub.HFValidationError)
-
 AGAIN = "push again, what has arrived is not sent twice"
+
+NOT_ASKED: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, hub.HfHubHTTPError, HFValidationError)
+"""The licence of a model is worth a question, but no failed push."""
 
 MODEL_LICENCES = {"toybox": "apache-2.0", "planted": "none: a test double that paints solid shapes"}
 
@@ -56,7 +58,7 @@ def push(
     """
     try:
         validate_repo_id(repo_id)
-    except hub.HFValidationError as error:
+    except HFValidationError as error:
         raise HubError(f"{repo_id!r} is no repository id, expected owner/name: {error}") from error
     opened = open_source(source)
     api = HfApi(token=token)
@@ -133,7 +135,7 @@ def _model_licence(api: HfApi, summary: Summary) -> str | None:
             try:
                 data = api.model_info(model).card_data
                 licence = data.get("license_name") or data.get("license") if data else None
-            except _UNANSWERED:
+            except NOT_ASKED:
                 logger.info("the licence of the model %s could not be asked for", model)
         licences.append(str(licence) if licence else None)
     return ", ".join(name for name in licences if name) or None
@@ -144,7 +146,9 @@ def _reviewed(source: Any) -> int | None:
     if decisions is None or not decisions.is_file():
         return None
     try:
-        lines = [json.loads(line) for line in decisions.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines: list[dict[str, str]] = [
+            json.loads(line) for line in decisions.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
     except ValueError as error:
         raise ExportError(f"{decisions} is no file of decisions: {error}") from error
     return sum(1 for line in lines if line.get("verdict") == "accepted")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from diffumask_datasets.errors import ReviewError
 from diffumask_datasets.review.database import load_fiftyone
 
 __all__ = ["install_plugin", "launch"]
@@ -35,9 +37,18 @@ def launch(dataset: Any, *, address: str = LOCAL, port: int | None = None, wait:
     """Opens the App and returns its session; with ``wait``, when the last window is closed.
 
     ``address`` is where it listens: this machine alone, unless another is given.
+
+    Raises:
+        MissingDependencyError: FiftyOne is not installed, or finds no database.
+        ReviewError: its server did not start.
     """
     fo = load_fiftyone()
-    session = fo.launch_app(dataset, address=address, port=port, remote=not wait)
+    service = importlib.import_module("fiftyone.core.service")
+    try:
+        session = fo.launch_app(dataset, address=address, port=port, remote=not wait)
+    except service.ServiceException as error:
+        mend = "the port is taken or the machine is busy: try again, or give another --port"
+        raise ReviewError(f"FiftyOne's server did not start ({error}); {mend}") from error
     if wait:
         session.wait(-1 if address != LOCAL else 3)
     return session

@@ -71,7 +71,7 @@ def embeddings_of(
 def colour_embedding(image: Pixels) -> npt.NDArray[np.float32]:
     """The image shrunk to a few cells of mean colour, around 0: float32 (COLOUR_GRID² · 3,)."""
     small = Image.fromarray(image).resize((COLOUR_GRID, COLOUR_GRID), Image.Resampling.BOX)
-    return (np.asarray(small, dtype=np.float32) / np.float32(255) - np.float32(0.5)).ravel()
+    return np.asarray(np.asarray(small, dtype=np.float32) / 255 - 0.5, dtype=np.float32).ravel()
 
 
 def nearest(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
