@@ -32,4 +32,4 @@ for name in formats():
     failed = [
         check for check in diffumask_datasets.verify(output / name, source=output / "dataset") if not check.passed
     ]
-    print(f"{name:14} {'every check passed' if not failed else failed}")
+    print(f"{name:14} {failed or 'every check passed'}")

@@ -57,7 +57,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ExportSample:
-    """A row, checked. ``ordinal`` counts from 1 over all splits, ``index`` from 0 in its split.
+    """A row, checked. ``ordinal`` counts from 1 over all splits, ``position`` from 0 in its split.
 
     ``image`` is the encoded file as the dataset holds it. ``objects`` carry area and box of their mask, computed anew.
     ``row`` is for what describes the sample beyond that.
@@ -66,7 +66,7 @@ class ExportSample:
     sample_id: str
     split: str
     ordinal: int
-    index: int
+    position: int
     image: bytes
     image_format: str
     label: npt.NDArray[np.uint8]  # (height, width)
@@ -74,7 +74,7 @@ class ExportSample:
     row: Row
 
     @classmethod
-    def of(cls, row: Row, *, split: str, ordinal: int, index: int, class_count: int) -> ExportSample:
+    def of(cls, row: Row, *, split: str, ordinal: int, position: int, class_count: int) -> ExportSample:
         """The sample of a ``default`` row whose images are encoded.
 
         Raises:
@@ -95,7 +95,7 @@ class ExportSample:
                 f"{width}x{height}; mend or drop the sample"
             )
         objects = tuple(_measured(found, sample_id, label.shape, class_count) for found in objects_of(row))
-        return cls(sample_id, split, ordinal, index, image, image_format, label, objects, row)
+        return cls(sample_id, split, ordinal, position, image, image_format, label, objects, row)
 
     @property
     def height(self) -> int:

@@ -29,12 +29,12 @@ WAITING_PER_WORKER = 4
 
 
 class Item(NamedTuple):
-    """A row on its way: its split, its number from 1 over all splits, and its index from 0 in its split."""
+    """A row on its way: its split, its number from 1 over all splits, and its position from 0 in its split."""
 
     row: Row
     split: str
     ordinal: int
-    index: int
+    position: int
 
 
 class Encoded(NamedTuple):

@@ -45,7 +45,7 @@ class CityscapesReader:
         writer, table = self._writer, self._writer.table
         layers = layers_of(sample, table)
         numbers = table.numbers("number")[layers.values]
-        expected = {
+        expected: dict[str, npt.NDArray[Any]] = {
             "labelIds": numbers,
             "labelTrainIds": table.numbers("train_id")[layers.values],
             "instanceIds": layers.instances,
@@ -55,13 +55,9 @@ class CityscapesReader:
             found = np.asarray(Image.open(self._folder / writer.path(sample, f"{kind}.png")))
             _add(tally, f"{kind} pixels", found, wanted)
         path = self._folder / writer.path(sample, "polygons.json")
-        for name, found, wanted in zip(
-            ("labelIds from polygons", "instanceIds from polygons"),
-            _painted(path, writer),
-            (numbers, layers.instances),
-            strict=True,
-        ):
-            _add(tally, name, found, wanted)
+        labels, instances = _painted(path, writer)
+        _add(tally, "labelIds from polygons", labels, numbers)
+        _add(tally, "instanceIds from polygons", instances, layers.instances)
         image = (self._folder / writer.image_path(sample)).read_bytes()
         tally.add("images", differing=int(image != png_file(sample)), compared=1)
 
