@@ -13,7 +13,7 @@ import numpy.typing as npt
 from diffumask_datasets.errors import ExportError, suggestion
 from diffumask_datasets.sample import IGNORE
 
-__all__ = ["FormatClass", "Ids", "check_choice", "format_classes", "lookup", "normal"]
+__all__ = ["FormatClass", "Ids", "check_choice", "check_year", "format_classes", "lookup", "normal"]
 
 Ids = Literal["auto", "official", "own"]
 """``official`` demands the format's table, ``own`` counts our classes from 1, ``auto`` takes the table where it fits."""
@@ -36,6 +36,12 @@ def check_choice(option: str, value: object, legal: Sequence[object]) -> None:
     """Raises ExportError unless an option has one of its legal values."""
     if value not in legal:
         raise ExportError(f"{option}: expected one of {', '.join(map(str, legal))}, got {value!r}")
+
+
+def check_year(year: object) -> None:
+    """Raises ExportError unless the year that ends folder names is a number."""
+    if type(year) is not int or not 0 <= year <= 9999:
+        raise ExportError(f"year: expected a number from 0 to 9999, got {year!r}")
 
 
 def format_classes(

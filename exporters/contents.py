@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from pycocotools import mask as coco_mask
 
 from diffumask_datasets.columns import REQUIRED, Row, decode_image, encoded_bytes, objects_of
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.masks import rle
-from diffumask_datasets.sample import BACKGROUND, IGNORE, ObjectAnnotation
+from diffumask_datasets.sample import BACKGROUND, IGNORE, ObjectAnnotation, Rle
 
 __all__ = ["Contents", "ExportSample", "Part", "Record", "short_split"]
 
@@ -57,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ExportSample:
-    """A row, checked. ``ordinal`` counts from 1 over all splits, ``index`` from 0 in its split.
+    """A row, checked. ``ordinal`` counts from 1 over all splits, ``position`` from 0 in its split.
 
     ``image`` is the encoded file as the dataset holds it. ``objects`` carry area and box of their mask, computed anew.
     ``row`` is for what describes the sample beyond that.
@@ -66,7 +67,7 @@ class ExportSample:
     sample_id: str
     split: str
     ordinal: int
-    index: int
+    position: int
     image: bytes
     image_format: str
     label: npt.NDArray[np.uint8]  # (height, width)
@@ -74,7 +75,7 @@ class ExportSample:
     row: Row
 
     @classmethod
-    def of(cls, row: Row, *, split: str, ordinal: int, index: int, class_count: int) -> ExportSample:
+    def of(cls, row: Row, *, split: str, ordinal: int, position: int, class_count: int) -> ExportSample:
         """The sample of a ``default`` row whose images are encoded.
 
         Raises:
@@ -95,7 +96,7 @@ class ExportSample:
                 f"{width}x{height}; mend or drop the sample"
             )
         objects = tuple(_measured(found, sample_id, label.shape, class_count) for found in objects_of(row))
-        return cls(sample_id, split, ordinal, index, image, image_format, label, objects, row)
+        return cls(sample_id, split, ordinal, position, image, image_format, label, objects, row)
 
     @property
     def height(self) -> int:
@@ -117,22 +118,33 @@ class ExportSample:
         """(height, width) of each object, decoded at each call."""
         return [rle.decode(found.segmentation) for found in self.objects]
 
-    def places(self) -> npt.NDArray[np.int64]:
+    def places(self) -> npt.NDArray[np.int32]:
         """(height, width): 0, or the place from 1 in ``objects`` of the object that holds the pixel.
 
         Raises:
             ExportError: two objects hold one pixel; a picture has room for one of them only.
         """
-        places = np.zeros(self.label.shape, dtype=np.int64)
-        for place, mask in enumerate(self.masks, start=1):
-            if places[mask].any():
-                first = self.objects[int(places[mask].max()) - 1].instance_id
+        # (width, height), as run lengths go; only the box of each object is touched.
+        places = np.zeros((self.width, self.height), dtype=np.int32)
+        for place, found in enumerate(self.objects, start=1):
+            left, top, width, height = (round(number) for number in found.bbox_xywh)
+            box = (slice(left, left + width), slice(top, top + height))
+            mask, window = _columns_of(found.segmentation)[box], places[box]
+            taken = window[mask].max()
+            if taken:
                 raise ExportError(
-                    f"sample {self.sample_id}: objects {first} and {self.objects[place - 1].instance_id} overlap, and "
-                    "this format keeps one object a pixel; export as coco, which keeps both"
+                    f"sample {self.sample_id}: objects {self.objects[taken - 1].instance_id} and {found.instance_id} "
+                    "overlap, and this format keeps one object a pixel; export as coco, which keeps both"
                 )
-            places[mask] = place
-        return places
+            window[mask] = place
+        return np.ascontiguousarray(places.T)
+
+    @property
+    def visible(self) -> list[int]:
+        """Class ids that the mask or the objects show, ascending."""
+        counts = np.bincount(self.label.ravel(), minlength=IGNORE + 1)
+        present = {int(value) for value in np.flatnonzero(counts)} | {found.category for found in self.objects}
+        return sorted(present - {BACKGROUND, IGNORE})
 
     @cached_property
     def digest(self) -> str:
@@ -142,6 +154,13 @@ class ExportSample:
             sha.update(len(data).to_bytes(8, "big"))
             sha.update(data)
         return sha.hexdigest()
+
+
+def _columns_of(run: Rle) -> npt.NDArray[np.bool_]:
+    """(width, height) of a mask, contiguous, as pycocotools has it before anything is copied."""
+    mask = coco_mask.decode({"size": run["size"], "counts": run["counts"].encode("ascii")})
+    columns: npt.NDArray[np.bool_] = mask.T.view(np.bool_)
+    return columns
 
 
 def check_columns(columns: list[str]) -> None:
@@ -170,10 +189,10 @@ def _read_label(row: Row, sample_id: str, class_count: int) -> npt.NDArray[np.ui
         raise ExportError(f"sample {sample_id}: the mask cannot be read: {error}; mend or drop the sample") from error
     if label.ndim != 2:
         raise ExportError(f"sample {sample_id}: the mask has {label.shape[2]} channels; expected one 8-bit channel")
-    known = label[(label != IGNORE) & (label != BACKGROUND)]
-    if known.size and known.max() > class_count:
+    present = np.flatnonzero(np.bincount(label.ravel(), minlength=IGNORE + 1)[:IGNORE])
+    if present.size and present[-1] > class_count:
         raise ExportError(
-            f"sample {sample_id}: class id {known.max()} in the mask, but the dataset names {class_count} classes; "
+            f"sample {sample_id}: class id {present[-1]} in the mask, but the dataset names {class_count} classes; "
             "name the class in the features or set its pixels to 255"
         )
     return label

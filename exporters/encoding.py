@@ -28,14 +28,13 @@ WAITING_PER_WORKER = 4
 """Samples handed out ahead of the one waited for: enough to keep workers busy, few enough to keep memory flat."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A row on its way: its split, its number from 1 over all splits, and its index from 0 in its split."""
+class Item(NamedTuple):
+    """A row on its way: its split, its number from 1 over all splits, and its position from 0 in its split."""
 
     row: Row
     split: str
     ordinal: int
-    index: int
+    position: int
 
 
 class Encoded(NamedTuple):
@@ -60,9 +59,7 @@ class Encoder:
         Raises:
             ExportError: a sample that the format cannot hold, or a file that cannot be written.
         """
-        sample = ExportSample.of(
-            item.row, split=item.split, ordinal=item.ordinal, index=item.index, class_count=self.class_count
-        )
+        sample = ExportSample.of(**item._asdict(), class_count=self.class_count)
         part = self.writer.write(sample)
         for path, data in part.files.items():
             put_file(self.output, path, data)

@@ -72,9 +72,12 @@ class Tally:
     def __init__(self) -> None:
         self._compared: Counter[str] = Counter()
         self._differing: Counter[str] = Counter()
+        self._lossy: set[str] = set()
 
-    def add(self, name: str, *, differing: int, compared: int) -> None:
-        """Counts one comparison."""
+    def add(self, name: str, *, differing: int, compared: int, lossy: bool = False) -> None:
+        """Counts one comparison; a difference that the format cannot help (``lossy``) is told and is no failure."""
+        if lossy:
+            self._lossy.add(name)
         self._compared[name] += compared
         self._differing[name] += differing
 
@@ -82,4 +85,5 @@ class Tally:
         """One check per name, in the order of their first comparison."""
         for name, compared in self._compared.items():
             differing = self._differing[name]
-            yield Check(name, differing == 0, f"{differing} of {compared} differ")
+            told = ", as the format cannot help" if differing and name in self._lossy else ""
+            yield Check(name, differing == 0 or name in self._lossy, f"{differing} of {compared} differ{told}")

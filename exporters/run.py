@@ -106,7 +106,7 @@ def _remaining(source: Source, journals: Mapping[str, Journal]) -> Iterator[Item
         count = done
         for row in rows:
             count += 1
-            yield Item(row, split, ordinal=before + count, index=count - 1)
+            yield Item(row, split, before + count, count - 1)
         before += count
 
 

@@ -94,6 +94,9 @@ def _source(
     for name in order:
         if not _LEGAL_SPLIT.fullmatch(name):
             raise ExportError(f"split {name!r} cannot be a folder name: letters, digits and '_' only; rename it")
+    for name in class_names(features):
+        if not name.strip() or not name.isprintable():
+            raise ExportError(f"class {name!r} cannot stand in a text file: printable characters only; rename it")
     contents = Contents(class_names(features), tuple(order))
     return Source(contents, {name: sizes[name] for name in order}, {"sizes": dict(sizes), "ends": dict(ends)}, rows)
 

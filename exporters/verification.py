@@ -83,13 +83,7 @@ def _compared(reader: Reader, source: Source, manifest: dict[str, Any]) -> Itera
             for row in source.rows(split, 0):
                 item = Item(row, split, sum(counts.values()) + 1, counts[split])
                 counts[split] += 1
-                sample = ExportSample.of(
-                    item.row,
-                    split=item.split,
-                    ordinal=item.ordinal,
-                    index=item.index,
-                    class_count=len(contents.classes),
-                )
+                sample = ExportSample.of(**item._asdict(), class_count=len(contents.classes))
                 digests.update(sample.digest.encode())
                 reader.compare(sample, tally)
                 progress.update()

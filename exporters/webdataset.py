@@ -60,7 +60,7 @@ class WebDatasetWriter:
             )
         suffix, image = image_file(sample)
         members = {suffix: image, ".label.png": plain_png(sample.label), ".json": json_text(described(sample)).encode()}
-        shard = f"{sample.split}-{sample.index // self.samples_per_shard:06d}.tar"
+        shard = f"{sample.split}-{sample.position // self.samples_per_shard:06d}.tar"
         data = b"".join(_member(f"{sample.sample_id}{end}", content) for end, content in members.items())
         return Part(appended={shard: data}, record={"shard": shard})
 

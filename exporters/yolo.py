@@ -18,7 +18,7 @@ from PIL import Image
 
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record, short_split
-from diffumask_datasets.exporters.outlines import outline, paint
+from diffumask_datasets.exporters.outlines import outline, paint, parts_of
 from diffumask_datasets.exporters.pictures import image_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 
@@ -56,7 +56,7 @@ class YoloWriter:
         """The image and its lines."""
         suffix, image = image_file(sample)
         lines = [
-            _line(found.category - 1, outline(mask), sample)
+            _line(found.category - 1, outline(mask), height=sample.height, width=sample.width)
             for found, mask in zip(sample.objects, sample.masks, strict=True)
         ]
         files = {
@@ -88,7 +88,7 @@ class YoloReader:
             yield Check(f"split {split}", images == labels, f"{len(images)} images, {len(labels)} text files")
 
     def compare(self, sample: ExportSample, tally: Tally) -> None:
-        """Classes exactly; masks by their IoU, because polygons lose something."""
+        """Classes and polygons exactly; masks by their IoU, because bridges between parts are lost pixels."""
         suffix, image = image_file(sample)
         there = self._folder / "images" / sample.short_split / f"{sample.sample_id}{suffix}"
         tally.add("images", differing=int(there.read_bytes() != image), compared=1)
@@ -98,8 +98,16 @@ class YoloReader:
         for line, found, mask in zip(lines, sample.objects, sample.masks, strict=False):
             category, painted = read_line(line, sample.height, sample.width)
             tally.add("classes", differing=int(category != found.category - 1), compared=1)
-            iou = (painted & mask).sum() / (painted | mask).sum()
-            tally.add(f"masks, as to IoU ≥ {LEAST_IOU}", differing=int(iou < LEAST_IOU), compared=1)
+            self._compare_masks(painted, mask, tally)
+
+    def _compare_masks(self, painted: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_], tally: Tally) -> None:
+        height, width = mask.shape
+        polygon = read_line(_line(0, outline(mask), height=height, width=width), height, width)[1]
+        tally.add("polygon pixels", differing=int((painted != polygon).sum()), compared=mask.size)
+        differing = int((painted & mask).sum() < LEAST_IOU * (painted | mask).sum())
+        several = len(parts_of(mask)) > 1
+        name = "several parts" if several else "one part"
+        tally.add(f"masks of {name}, as to IoU ≥ {LEAST_IOU}", differing=differing, compared=1, lossy=several)
 
 
 def read_line(line: str, height: int, width: int) -> tuple[int, npt.NDArray[np.bool_]]:
@@ -117,8 +125,8 @@ def read_line(line: str, height: int, width: int) -> tuple[int, npt.NDArray[np.b
     return int(number), np.asarray(canvas) > 0
 
 
-def _line(category: int, polygon: list[tuple[int, int]], sample: ExportSample) -> str:
+def _line(category: int, polygon: list[tuple[int, int]], *, height: int, width: int) -> str:
     numbers = []
     for x, y in polygon:
-        numbers += [(x + WITHIN_PIXEL) / sample.width, (y + WITHIN_PIXEL) / sample.height]
+        numbers += [(x + WITHIN_PIXEL) / width, (y + WITHIN_PIXEL) / height]
     return f"{category} {' '.join(f'{number:.{DIGITS}f}' for number in numbers)}\n"

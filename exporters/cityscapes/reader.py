@@ -12,10 +12,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from diffumask_datasets.exporters.cityscapes import constants as cityscapes
-from diffumask_datasets.exporters.cityscapes.convert import layers_of
+from diffumask_datasets.exporters.cityscapes.convert import layers_of, polygons_of
 from diffumask_datasets.exporters.cityscapes.labels import LabelTable
 from diffumask_datasets.exporters.contents import Contents, ExportSample, short_split
-from diffumask_datasets.exporters.outlines import paint
+from diffumask_datasets.exporters.outlines import paint, parts_of
 from diffumask_datasets.exporters.pictures import png_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 
@@ -56,8 +56,14 @@ class CityscapesReader:
             _add(tally, f"{kind} pixels", found, wanted)
         path = self._folder / writer.path(sample, "polygons.json")
         labels, instances = _painted(path, writer)
-        _add(tally, "labelIds from polygons", labels, numbers)
-        _add(tally, "instanceIds from polygons", instances, layers.instances)
+        wanted_labels, wanted_instances = paint_polygons(polygons_of(layers, table), table)
+        _add(tally, "labelIds from polygons", labels, wanted_labels)
+        _add(tally, "instanceIds from polygons", instances, wanted_instances)
+        spoilt = int((wanted_instances != layers.instances).sum())
+        # One polygon an instance cannot say everything of parts that are interleaved; the pictures can.
+        several = any(len(parts_of(mask)) > 1 for _, mask in layers.painted)
+        name = f"polygons against pictures, {'instances of several parts' if several else 'connected instances'}"
+        tally.add(name, differing=spoilt, compared=layers.values.size, lossy=several)
         image = (self._folder / writer.image_path(sample)).read_bytes()
         tally.add("images", differing=int(image != png_file(sample)), compared=1)
 

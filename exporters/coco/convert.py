@@ -51,7 +51,7 @@ def instance_annotations(
 
 def panoptic_segments(
     sample: ExportSample, classes: Sequence[FormatClass], *, stuff: Collection[int]
-) -> tuple[npt.NDArray[np.int64], list[Annotation]]:
+) -> tuple[npt.NDArray[np.int32], list[Annotation]]:
     """Segment ids (height, width), 0 void, and ``segments_info``.
 
     Objects are segments, numbered as in the sample, unless their class id is in ``stuff``: such a class is one segment.
@@ -61,7 +61,7 @@ def panoptic_segments(
         ExportError: two objects overlap.
     """
     segments = sample.places()
-    region = np.where(segments == 0, sample.label, 0).astype(np.int64)
+    region = np.where(segments == 0, sample.label, 0).astype(np.int32)
     infos = []
     for place, found in enumerate(sample.objects, start=1):
         if found.category in stuff:
@@ -81,7 +81,7 @@ def panoptic_segments(
     return segments, infos
 
 
-def segment_colours(segments: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+def segment_colours(segments: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
     """RGB (height, width, 3) of segment ids: id = R + 256 G + 65536 B."""
     return np.stack([segments % 256, segments // 256 % 256, segments // 65536], axis=-1).astype(np.uint8)
 

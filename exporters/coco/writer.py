@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from diffumask_datasets.errors import ExportError, suggestion
-from diffumask_datasets.exporters.classes import FormatClass, Ids, check_choice, format_classes
+from diffumask_datasets.exporters.classes import FormatClass, Ids, check_choice, check_year, format_classes
 from diffumask_datasets.exporters.coco import constants as coco
 from diffumask_datasets.exporters.coco.convert import (
     instance_annotations,
@@ -44,6 +44,7 @@ class CocoExporter:
 
     def open(self, contents: Contents) -> CocoWriter:
         """Raises ExportError for an unknown part, class or choice of ids."""
+        check_year(self.year)
         parts = _listed(self.parts)
         for part in parts or [""]:
             check_choice("parts", part, coco.PARTS)

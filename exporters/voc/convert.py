@@ -14,7 +14,7 @@ from diffumask_datasets.exporters.classes import FormatClass, lookup
 from diffumask_datasets.exporters.contents import ExportSample
 from diffumask_datasets.exporters.voc.constants import DATABASE, MAX_OBJECTS, UNSPECIFIED, VOID
 
-__all__ = ["annotation_xml", "bndbox", "segmentation_masks", "visible_classes"]
+__all__ = ["annotation_xml", "bndbox", "segmentation_masks"]
 
 Values = npt.NDArray[np.uint8]
 
@@ -35,9 +35,11 @@ def segmentation_masks(sample: ExportSample, classes: Sequence[FormatClass], *, 
         )
     places = sample.places()
     semantic = lookup([known.number for known in classes])[sample.label]
-    objects = np.where((places == 0) & (sample.label == VOID), VOID, places).astype(np.uint8)
-    border = _border(semantic, objects, ring)
-    semantic[border] = objects[border] = VOID
+    objects = places.astype(np.uint8)
+    objects[(objects == 0) & (sample.label == VOID)] = VOID
+    if ring:
+        border = _border(semantic, objects, ring)
+        semantic[border] = objects[border] = VOID
     return semantic, objects
 
 
@@ -45,12 +47,6 @@ def bndbox(bbox_xywh: tuple[float, float, float, float]) -> tuple[int, int, int,
     """xmin, ymin, xmax, ymax of a pixel box: counted from 1, the last pixel included."""
     left, top, width, height = (round(number) for number in bbox_xywh)
     return left + 1, top + 1, left + width, top + height
-
-
-def visible_classes(sample: ExportSample) -> list[int]:
-    """Class ids that the mask or the objects show, ascending."""
-    present = {int(value) for value in np.unique(sample.label)} | {found.category for found in sample.objects}
-    return sorted(present - {0, VOID})
 
 
 def annotation_xml(sample: ExportSample, classes: Sequence[FormatClass], *, folder: str) -> bytes:
@@ -72,13 +68,12 @@ def annotation_xml(sample: ExportSample, classes: Sequence[FormatClass], *, fold
 
 def _border(semantic: Values, objects: Values, ring: int) -> npt.NDArray[np.bool_]:
     border = np.zeros(semantic.shape, dtype=bool)
-    if ring:
-        for values in (semantic, objects):
-            rows, columns = values[1:] != values[:-1], values[:, 1:] != values[:, :-1]
-            border[1:] |= rows
-            border[:-1] |= rows
-            border[:, 1:] |= columns
-            border[:, :-1] |= columns
+    for values in (semantic, objects):
+        rows, columns = values[1:] != values[:-1], values[:, 1:] != values[:, :-1]
+        border[1:] |= rows
+        border[:-1] |= rows
+        border[:, 1:] |= columns
+        border[:, :-1] |= columns
     if ring > 1:
         border = ndimage.binary_dilation(border, np.ones((3, 3), dtype=bool), iterations=ring - 1)
     return border

@@ -15,7 +15,7 @@ from diffumask_datasets.exporters.contents import Contents, ExportSample, short_
 from diffumask_datasets.exporters.pictures import jpeg_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.exporters.voc import constants as voc
-from diffumask_datasets.exporters.voc.convert import bndbox, segmentation_masks, visible_classes
+from diffumask_datasets.exporters.voc.convert import bndbox, segmentation_masks
 
 __all__ = ["VocReader", "read_objects", "read_palette_mask"]
 
@@ -46,7 +46,7 @@ class VocReader:
         self._compare_objects(sample, tally)
         image = (self._root / voc.IMAGES / f"{sample.sample_id}.jpg").read_bytes()
         tally.add("images", differing=int(image != jpeg_file(sample)), compared=1)
-        present = set(visible_classes(sample))
+        present = set(sample.visible)
         for class_id, known in enumerate(self._classes, start=1):
             wrong = self._is_positive(known.name, sample) != (class_id in present)
             tally.add("class lists", differing=int(wrong), compared=1)

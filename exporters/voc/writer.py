@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.exporters.classes import FormatClass, Ids, format_classes
+from diffumask_datasets.exporters.classes import FormatClass, Ids, check_year, format_classes
 from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record, short_split
 from diffumask_datasets.exporters.pictures import jpeg_file, palette_png
 from diffumask_datasets.exporters.voc import constants as voc
-from diffumask_datasets.exporters.voc.convert import annotation_xml, segmentation_masks, visible_classes
+from diffumask_datasets.exporters.voc.convert import annotation_xml, segmentation_masks
 from diffumask_datasets.exporters.voc.reader import VocReader
 
 __all__ = ["VocExporter", "VocWriter"]
@@ -41,6 +41,7 @@ class VocExporter:
         """Raises ExportError for more than 254 classes, or a class that cannot be part of a file name."""
         if type(self.ring) is not int or not 0 <= self.ring <= MAX_RING:
             raise ExportError(f"ring: expected a number of pixels from 0 to {MAX_RING}, got {self.ring!r}")
+        check_year(self.year)
         if len(contents.classes) > voc.MAX_CLASSES:
             raise ExportError(
                 f"{len(contents.classes)} classes; a VOC mask holds at most {voc.MAX_CLASSES} beside background and void"
@@ -79,7 +80,7 @@ class VocWriter:
         }
         return Part(
             {self._path(name): data for name, data in files.items()},
-            {"id": sample.sample_id, "classes": visible_classes(sample)},
+            {"id": sample.sample_id, "classes": sample.visible},
         )
 
     def close(self, records: Mapping[str, Iterable[Record]]) -> Iterator[tuple[str, bytes]]:

@@ -220,7 +220,9 @@ def _reading_back(source: Path, folder: Path, samples: int) -> dict[str, float]:
         target = folder / f"read {name}"
         export(source, target, format=name, num_samples=samples, workers=WORKERS, **how)
         for check in verify(target, source=source):
-            failed += not check.passed
+            if not check.passed:
+                failed += 1
+                print(f"{name}: {check.name}: {check.detail}")
             found = re.match(r"(\d+) of \d+ differ", check.detail)
             if found and "pixels" in check.name:
                 differing += int(found[1])

@@ -76,7 +76,7 @@ def dataset(rows: Sequence[Mapping[str, Any]], *, classes: Sequence[str] = CLASS
 
 def sample_of(row: Mapping[str, Any], *, classes: int = 3) -> ExportSample:
     """The row as exporters see it."""
-    return ExportSample.of(dict(row), split="train", ordinal=1, index=0, class_count=classes)
+    return ExportSample.of(dict(row), split="train", ordinal=1, position=0, class_count=classes)
 
 
 def instance_maps(*, most: int = 6) -> st.SearchStrategy[npt.NDArray[np.uint8]]:

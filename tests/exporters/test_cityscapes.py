@@ -182,6 +182,29 @@ def test_an_instance_of_two_parts_is_one_polygon_and_the_bridge_is_mended(tmp_pa
     assert all(check.passed for check in verify(tmp_path, source=source))
 
 
+def test_interleaved_parts_are_right_in_the_pictures_and_told_of_the_polygons(tmp_path: Path) -> None:
+    # Stripes of two instances from border to border: each one's bridges must cross the other.
+    instances = np.repeat([[3, 3, 5, 5, 3, 3, 5, 5]], 6, axis=0)
+    source = dataset([row_of_instances(instances)], classes=CLASSES)
+    export(source, tmp_path, format="cityscapes")
+    found = np.asarray(Image.open(tmp_path / f"gtFine/train/{FRAME}_gtFine_instanceIds.png"))
+    np.testing.assert_array_equal(found, np.where(instances == 3, 26000, 27000))
+    checks = {check.name: check for check in verify(tmp_path, source=source)}
+    assert all(check.passed for check in checks.values())
+    told = checks["polygons against pictures, instances of several parts"].detail
+    assert told == "2 of 48 differ, as the format cannot help"
+
+
+@given(instance_maps(most=4))
+def test_instances_of_several_parts_keep_what_lies_outside_instances(instances: np.ndarray) -> None:
+    layers = layers_of(sample_of(row_of_instances(instances)), TABLE)
+    _, painted = paint_polygons(polygons_of(layers, TABLE), TABLE)
+    held = np.zeros(instances.shape, bool)
+    for _, mask in layers.painted:
+        held |= mask
+    np.testing.assert_array_equal(painted[~held], layers.instances[~held])
+
+
 def test_a_thing_outside_any_object_is_a_group(tmp_path: Path) -> None:
     row = drawn(0)
     empty = {name: [] for name in row["objects"]}

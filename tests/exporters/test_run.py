@@ -293,6 +293,8 @@ def test_names_that_are_not_ascii(tmp_path: Path) -> None:
         ({"format": "coco", "parts": ["boxes"]}, "parts: expected one of instances, panoptic, stuff, captions"),
         ({"format": "coco", "stuff": ["boot"]}, r"stuff: 'boot' is no class of the dataset \(did you mean 'boat'\?\)"),
         ({"format": "voc", "ring": -1}, "ring: expected a number of pixels from 0 to 16, got -1"),
+        ({"format": "voc", "year": "../2012"}, r"year: expected a number from 0 to 9999, got '../2012'"),
+        ({"format": "coco", "year": None}, "year: expected a number from 0 to 9999, got None"),
         ({"format": "coco", "workers": 0}, "workers: expected a number from 1 up, got 0"),
         ({"format": "coco", "num_samples": 0}, "num_samples: expected a number from 1 up, got 0"),
     ],
@@ -310,6 +312,8 @@ def test_what_is_no_source(three: Any, tmp_path: Path) -> None:
         export(tmp_path, tmp_path / "out", format="coco")
     with pytest.raises(ExportError, match="the dataset has no column label"):
         export(three.remove_columns("label"), tmp_path / "out", format="coco")
+    with pytest.raises(ExportError, match=r"class 'two\\nlines' cannot stand in a text file"):
+        export(dataset([drawn(0)], classes=["two\nlines", "b", "c"]), tmp_path / "out", format="coco")
     with pytest.raises(ExportError, match="split 'a/b' cannot be a folder name"):
         export({"a/b": three}, tmp_path / "out", format="coco")
 
