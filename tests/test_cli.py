@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from diffumask_datasets.cli import main
+
 PLANTED = ["--model", "planted", "--set", "height=48", "--set", "width=64", "--set", "refinement=null"]
 
 
@@ -144,11 +146,21 @@ def test_export_then_verify(tmp_path: Path) -> None:
         (["augment", "nowhere", "--output", "out", "--augment", "{"], "error: --augment '{': "),
     ],
 )
-def test_bad_prompts_and_augmentations_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = diffumask(*arguments, cwd=tmp_path)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_bad_prompts_and_augmentations_are_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["diffumask", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    errors = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert message in errors
+    assert errors.count("\n") == 1
 
 
 def test_augment_a_finished_dataset(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def _cell(label: np.ndarray) -> int | None:
 
 def _entropy(values: np.ndarray, kinds: int) -> float:
     shares = np.bincount(values, minlength=kinds) / max(1, len(values))
-    return float(-sum(share * np.log2(share) for share in shares if share))
+    return float(sum(share * np.log2(1 / share) for share in shares if share))
 
 
 def _gains(rows: Sequence[Row], sizes: Sizes) -> dict[str, float]:
