@@ -85,7 +85,7 @@ def test_a_damaged_mask_is_the_one_that_is_not_confirmed() -> None:
         labels.append(label)
     labels[3] = np.roll(labels[3], 24, axis=1)
     labels[8] = np.where(labels[8] == 1, 2, 0).astype(np.uint8)
-    settings = SegmenterSettings(side=64, epochs=12, batch_size=4, learning_rate=3e-3)
+    settings = SegmenterSettings(side=32, epochs=30, batch_size=4, learning_rate=5e-3)
     heard: list[int] = []
     agreements = cross_validated_agreements(
         images, labels, classes=2, folds=2, settings=settings, progress=heard.append
