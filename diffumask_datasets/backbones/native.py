@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -67,7 +67,7 @@ def uncompiled(denoiser: nn.Module) -> Iterator[None]:
 
 
 def _swap(restore: ExitStack, module: nn.Module, processor: object) -> None:
-    set_processor = module.set_processor  # type: ignore[attr-defined, unused-ignore]
+    set_processor: Callable[[object], None] = module.set_processor  # type: ignore[assignment, unused-ignore]
     restore.callback(set_processor, module.processor)
     set_processor(processor)
 

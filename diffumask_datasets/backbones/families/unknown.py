@@ -86,10 +86,12 @@ def load(
 
 def describe(family: Family) -> str:
     """One line: what was assumed."""
-    text, units = family.text, sorted(set(family.layers.units.values()))
+    text, layers = family.text, family.layers
     assert isinstance(text, Text)
+    assert isinstance(layers, ByUnit)
+    units = sorted(set(layers.units.values()))
     return (
-        f"{len(family.layers.units)} layers of {'cross' if family.layout is CROSS else 'joint'} attention in "
+        f"{len(layers.units)} layers of {'cross' if family.layout is CROSS else 'joint'} attention in "
         f"{family.denoiser!r}, tokens of {', '.join(map(str, units))} pixels, sequence order {family.layout.order!r} with "
         f"{family.layout.registers} tokens before, the text of {text.tokenizer!r} without its first {text.dropped}"
     )
