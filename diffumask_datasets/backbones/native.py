@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from diffusers.models.attention_processor import (
@@ -67,9 +66,10 @@ def uncompiled(denoiser: nn.Module) -> Iterator[None]:
         yield
 
 
-def _swap(restore: ExitStack, module: Any, processor: object) -> None:
-    restore.callback(module.set_processor, module.processor)
-    module.set_processor(processor)
+def _swap(restore: ExitStack, module: nn.Module, processor: object) -> None:
+    set_processor: Callable[[object], None] = module.set_processor  # type: ignore[assignment, unused-ignore]
+    restore.callback(set_processor, module.processor)
+    set_processor(processor)
 
 
 def _native_backend() -> object:

@@ -79,7 +79,8 @@ def _class(model: str, name: Any) -> Any:
     known = getattr(diffusers, name, None)
     if known is None:
         raise ModelError(
-            f"the model {model!r} is a {name}, which diffusers {diffusers.__version__} has not; upgrade it"
+            f"the model {model!r} is a {name}, a family nobody registered and diffusers {diffusers.__version__} does not "
+            "have; upgrade diffusers, or register it with diffumask_datasets.backbones.registry.register_family"
         )
     return known
 
