@@ -27,6 +27,11 @@ from diffumask_datasets.source import open_source
 from tests.browser import chromium
 from tests.conftest import PLANTED
 
+# FiftyOne's service object, told to connect to a running server, fails in __del__ as it has no child process to stop.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. .function Service.__del__:pytest.PytestUnraisableExceptionWarning"
+)
+
 SAMPLES = 200
 CLASSES = PLANTED["classes"]
 
