@@ -46,6 +46,8 @@ def arrange(fo: Any, dataset: Any, classes: Sequence[str]) -> None:
     """Sets colours, sidebar and views of a dataset that is filled."""
     dataset.app_config.color_scheme = _colours(fo, dataset, classes)
     dataset.app_config.sidebar_groups = _sidebar(fo, dataset)
+    # One kind of mask at first: two over each other hide the image.
+    dataset.app_config.active_fields = fo.ActiveFields(paths=["instances"])
     dataset.save()
     _save_views(fo, dataset, classes)
 

@@ -32,7 +32,7 @@ class _Verdict(foo.Operator):
 
     def resolve_placement(self, ctx: Any) -> Any:
         """A button above the grid and in the open sample; both are reached by Tab and pressed by Enter."""
-        button = types.Button(label=self.label, icon=f"/assets/{self.icon}.svg", prompt=False)
+        button = types.Button(label=self.label, icon=self.icon, prompt=False)
         return types.Placement(types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, button)
 
     def execute(self, ctx: Any) -> dict[str, int]:
