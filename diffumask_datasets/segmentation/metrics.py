@@ -83,7 +83,8 @@ class OpenVocabulary:
         for name in unseen:
             if plain_name(name) not in map(plain_name, scores.classes):
                 raise UnknownClassError(f"unseen: {name!r} is no judged class{suggestion(name, scores.classes)}")
-        known, hidden = [], []
+        known: list[float] = []
+        hidden: list[float] = []
         for number, name in enumerate(scores.classes):
             if number != background:
                 (hidden if plain_name(name) in withheld else known).append(scores.iou[number])
