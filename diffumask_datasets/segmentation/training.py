@@ -149,10 +149,9 @@ def _preprocessing(settings: TrainingSettings, mixture: Mixture) -> Preprocessin
             raise DataError("there is no image to train on: check the splits of the sources")
         seen = read_example(first).label.shape
         height, width = height or seen[0], width or seen[1]
-    size = {"height": height, "width": width}
     if settings.model in SMALL:
-        return Preprocessing(**size)
-    return Preprocessing.of_checkpoint(settings.model, **size)
+        return Preprocessing(height, width)
+    return Preprocessing.of_checkpoint(settings.model, height=height, width=width)
 
 
 def _arguments(settings: TrainingSettings, checkpoints: Path, hardware: Hardware) -> TrainingArguments:
