@@ -24,7 +24,17 @@ from transformers import (
 from diffumask_datasets.errors import ModelError, suggestion
 from diffumask_datasets.sample import IGNORE
 
-__all__ = ["HEADS", "SMALL", "UNIVERSAL", "build_model", "class_names", "inputs_of", "load_model", "scores"]
+__all__ = [
+    "HEADS",
+    "SMALL",
+    "UNIVERSAL",
+    "build_model",
+    "check_model",
+    "class_names",
+    "inputs_of",
+    "load_model",
+    "scores",
+]
 
 UNIVERSAL = ("mask2former", "maskformer", "eomt", "eomt_dinov3")
 """Families that take one mask per class instead of a map of class ids."""
@@ -86,12 +96,8 @@ def build_model(
     Raises:
         ModelError: no such model, a family that takes other inputs, or an option that its config does not have.
     """
-    family, _, backbone = name.partition("+")
-    if backbone and family not in HEADS:
-        raise ModelError(f"{name!r}: only {', '.join(HEADS)} take a backbone, as in mask2former+microsoft/resnet-50")
-    config = _config_with_backbone(family, backbone) if backbone else _config_of(name)
-    _check_family(config, name)
-    _adapt(config, name, classes, options or {})
+    config, backbone = check_model(name, options), name.partition("+")[2]
+    _name_classes(config, classes)
     try:
         if name in SMALL or from_scratch or backbone:
             model = _family(config).from_config(config)
@@ -105,11 +111,25 @@ def build_model(
     return model
 
 
-def _adapt(config: PretrainedConfig, name: str, classes: Sequence[str], options: Mapping[str, Any]) -> None:
-    for option, value in options.items():
+def check_model(name: str, options: Mapping[str, Any] | None = None) -> PretrainedConfig:
+    """The config of a model with its options set: finds a wrong name before hours go into the data.
+
+    Raises:
+        ModelError: no such model, a family that takes other inputs, or an option that its config does not have.
+    """
+    family, _, backbone = name.partition("+")
+    if backbone and family not in HEADS:
+        raise ModelError(f"{name!r}: only {', '.join(HEADS)} take a backbone, as in mask2former+microsoft/resnet-50")
+    config = _config_with_backbone(family, backbone) if backbone else _config_of(name)
+    _check_family(config, name)
+    for option, value in (options or {}).items():
         if not hasattr(config, option):
             raise ModelError(f"{name}: its config has no {option!r}{suggestion(option, config.to_dict())}")
         setattr(config, option, value)
+    return config
+
+
+def _name_classes(config: PretrainedConfig, classes: Sequence[str]) -> None:
     config.id2label = dict(enumerate(classes))
     config.label2id = {label: number for number, label in enumerate(classes)}
     if config.model_type not in UNIVERSAL:

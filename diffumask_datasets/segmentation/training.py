@@ -24,7 +24,7 @@ from diffumask_datasets.errors import DataError, TrainingError
 from diffumask_datasets.segmentation.items import TrainingItems, TrainingStream, collated
 from diffumask_datasets.segmentation.labelled import LabelledImages, read_example
 from diffumask_datasets.segmentation.model_folder import check_target, claim, finished_digest, write_model
-from diffumask_datasets.segmentation.models import SMALL, build_model
+from diffumask_datasets.segmentation.models import SMALL, build_model, check_model
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 from diffumask_datasets.segmentation.segmenter import Segmenter, best_device
 from diffumask_datasets.segmentation.settings import TrainingSettings
@@ -67,6 +67,7 @@ def train(
         ExportError: ``output`` holds something that is not ours, or cannot be written.
     """
     check_target(output)
+    check_model(settings.model, settings.model_options)
     opened = data if data is not None else [open_source(source) for source in settings.sources]
     mixture = mix(settings.sources, opened, classes=settings.classes, seed=settings.seed)
     digest = settings.digest_with(mixture.fingerprint)
@@ -149,7 +150,7 @@ def _preprocessing(settings: TrainingSettings, mixture: Mixture) -> Preprocessin
         seen = read_example(first).label.shape
         height, width = height or seen[0], width or seen[1]
     if settings.model in SMALL:
-        return Preprocessing(height=height, width=width)
+        return Preprocessing(height, width)
     return Preprocessing.of_checkpoint(settings.model, height=height, width=width)
 
 

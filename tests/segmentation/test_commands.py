@@ -20,6 +20,7 @@ def diffumask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["diffumask", *arguments])
+        capsys.readouterr()  # what a fixture has said
         with pytest.raises(SystemExit) as end:
             main()
         status = end.value.code if isinstance(end.value.code, int) else 0
@@ -95,6 +96,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     status, _, complaints = diffumask(*arguments, *(["--output", "out"] if arguments[0] == "train" else []))
     assert status == 1
-    assert message in complaints
-    assert complaints.count("\n") == 1
+    # Reading a dataset shows its progress before.
+    assert complaints.splitlines()[-1].startswith(message)
+    assert "Traceback" not in complaints
     assert not (tmp_path / "out").exists()
