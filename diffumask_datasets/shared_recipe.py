@@ -20,7 +20,7 @@ from diffumask_datasets.recipe import Recipe, check_fields
 __all__ = ["is_hub_id", "read_shared_recipe", "with_shared_recipe"]
 
 RECIPE_FILE = "recipe.yaml"
-EXTENT = ("num_samples", "splits", "skip", "keep_heat_maps")
+EXTENT = ("num_samples", "splits", "skip", "keep_heat_maps", "keep_threshold_curve")
 """Fields beside the recipe's own: how much is wanted and what is shown."""
 
 MOST_BYTES = 8 * 2**20
