@@ -19,7 +19,7 @@ from diffumask_datasets.augmentation.scene import scene_of
 from diffumask_datasets.columns import HEAT_MAPS, Row, features_of
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import RECIPE_FILE, check_target, write_folder
-from diffumask_datasets.plan import SPLIT_STARTS
+from diffumask_datasets.plan import EXTENT, SPLIT_STARTS
 from diffumask_datasets.recipe import Recipe, check_fields
 from diffumask_datasets.recipe_file import AUGMENTED, read_recipe_file
 
@@ -70,7 +70,7 @@ def augment_folder(
     counts = {split: sum(pq.ParquetFile(path).metadata.num_rows for path in paths) for split, paths in files.items()}
     _check_counts(counts, plan)
     history = fields.pop(AUGMENTED, None)
-    check_fields(fields, [*Recipe.model_fields, "splits", "keep_heat_maps"])
+    check_fields(fields, [*Recipe.model_fields, *EXTENT])
     recipe = Recipe.of(**{name: value for name, value in fields.items() if name in Recipe.model_fields})
     heat_maps = HEAT_MAPS in pq.read_schema(next(iter(files.values()))[0]).names
     digest = plan.digest(history["digest"] if history else recipe.digest)

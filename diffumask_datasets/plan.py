@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from diffumask_datasets.errors import RecipeError, suggestion
 
-__all__ = ["SPLIT_STARTS", "Shard", "SplitPlan", "split_of"]
+__all__ = ["EXTENT", "SPLIT_STARTS", "Shard", "SplitPlan", "split_of"]
 
 Shard = tuple[int, int]
 """Indices start ≤ k < stop."""
@@ -19,6 +19,9 @@ SPLIT_STARTS: Mapping[str, int] = {"train": 0, "validation": 90_000_000, "test":
 
 _SPLIT_STOPS: Mapping[str, int] = {"train": 90_000_000, "validation": 95_000_000, "test": 100_000_000}
 
+
+EXTENT = ("num_samples", "splits", "skip", "keep_heat_maps", "keep_threshold_curve")
+"""Fields beside the recipe's own: how much is wanted and what is shown."""
 
 MAX_SHARDS = 64
 MAX_SKIPPED = 1_000_000

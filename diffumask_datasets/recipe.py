@@ -323,7 +323,7 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
             ("affinity_net", self.affinity_net_revision),
         ):
             if pinned:
-                del fields[name]
+                fields.pop(name, None)
         canonical = json.dumps({"algorithm": ALGORITHM, **fields}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

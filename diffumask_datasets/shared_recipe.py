@@ -14,15 +14,12 @@ from typing import Any
 import yaml
 
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.plan import SplitPlan
+from diffumask_datasets.plan import EXTENT, SplitPlan
 from diffumask_datasets.recipe import Recipe, check_fields
 
 __all__ = ["is_hub_id", "read_shared_recipe", "with_shared_recipe"]
 
 RECIPE_FILE = "recipe.yaml"
-EXTENT = ("num_samples", "splits", "skip", "keep_heat_maps", "keep_threshold_curve")
-"""Fields beside the recipe's own: how much is wanted and what is shown."""
-
 MOST_BYTES = 8 * 2**20
 MOST_SAMPLES = 100_000
 

@@ -23,7 +23,7 @@ def test_words_sources_and_augmentations_come_back(tmp_path: Path) -> None:
     path.write_text(recipe_text(recipe, sizes={"train": 3}, keep_heat_maps=False), encoding="utf-8")
     assert len(path.read_text().splitlines()) < 120
     fields = read_recipe_file(path)
-    for name in ("splits", "keep_heat_maps"):
+    for name in ("splits", "keep_heat_maps", "keep_threshold_curve"):
         del fields[name]
     assert Recipe.of(**fields) == recipe
 
