@@ -39,7 +39,9 @@ _MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "num_inference_steps": 20,
         "guidance_scale": 3.5,
         "attention_grids": (16,),
-        "attention_timesteps": (50, 450),
+        "attention_layers": ("up_blocks.2.attentions.1.*",),
+        "attention_timesteps": (150, 450),
+        "contrast": "start",
     },
     "": {
         "height": 512,
