@@ -10,8 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from diffumask_datasets.columns import HEAT_MAPS, Row, decode_image
+from diffumask_datasets.columns import HEAT_MAPS, Row, soft_maps_of
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.masks.soft_maps import expand
 from diffumask_datasets.sample import IGNORE
 
 __all__ = ["colour_embedding", "embeddings_of", "mask_share", "nearest", "raw_disagreement"]
@@ -31,14 +32,15 @@ def raw_disagreement(row: Row, label: Pixels) -> float | None:
 
     None where the dataset keeps no heat maps, or no class is visible.
     """
-    heat = row.get(HEAT_MAPS)
-    if not heat:
+    if not row.get(HEAT_MAPS):
         return None
-    maps = dict(zip(heat["category"], heat["map"], strict=True))
+    height, width = label.shape
+    categories, soft_maps = soft_maps_of(row)
+    maps = dict(zip(categories, expand(soft_maps, height=height, width=width), strict=True))
     differences = []
     for class_id, threshold in zip(row["classes"], row["threshold"], strict=True):
         if class_id in maps:
-            raw = decode_image(maps[class_id]) >= threshold * 255
+            raw = maps[class_id] >= threshold
             refined = label == class_id
             both = int((raw | refined).sum())
             differences.append(1 - int((raw & refined).sum()) / both if both else 0.0)

@@ -21,6 +21,10 @@ def test_raw_disagreement_is_one_minus_iou() -> None:
     row = {"heat_maps": {"category": [1], "map": [heat]}, "classes": [1], "threshold": [0.5]}
     # raw: columns 0 and 2; refined: columns 0 and 1; one of three in both
     assert raw_disagreement(row, label) == pytest.approx(1 - 1 / 3)
+    # heat maps may be kept smaller than the image
+    whole = png_cell(np.full((2, 2), 255, np.uint8))
+    kept = {"heat_maps": {"category": [1], "map": [whole]}, "classes": [1], "threshold": [0.5]}
+    assert raw_disagreement(kept, np.ones((8, 8), np.uint8)) == 0
     assert raw_disagreement({"classes": [1], "threshold": [0.5]}, label) is None
 
 
