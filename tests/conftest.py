@@ -1,6 +1,7 @@
 """Fixtures for every test: a store and a datasets cache of its own, and a recipe that needs no model."""
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,3 +71,11 @@ def painted() -> Callable[[], int]:
 
     before = PlantedBackbone.images_painted
     return lambda: PlantedBackbone.images_painted - before
+
+
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """Children started within heed Ctrl-C, also where the tests run in the background of a shell that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

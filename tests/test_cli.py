@@ -77,6 +77,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "diffumask_datasets", "generate", "car", "--num-samples", "500", "--output", "ds"]
     environment = {**os.environ, "DIFFUMASK_PLANTED_SECONDS": "0.2"}

@@ -120,6 +120,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.parametrize(("how", "workers"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGKILL, 2)])
 def test_an_end_at_any_instant_can_be_resumed(how: signal.Signals, workers: int, tmp_path: Path) -> None:
     source = dataset([drawn(number) for number in range(40)])
