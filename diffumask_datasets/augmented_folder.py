@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -18,14 +17,12 @@ from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_
 from diffumask_datasets.augmentation.scene import scene_of
 from diffumask_datasets.columns import HEAT_MAPS, Row, features_of
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.folder import RECIPE_FILE, check_target, write_folder
+from diffumask_datasets.folder import check_target, count_rows, read_rows, split_files, write_folder
 from diffumask_datasets.plan import EXTENT, SPLIT_STARTS
 from diffumask_datasets.recipe import Recipe, check_fields
-from diffumask_datasets.recipe_file import AUGMENTED, read_recipe_file
+from diffumask_datasets.recipe_file import AUGMENTED, RECIPE_FILE, read_recipe_file
 
 __all__ = ["augment_folder"]
-
-READ_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +64,11 @@ def augment_folder(
     if source.resolve() == output.resolve():
         raise ExportError(f"{output} is the source itself: choose another --output")
     files = _files(source)
-    counts = {split: sum(pq.ParquetFile(path).metadata.num_rows for path in paths) for split, paths in files.items()}
+    counts = count_rows(files)
     _check_counts(counts, plan)
     history = fields.pop(AUGMENTED, None)
     check_fields(fields, [*Recipe.model_fields, *EXTENT])
-    recipe = Recipe.of(**{name: value for name, value in fields.items() if name in Recipe.model_fields})
+    recipe = Recipe.within(fields)
     heat_maps = HEAT_MAPS in pq.read_schema(next(iter(files.values()))[0]).names
     digest = plan.digest(history["digest"] if history else recipe.digest)
     described = {"digest": digest, "seed": seed, "copies": copies, "originals": originals, "of": history}
@@ -93,9 +90,7 @@ def _described(source: Path) -> dict[str, Any]:
 
 
 def _files(source: Path) -> dict[str, list[Path]]:
-    files: dict[str, list[Path]] = {}
-    for path in sorted((source / "data").glob("*-?????-of-?????.parquet")):
-        files.setdefault(path.name.rsplit("-", 3)[0], []).append(path)
+    files = split_files(source)
     ours = {split: files[split] for split in SPLIT_STARTS if split in files}
     if not ours:
         raise ExportError(f"{source / 'data'} holds no parquet files of the splits {', '.join(SPLIT_STARTS)}")
@@ -146,8 +141,5 @@ def _augmented(paths: Sequence[Path], count: int, plan: _Plan, copy: int) -> Ite
 
 
 def _stored(paths: Sequence[Path]) -> Iterator[Row]:
-    for path in paths:
-        file = pq.ParquetFile(path)
-        columns = [name for name in features_of(["-"], heat_maps=True) if name in file.schema_arrow.names]
-        for batch in file.iter_batches(batch_size=READ_ROWS, columns=columns):
-            yield from pa.Table.from_batches([batch]).to_pylist()
+    present = pq.read_schema(paths[0]).names
+    return read_rows(paths, columns=[name for name in features_of(["-"], heat_maps=True) if name in present])

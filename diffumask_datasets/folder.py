@@ -10,7 +10,6 @@ Everything is written beside the target and moved there in one step.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,19 +20,18 @@ import pyarrow.parquet as pq
 
 from diffumask_datasets.categories import id2label
 from diffumask_datasets.columns import Row, features_of
+from diffumask_datasets.drafts import whole_folder
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.recipe_file import read_recipe_file, recipe_text
+from diffumask_datasets.recipe_file import RECIPE_FILE, read_recipe_file, recipe_text
 
-__all__ = ["RECIPE_FILE", "check_target", "dataset_classes", "read_rows", "split_files", "write_folder"]
+__all__ = ["check_target", "count_rows", "dataset_classes", "read_rows", "split_files", "write_folder"]
 
 ROWS_PER_FILE = 1000
 ROWS_PER_GROUP = 100
 """About 50 MB at 512x512: the Hub's viewer refuses row groups over 286 MiB."""
 
 ROWS_PER_READ = 16
-
-RECIPE_FILE = "recipe.yaml"
 
 
 def check_target(output: Path) -> None:
@@ -65,10 +63,8 @@ def write_folder(
         ExportError: ``output`` holds something that is not ours, or cannot be written.
     """
     check_target(output)
-    draft = output.with_name(f".{output.name}.unfinished")
-    try:
-        shutil.rmtree(draft, ignore_errors=True)
-        (draft / "data").mkdir(parents=True)
+    with whole_folder(output) as draft:
+        (draft / "data").mkdir()
         features = features_of(recipe.classes, heat_maps=keep_heat_maps, threshold_curve=keep_threshold_curve)
         for split, split_rows in rows.items():
             _write_split(draft / "data", split, split_rows, schema=features.arrow_schema, size=sizes[split])
@@ -79,13 +75,6 @@ def write_folder(
         shown = {"keep_heat_maps": keep_heat_maps, "keep_threshold_curve": keep_threshold_curve}
         text = recipe_text(recipe, sizes=sizes, skip=skip, **shown, **(extra_fields or {}))
         (draft / RECIPE_FILE).write_text(text, encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        draft.rename(output)
-    except OSError as error:
-        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def split_files(folder: Path) -> dict[str, list[Path]]:
@@ -101,6 +90,11 @@ def split_files(folder: Path) -> dict[str, list[Path]]:
     for path in files:
         splits.setdefault(path.stem.rsplit("-", 3)[0], []).append(path)
     return splits
+
+
+def count_rows(files: Mapping[str, Iterable[Path]]) -> dict[str, int]:
+    """Split → number of rows in its parquet files."""
+    return {split: sum(pq.read_metadata(path).num_rows for path in paths) for split, paths in files.items()}
 
 
 def read_rows(files: Iterable[Path], *, start: int = 0, columns: Sequence[str] | None = None) -> Iterator[Row]:

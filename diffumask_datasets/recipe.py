@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from diffumask_datasets.augment_settings import AugmentSettings, check_grids, parse_augment
-from diffumask_datasets.captions import Words, count_co_occurrence, read_captions
+from diffumask_datasets.augment_settings import AugmentSettings, check_grids
+from diffumask_datasets.captions import Words
 from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.recipe_fields import resolve_fields
 from diffumask_datasets.sample import MAX_CLASS_ID
 from diffumask_datasets.settings import PromptSettings, Settings, TemplatePrompts
-from diffumask_datasets.vocabulary import ClassWords, resolve_classes
+from diffumask_datasets.vocabulary import ClassWords
 
 __all__ = [
     "ALGORITHM",
@@ -218,9 +219,14 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
         check_fields(fields, cls.model_fields)
         given = {name: value for name, value in fields.items() if value is not None or name in _MAY_BE_NONE}
         try:
-            return cls(**_resolved(given))
+            return cls(**resolve_fields(given))
         except ValidationError as error:
             raise RecipeError(_first_problem(error)) from None
+
+    @classmethod
+    def within(cls, fields: Mapping[str, Any]) -> Recipe:
+        """The recipe among the fields of a recipe file, which also says how much of it is wanted and shown."""
+        return cls.of(**{name: value for name, value in fields.items() if name in cls.model_fields})
 
     @model_validator(mode="before")
     @classmethod
@@ -336,71 +342,6 @@ def check_fields(fields: Iterable[str], legal: Iterable[str]) -> None:
     for name in fields:
         if name not in names:
             raise RecipeError(f"unknown field {name!r}{suggestion(name, names)}; legal fields: {', '.join(names)}")
-
-
-def _resolved(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with vocabularies, mappings and caption files read into what they stand for."""
-    if "classes" not in fields:
-        return fields
-    named = resolve_classes(fields["classes"])
-    words = _merged(named, fields.get("vocabulary", ()))
-    names = tuple(entry.name for entry in words)
-    fields = {**fields, "classes": names, "vocabulary": tuple(entry for entry in words if not entry.plain)}
-    if "prompt_source" not in fields and "prompts" not in fields and any(entry.sub_classes for entry in words):
-        fields["prompt_source"] = "sub_classes"
-    if fields.get("augment"):
-        fields["augment"] = parse_augment(fields["augment"])
-    if "class_weights" in fields:
-        fields["class_weights"] = _weights(fields["class_weights"], names)
-    if "co_occurrence" in fields:
-        spoken = tuple((word, entry.name) for entry in words for word in entry.words)
-        fields["co_occurrence"] = _triples(fields["co_occurrence"], spoken)
-    return fields
-
-
-def _merged(named: tuple[ClassWords, ...], given: Iterable[Any]) -> tuple[ClassWords, ...]:
-    """The named classes, with the words that a recipe file gives beside the names."""
-    entries = [entry if isinstance(entry, ClassWords) else _entry(entry) for entry in given]
-    own = {entry.name: entry for entry in entries}
-    for name in own:
-        if name not in [entry.name for entry in named]:
-            raise RecipeError(f"vocabulary: {name!r} is none of the classes; give classes as a mapping instead")
-    return tuple(own.get(entry.name, entry) for entry in named)
-
-
-def _entry(fields: Any) -> ClassWords:
-    if not isinstance(fields, Mapping) or "name" not in fields:
-        raise RecipeError(f"vocabulary: expected entries with a name and terms, got {fields!r}")
-    (words,) = resolve_classes({fields["name"]: {name: value for name, value in fields.items() if name != "name"}})
-    return words
-
-
-def _weights(given: Any, names: tuple[str, ...]) -> Any:
-    if isinstance(given, Mapping):
-        check = [name for name in given if name not in names]
-        if check:
-            raise RecipeError(f"class_weights: {check[0]!r} is none of the classes{suggestion(str(check[0]), names)}")
-        given = [given.get(name, 1) for name in names]
-    if (
-        isinstance(given, (list, tuple))
-        and len(given) == len(names)
-        and given[0]
-        and all(weight == given[0] for weight in given)
-    ):
-        return ()
-    return given
-
-
-def _triples(given: Any, words: Words) -> Any:
-    if isinstance(given, str):
-        given = count_co_occurrence(read_captions(given), words)
-    if isinstance(given, Mapping):
-        if not all(isinstance(others, Mapping) for others in given.values()):
-            raise RecipeError(
-                "co_occurrence: expected {class: {other class: weight}}, or the path of captions to count in"
-            )
-        given = [(first, other, weight) for first, others in given.items() for other, weight in others.items()]
-    return tuple(sorted(map(tuple, given), key=lambda triple: tuple(map(str, triple[:2]))))
 
 
 def _first_problem(error: ValidationError) -> str:

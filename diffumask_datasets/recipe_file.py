@@ -11,10 +11,13 @@ import yaml
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipe import Recipe
 
-__all__ = ["AUGMENTED", "read_mapping", "read_recipe_file", "recipe_text"]
+__all__ = ["AUGMENTED", "RECIPE_FILE", "read_mapping", "read_recipe_file", "recipe_text"]
 
 _DERIVED = ("digest",)
 """Written for the reader; computed anew when read."""
+
+RECIPE_FILE = "recipe.yaml"
+"""The name of a recipe file in a dataset folder."""
 
 AUGMENTED = "augmented"
 """What ``diffumask augment`` did to the samples of the recipe; such a dataset cannot be generated from the file alone."""

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from diffumask_datasets.columns import Row, decode_image, row_of, soft_maps_of, without_threshold_curve
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.folder import RECIPE_FILE, check_target, read_rows, split_files, write_folder
+from diffumask_datasets.folder import check_target, count_rows, read_rows, split_files, write_folder
 from diffumask_datasets.masks.soft_maps import expand
 from diffumask_datasets.recipe import MaskSettings, Recipe, check_fields
-from diffumask_datasets.recipe_file import read_recipe_file
+from diffumask_datasets.recipe_file import RECIPE_FILE, read_recipe_file
 from diffumask_datasets.synthesis import label_image, pin_affinity_net, warn_of_missing_masks
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def remask(dataset: str | Path, output: str | Path, **changes: Any) -> Recipe:
         raise ExportError(f"--output {output} is the dataset itself: choose another folder, so that its masks are kept")
     check_target(output)
     files = split_files(dataset)
-    sizes = {split: sum(pq.read_metadata(path).num_rows for path in paths) for split, paths in files.items()}
+    sizes = count_rows(files)
     with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
         rows = {split: _remasked(read_rows(paths), new, shown, progress) for split, paths in files.items()}
         write_folder(
@@ -124,7 +123,7 @@ def stored_recipe(dataset: Path, *, needs_heat_maps: bool = True) -> tuple[Recip
     shown = {name: bool(fields.get(name, False)) for name in ("keep_heat_maps", "keep_threshold_curve")}
     if needs_heat_maps and not shown["keep_heat_maps"]:
         raise ExportError(f"{dataset} kept no heat maps: generate with --keep-heat-maps (finished samples are reused)")
-    return Recipe.of(**{name: value for name, value in fields.items() if name in Recipe.model_fields}), shown
+    return Recipe.within(fields), shown
 
 
 def _changed(old: Recipe, changes: Mapping[str, Any]) -> Recipe:

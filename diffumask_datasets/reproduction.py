@@ -15,7 +15,7 @@ from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.columns import Row, decode_image, encoded_bytes
 from diffumask_datasets.connection import readable_errors
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.plan import SPLIT_STARTS
+from diffumask_datasets.plan import split_of
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.shared_recipe import is_hub_id, read_shared_recipe
 from diffumask_datasets.source import open_source
@@ -73,7 +73,7 @@ def reproduce(
         ((_, row),) = Synthesizer(config.recipe, runtime).rows(index, index + 1)
     if output is not None:
         _write(Path(output), row)
-    original = _original(sample_id, recipe, _split_of(index))
+    original = _original(sample_id, recipe, split_of(index))
     return Reproduction(row, compared=False) if original is None else _compare(row, original)
 
 
@@ -85,10 +85,6 @@ def _index_of(sample_id: str, recipe: str | Path) -> int:
     if written is not None and written != parts[1]:
         raise RecipeError(f"{sample_id} is not of the recipe {str(recipe)!r}, whose samples begin with {written}-")
     return int(parts[2])
-
-
-def _split_of(index: int) -> str:
-    return max((split for split in SPLIT_STARTS if SPLIT_STARTS[split] <= index), key=SPLIT_STARTS.__getitem__)
 
 
 def _original(sample_id: str, recipe: str | Path, split: str) -> Row | None:

@@ -16,10 +16,10 @@ import yaml
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.plan import EXTENT, SplitPlan
 from diffumask_datasets.recipe import Recipe, check_fields
+from diffumask_datasets.recipe_file import RECIPE_FILE
 
 __all__ = ["is_hub_id", "read_shared_recipe", "with_shared_recipe"]
 
-RECIPE_FILE = "recipe.yaml"
 MOST_BYTES = 8 * 2**20
 MOST_SAMPLES = 100_000
 
@@ -69,7 +69,7 @@ def read_shared_recipe(source: str | Path) -> dict[str, Any]:
     check_fields(fields, [*Recipe.model_fields, *EXTENT, "digest"])
     _check_strings(source, fields)
     SplitPlan.of(num_samples=fields.get("num_samples"), splits=_splits(source, fields), skip=fields.get("skip"))
-    Recipe.of(**{name: value for name, value in fields.items() if name in Recipe.model_fields})
+    Recipe.within(fields)
     return fields
 
 

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from diffumask_datasets.columns import HEAT_MAPS, Row, class_names, encoded_bytes, features_of
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.folder import read_rows, split_files
+from diffumask_datasets.folder import count_rows, read_rows, split_files
 from diffumask_datasets.plan import SPLIT_STARTS
-from diffumask_datasets.recipe_file import read_recipe_file
+from diffumask_datasets.recipe_file import RECIPE_FILE, read_recipe_file
 
 __all__ = ["DatasetSource", "open_source"]
 
@@ -87,8 +87,9 @@ def _of_folder(folder: Path) -> DatasetSource:
     files = split_files(folder)
     schemas = [pq.read_schema(paths[0]) for paths in files.values()]
     features = datasets.Features.from_arrow_schema(schemas[0])
-    sizes = {name: sum(pq.read_metadata(path).num_rows for path in files[name]) for name in _ordered(files)}
-    recipe_file = folder / "recipe.yaml"
+    counts = count_rows(files)
+    sizes = {name: counts[name] for name in _ordered(files)}
+    recipe_file = folder / RECIPE_FILE
     fields = read_recipe_file(recipe_file) if recipe_file.is_file() else None
     return _checked(features, sizes, fields, lambda split: read_rows(files[split]))
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from diffumask_datasets.categories import id2label
 from diffumask_datasets.columns import Row
 from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.recipe_file import recipe_text
+from diffumask_datasets.recipe_file import RECIPE_FILE, recipe_text
 from diffumask_datasets.source import DatasetSource
 from diffumask_datasets.views import view_features, view_row
 
@@ -50,7 +50,7 @@ def stage(source: DatasetSource, folder: Path, see: Callable[[str, Row], object]
     labels = json.dumps(id2label(source.classes), indent=2, ensure_ascii=False)
     (folder / "id2label.json").write_text(labels + "\n", encoding="utf-8")
     if source.recipe_fields is not None:
-        (folder / "recipe.yaml").write_text(_recipe(source), encoding="utf-8")
+        (folder / RECIPE_FILE).write_text(_recipe(source), encoding="utf-8")
 
 
 def _watched(rows: Iterator[Row], split: str, see: Callable[[str, Row], object]) -> Iterator[Row]:
@@ -97,5 +97,5 @@ def _chunking() -> dict[str, bool]:
 
 def _recipe(source: DatasetSource) -> str:
     fields = dict(source.recipe_fields or {})
-    recipe = Recipe.of(**{name: value for name, value in fields.items() if name in Recipe.model_fields})
+    recipe = Recipe.within(fields)
     return recipe_text(recipe, sizes=source.sizes, keep_heat_maps=source.heat_maps, skip=fields.get("skip") or ())

@@ -63,7 +63,7 @@ def apply_decisions(
         raise ReviewError(f"{source} has no recipe.yaml: decisions apply to folders that generate wrote")
     output = Path(output)
     check_target(output)
-    recipe = Recipe.of(**{name: cell for name, cell in opened.recipe_fields.items() if name in Recipe.model_fields})
+    recipe = Recipe.within(opened.recipe_fields)
     every = {**_earlier(Path(source)), **decisions}
     present = {row["sample_id"]: split for split, row in opened.rows()}
     _check_known(every, present, recipe.digest)

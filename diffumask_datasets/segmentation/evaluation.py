@@ -6,7 +6,6 @@ import heapq
 import itertools
 import json
 import logging
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from diffumask_datasets.categories import BACKGROUND_NAME
+from diffumask_datasets.drafts import whole_folder
 from diffumask_datasets.errors import DataError, ExportError, UnknownClassError, suggestion
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.labelled import (
@@ -163,23 +163,13 @@ def save_evaluation(evaluation: Evaluation, output: Path) -> None:
         ExportError: ``output`` holds something that is not ours, or cannot be written.
     """
     check_evaluation_target(output)
-    draft = output.with_name(f".{output.name}.unfinished")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        draft.mkdir(parents=True)
+    with whole_folder(output) as draft:
         figures = {**evaluation.scores.as_dict(), "as_background": list(evaluation.matching.as_background)}
         if evaluation.open_vocabulary:
             figures["open_vocabulary"] = evaluation.open_vocabulary.as_dict()
         save_confusion(evaluation.scores.confusion, evaluation.scores.classes, draft / "confusion.png")
         worst_sheet(evaluation.worst).save(draft / "worst.png")
         (draft / SCORES_FILE).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        draft.rename(output)
-    except OSError as error:
-        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def check_evaluation_target(output: Path) -> None:

@@ -9,7 +9,6 @@ out/.model.checkpoints/                                                gone once
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import yaml
 from transformers import PreTrainedModel
 from transformers.trainer_utils import get_last_checkpoint
 
+from diffumask_datasets.drafts import whole_folder
 from diffumask_datasets.errors import ExportError, TrainingError
 from diffumask_datasets.segmentation.pictures import save_curves
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
@@ -79,10 +79,7 @@ def write_model(
     Raises:
         ExportError: ``output`` cannot be written.
     """
-    draft = output.with_name(f".{output.name}.unfinished")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        draft.mkdir(parents=True)
+    with whole_folder(output) as draft:
         model.save_pretrained(draft)
         preprocessing.save(draft, model.config)
         lines = [json.dumps({name: entry[name] for name in sorted(entry)}) for entry in history]
@@ -91,10 +88,3 @@ def write_model(
         fields = {**settings.model_dump(mode="json"), "digest": digest}
         text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
         (draft / TRAINING_FILE).write_text(text, encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        draft.rename(output)
-    except OSError as error:
-        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
