@@ -13,7 +13,7 @@ from diffumask_datasets.categories import id2label
 from diffumask_datasets.columns import HEAT_MAPS, Row, decode_image
 from diffumask_datasets.sample import IGNORE
 
-__all__ = ["class_colours", "contact_sheet", "overlay"]
+__all__ = ["card_of", "class_colours", "contact_sheet", "overlay", "sheet_of"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -27,8 +27,12 @@ HEAT_COLOURS = np.array([(0, 0, 20), (80, 10, 110), (190, 50, 80), (250, 140, 30
 
 def contact_sheet(rows: Sequence[Row], classes: Sequence[str], *, columns: int = 3) -> Image.Image:
     """``default`` rows as a grid of tiles, each image | overlay | heat map (where kept), with prompt and quality."""
-    cards = [_card(row, classes) for row in rows]
-    width, height = cards[0].size
+    return sheet_of([_card(row, classes) for row in rows], columns=columns)
+
+
+def sheet_of(cards: Sequence[Image.Image], *, columns: int) -> Image.Image:
+    """Cards in rows, each cell as large as the largest card."""
+    width, height = (max(card.size[axis] for card in cards) for axis in (0, 1))
     columns = min(columns, len(cards))
     lines = -(-len(cards) // columns)
     sheet = Image.new("RGB", (columns * (width + GAP) + GAP, lines * (height + GAP) + GAP), "white")
@@ -58,16 +62,20 @@ def class_colours() -> Pixels:
 
 def _card(row: Row, classes: Sequence[str]) -> Image.Image:
     image, label = decode_image(row["image"]), decode_image(row["label"])
-    tiles = [image, overlay(image, label), *_heat_tiles(row)]
-    height, width = label.shape
-    scale = TILE / max(height, width)
-    size_wh = (round(width * scale), round(height * scale))
-    card = Image.new("RGB", (len(tiles) * size_wh[0], size_wh[1] + CAPTION), "white")
-    for place, tile in enumerate(tiles):
-        card.paste(Image.fromarray(tile).resize(size_wh, Image.Resampling.LANCZOS), (place * size_wh[0], 0))
     names = id2label(classes)
     found = ", ".join(names[class_id] for class_id in row["classes"]) or "no mask"
     caption = f"{found} · quality {row['quality']:.2f} · {row['prompt']}"
+    return card_of([image, overlay(image, label), *_heat_tiles(row)], caption=caption)
+
+
+def card_of(tiles: Sequence[Pixels], *, caption: str) -> Image.Image:
+    """Tiles side by side, all as large as the first, with a line of text under them."""
+    height, width = tiles[0].shape[:2]
+    scale = TILE / max(height, width)
+    size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+    card = Image.new("RGB", (len(tiles) * size_wh[0], size_wh[1] + CAPTION), "white")
+    for place, tile in enumerate(tiles):
+        card.paste(Image.fromarray(tile).resize(size_wh, Image.Resampling.LANCZOS), (place * size_wh[0], 0))
     ImageDraw.Draw(card).text((2, size_wh[1] + 2), caption, fill="black")
     return card
 

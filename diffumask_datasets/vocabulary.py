@@ -117,6 +117,11 @@ class Vocabulary:
         """The class names in order."""
         return tuple(entry.name for entry in self.classes)
 
+    @property
+    def ids(self) -> dict[str, int]:
+        """Class name → official id, in the official order."""
+        return {entry.name: entry.id for entry in self.classes}
+
     def class_named(self, name: str) -> VocabularyClass:
         """Raises UnknownClassError, with the nearest name, for a class that is not in it."""
         for entry in self.classes:

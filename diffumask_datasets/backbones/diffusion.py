@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
-
 from diffumask_datasets.attention.layout import TextTokens, narrow
 from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
 from diffumask_datasets.attention.tap import AttentionCall, tap_attention
+from diffumask_datasets.backbones.calls import call_arguments, check_size, check_timesteps
 from diffumask_datasets.backbones.family import Family, guidance_alone
 from diffumask_datasets.backbones.native import native_attention, uncompiled
 from diffumask_datasets.backbones.pixels import to_uint8
@@ -46,12 +45,12 @@ class DiffusionBackbone:
             CaptureError: no attention layer has one of the grids that are asked for.
         """
         unit = self.family.layers.unit(self.pipeline, self.denoiser)
-        _check_size("height", recipe.height, unit)
-        _check_size("width", recipe.width, unit)
+        check_size("height", recipe.height, unit)
+        check_size("width", recipe.width, unit)
         if recipe.negative_prompt and self.family.arguments is guidance_alone:
             raise RecipeError(f"negative_prompt: {self.family.name} has no negative prompt; leave it out")
         self._chosen_layers(recipe)
-        _check_timesteps(self.pipeline.scheduler, recipe)
+        check_timesteps(self.pipeline.scheduler, recipe)
 
     def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
         """Paints one batch, in order; see :class:`diffumask_datasets.backbones.protocol.Backbone`."""
@@ -75,13 +74,7 @@ class DiffusionBackbone:
         """Float images (batch, height, width, 3) in [0, 1]."""
         with single_thread():
             return self.pipeline(
-                prompt=[request.prompt.text for request in requests],
-                height=recipe.height,
-                width=recipe.width,
-                num_inference_steps=recipe.num_inference_steps,
-                # Drawn on the CPU, one generator a row: the noise is the same on every device and in every batch.
-                generator=[torch.Generator("cpu").manual_seed(request.seed) for request in requests],
-                output_type="np",
+                **call_arguments(requests, recipe),
                 **self.family.arguments(recipe, len(requests)),
                 **self.family.fixed,
             ).images
@@ -114,28 +107,3 @@ class DiffusionBackbone:
     def _chosen_layers(self, recipe: Recipe) -> dict[str, Grid]:
         layers = self.family.layers(self.pipeline, self.denoiser, recipe.height, recipe.width)
         return select_layers(layers, recipe.attention_grids)
-
-
-def _check_size(name: str, size: int, unit: int) -> None:
-    if size % unit:
-        nearest = max(unit, round(size / unit) * unit)
-        raise RecipeError(
-            f"{name} {size} cannot be painted by this model: it takes multiples of {unit}; the nearest is {nearest}"
-        )
-
-
-def _check_timesteps(scheduler: Any, recipe: Recipe) -> None:
-    most = scheduler.config.num_train_timesteps
-    if recipe.num_inference_steps > most:
-        raise RecipeError(f"num_inference_steps is {recipe.num_inference_steps}; this model has only {most}")
-    if scheduler.config.get("use_dynamic_shifting"):
-        return  # the timesteps depend on the image's size as the pipeline alone knows it; the recorder refuses later
-    own = type(scheduler).from_config(scheduler.config)
-    own.set_timesteps(recipe.num_inference_steps)
-    steps = own.timesteps.tolist()
-    first, last = recipe.attention_timesteps
-    if not any(first <= step <= last for step in steps):
-        raise RecipeError(
-            f"attention_timesteps [{first}, {last}] holds none of the {len(steps)} timesteps from {min(steps):g} "
-            f"to {max(steps):g}; widen it or raise num_inference_steps"
-        )

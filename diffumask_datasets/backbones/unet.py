@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from torch import nn
 
@@ -20,6 +19,8 @@ from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
 from diffumask_datasets.attention.tap import AttentionCall, tap_attention
+from diffumask_datasets.backbones.calls import call_arguments, check_size, check_timesteps
+from diffumask_datasets.backbones.family import guidance
 from diffumask_datasets.backbones.native import native_attention
 from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.pipelines import load_pipeline
@@ -28,7 +29,6 @@ from diffumask_datasets.backbones.protocol import Painting, PaintRequest
 from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.backbones.unet_layers import attention_layers
 from diffumask_datasets.backbones.unet_observation import observe, word_count
-from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipe import Recipe
 
@@ -68,11 +68,11 @@ class UNetBackbone:
             RecipeError: a size, a number of steps, or timesteps of which none would run.
             CaptureError: no cross-attention layer has one of the grids that are asked for.
         """
-        _check_size("height", recipe.height, self._unit)
-        _check_size("width", recipe.width, self._unit)
+        check_size("height", recipe.height, self._unit)
+        check_size("width", recipe.width, self._unit)
         self._chosen_layers(recipe)
         self._affinity_layers(recipe)
-        self._check_timesteps(recipe)
+        check_timesteps(self.pipeline.scheduler, recipe)
 
     def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
         """Paints one batch, in order; see :class:`diffumask_datasets.backbones.protocol.Backbone`."""
@@ -102,22 +102,15 @@ class UNetBackbone:
     ) -> Observation:
         """What the UNet attends to in a given image; see :class:`diffumask_datasets.backbones.protocol.Observer`."""
         for name, side in zip(("height", "width"), image.shape, strict=False):
-            _check_size(name, side, self._unit)
+            check_size(name, side, self._unit)
         return observe(self.pipeline, image, prompt, timesteps=timesteps, seed=seed)
 
     def _run(self, requests: Sequence[PaintRequest], recipe: Recipe) -> Any:
         """Float images (batch, height, width, 3) in [0, 1]."""
         with single_thread():
             return self.pipeline(
-                prompt=[request.prompt.text for request in requests],
-                negative_prompt=[recipe.negative_prompt] * len(requests),
-                height=recipe.height,
-                width=recipe.width,
-                num_inference_steps=recipe.num_inference_steps,
-                guidance_scale=recipe.guidance_scale,
-                # Drawn on the CPU, one generator a row: the noise is the same on every device and in every batch.
-                generator=[torch.Generator("cpu").manual_seed(request.seed) for request in requests],
-                output_type="np",
+                **call_arguments(requests, recipe),
+                **guidance(recipe, len(requests)),
             ).images
 
     @contextmanager
@@ -165,28 +158,6 @@ class UNetBackbone:
         layers = attention_layers(self.pipeline.unet, recipe.height // scale, recipe.width // scale, cross=False)
         return select_affinity_layers(layers, recipe.affinity_grids)
 
-    def _check_timesteps(self, recipe: Recipe) -> None:
-        scheduler = type(self.pipeline.scheduler).from_config(self.pipeline.scheduler.config)
-        most = scheduler.config.num_train_timesteps
-        if recipe.num_inference_steps > most:
-            raise RecipeError(f"num_inference_steps is {recipe.num_inference_steps}; this model has only {most}")
-        scheduler.set_timesteps(recipe.num_inference_steps)
-        steps = scheduler.timesteps.tolist()
-        first, last = recipe.attention_timesteps
-        if not any(first <= step <= last for step in steps):
-            raise RecipeError(
-                f"attention_timesteps [{first}, {last}] holds none of the {len(steps)} timesteps from {min(steps):g} "
-                f"to {max(steps):g}; widen it or raise num_inference_steps"
-            )
-
 
 def _levels(unet: UNet2DConditionModel) -> int:
     return len(unet.config.block_out_channels)
-
-
-def _check_size(name: str, size: int, unit: int) -> None:
-    if size % unit:
-        nearest = max(unit, round(size / unit) * unit)
-        raise RecipeError(
-            f"{name} {size} cannot be painted by this model: it takes multiples of {unit}; the nearest is {nearest}"
-        )

@@ -6,15 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from diffumask_datasets.columns import decode_image
-from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.masks.quality import FLOODED_SHARE, covered_share
 
-__all__ = ["FULL_SHARE", "Rejection", "reject_by_itself"]
-
-FULL_SHARE = 0.95
-"""A mask that covers more of the image than this has flooded it."""
+__all__ = ["Rejection", "reject_by_itself"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +25,10 @@ class Rejection:
 def reject_by_itself(row: Mapping[str, Any], *, min_quality: float) -> Rejection | None:
     """Why a ``default`` row is not believed without looking at any other, or None."""
     label = decode_image(row["label"])
-    covered = float(np.mean((label != BACKGROUND) & (label != IGNORE)))
+    covered = covered_share(label)
     if covered == 0:
         return Rejection(row["sample_id"], "empty", "no object has a mask", 0.0)
-    if covered > FULL_SHARE:
+    if covered > FLOODED_SHARE:
         return Rejection(row["sample_id"], "full", f"the masks cover {covered:.0%} of the image", covered)
     if row["quality"] < min_quality:
         reason = f"quality {row['quality']:.2f} is under {min_quality:.2f}"

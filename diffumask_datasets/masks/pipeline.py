@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.errors import ShapeError
-from diffumask_datasets.masks import rle
 from diffumask_datasets.masks.combine import best_labels, hard_probabilities, label_probabilities, unsure_pixels
 from diffumask_datasets.masks.components import separate_instances
 from diffumask_datasets.masks.densecrf import DenseCrf, DenseCrfParameters
+from diffumask_datasets.masks.objects import describe_objects
 from diffumask_datasets.masks.quality import class_quality
 from diffumask_datasets.masks.thresholds import adaptive_search, check_heat_map, matching_search, otsu_threshold
 from diffumask_datasets.recipe import MaskSettings
@@ -134,22 +134,12 @@ def _objects(
     instances: npt.NDArray[np.uint16],
     probabilities: dict[int, npt.NDArray[np.float32]],
 ) -> tuple[ObjectAnnotation, ...]:
-    objects = []
+    categories, scores = [], []
     for instance_id in range(1, int(instances.max()) + 1):
         mask = instances == instance_id
-        category = int(semantic[mask][0])
-        segmentation = rle.encode(mask)
-        objects.append(
-            ObjectAnnotation(
-                instance_id=instance_id,
-                category=category,
-                bbox_xywh=rle.bbox_xywh(segmentation),
-                area=rle.area(segmentation),
-                segmentation=segmentation,
-                score=min(1.0, float(probabilities[category][mask].mean())),
-            )
-        )
-    return tuple(objects)
+        categories.append(int(semantic[mask][0]))
+        scores.append(min(1.0, float(probabilities[categories[-1]][mask].mean())))
+    return describe_objects(instances, categories=categories, scores=scores)
 
 
 def _class_qualities(

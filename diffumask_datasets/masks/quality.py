@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FLOODED_SHARE", "class_quality", "iou", "stability"]
+from diffumask_datasets.sample import BACKGROUND, IGNORE
+
+__all__ = ["FLOODED_SHARE", "class_quality", "covered_share", "iou", "stability"]
 
 FLOODED_SHARE = 0.95
-"""A class that covers more of the image than this has flooded it."""
+"""A mask that covers more of the image than this has flooded it."""
 
 _STEP = 0.1
 """How far γ is moved to see whether the mask stays, as a fraction of the heat map's own range."""
@@ -36,6 +38,11 @@ def stability(heat_map: npt.NDArray[np.float32], threshold: float) -> float:
     """IoU of the masks at a slightly higher and a slightly lower γ: 1 where the heat falls off like a cliff."""
     step = _STEP * float(np.ptp(heat_map))
     return iou(heat_map >= threshold + step, heat_map >= threshold - step)
+
+
+def covered_share(label: npt.NDArray[np.uint8]) -> float:
+    """The share of an image, in [0, 1], that some class of its semantic mask covers; ignored pixels do not count."""
+    return float(np.mean((label != BACKGROUND) & (label != IGNORE)))
 
 
 def iou(one: Mask, other: Mask) -> float:

@@ -13,18 +13,12 @@ from scipy.spatial import cKDTree
 from diffumask_datasets.columns import HEAT_MAPS, Row, soft_maps_of
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.soft_maps import expand
-from diffumask_datasets.sample import IGNORE
 
-__all__ = ["colour_embedding", "embeddings_of", "mask_share", "nearest", "raw_disagreement"]
+__all__ = ["colour_embedding", "embeddings_of", "nearest", "raw_disagreement"]
 
 Pixels = npt.NDArray[np.uint8]
 
 COLOUR_GRID = 8
-
-
-def mask_share(label: Pixels) -> float:
-    """The share of an image, in [0, 1], that some class covers."""
-    return float(np.mean((label > 0) & (label != IGNORE)))
 
 
 def raw_disagreement(row: Row, label: Pixels) -> float | None:

@@ -11,6 +11,7 @@ import numpy as np
 from diffumask_datasets.categories import id2label
 from diffumask_datasets.columns import HEAT_MAPS, Row, decode_image, encoded_bytes, objects_of
 from diffumask_datasets.errors import ReviewError
+from diffumask_datasets.masks.quality import covered_share
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.review.database import load_fiftyone
 from diffumask_datasets.review.decisions import (
@@ -21,7 +22,7 @@ from diffumask_datasets.review.decisions import (
     merge_decisions,
     read_decisions,
 )
-from diffumask_datasets.review.features import embeddings_of, mask_share, nearest, raw_disagreement
+from diffumask_datasets.review.features import embeddings_of, nearest, raw_disagreement
 from diffumask_datasets.review.layout import arrange
 from diffumask_datasets.source import DatasetSource, open_source
 
@@ -182,7 +183,7 @@ def _sample(fo: Any, split: str, row: Row, opened: DatasetSource, folder: Path, 
         model=row["model"],
         threshold=row["threshold"],
         quality=row["quality"],
-        mask_share=mask_share(label),
+        mask_share=covered_share(label),
         raw_disagreement=raw_disagreement(row, label),
         reason=decision.reason if decision else None,
         **_heat_maps(fo, row, opened, folder),

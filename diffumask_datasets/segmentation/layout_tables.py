@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from diffumask_datasets.vocabulary import load_vocabulary
+
 __all__ = [
     "ADE20K_SPLITS",
     "ADE20K_TABLE",
@@ -37,27 +39,7 @@ VOC_CLASSES = (
 )
 """Class id = position + 1; 0 is background, 255 the ring and difficult objects."""
 
-CITYSCAPES_IDS = {
-    7: "road",
-    8: "sidewalk",
-    11: "building",
-    12: "wall",
-    13: "fence",
-    17: "pole",
-    19: "traffic light",
-    20: "traffic sign",
-    21: "vegetation",
-    22: "terrain",
-    23: "sky",
-    24: "person",
-    25: "rider",
-    26: "car",
-    27: "truck",
-    28: "bus",
-    31: "train",
-    32: "motorcycle",
-    33: "bicycle",
-}
+CITYSCAPES_IDS = {number: name for name, number in load_vocabulary("cityscapes").ids.items()}
 """Label id → name of the classes that count; every other id is ignored."""
 
 CITYSCAPES_LAST_ID = 33

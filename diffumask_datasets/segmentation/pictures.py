@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from diffumask_datasets.errors import MissingDependencyError
-from diffumask_datasets.preview import overlay
+from diffumask_datasets.preview import card_of, overlay, sheet_of
 from diffumask_datasets.segmentation.labelled import Pixels
 from diffumask_datasets.segmentation.metrics import Counts
 
@@ -20,10 +20,6 @@ __all__ = ["Mistake", "save_confusion", "save_curves", "worst_sheet"]
 
 logger = logging.getLogger(__name__)
 
-TILE = 160
-"""Longer side of a tile in pixels."""
-CAPTION = 16
-GAP = 8
 MOST_NUMBERS = 25
 """Classes up to which the cells of a confusion matrix carry their numbers."""
 
@@ -78,26 +74,12 @@ def save_confusion(confusion: Counts, classes: Sequence[str], path: Path) -> Non
 def worst_sheet(mistakes: Sequence[Mistake], *, columns: int = 2) -> Image.Image:
     """Image | truth | prediction of each, worst first."""
     cards = [_card(mistake) for mistake in sorted(mistakes, key=lambda mistake: (mistake.iou, mistake.name))]
-    width, height = (max(card.size[axis] for card in cards) for axis in (0, 1))
-    columns = min(columns, len(cards))
-    lines = -(-len(cards) // columns)
-    sheet = Image.new("RGB", (columns * (width + GAP) + GAP, lines * (height + GAP) + GAP), "white")
-    for place, card in enumerate(cards):
-        line, column = divmod(place, columns)
-        sheet.paste(card, (GAP + column * (width + GAP), GAP + line * (height + GAP)))
-    return sheet
+    return sheet_of(cards, columns=columns)
 
 
 def _card(mistake: Mistake) -> Image.Image:
     tiles = [mistake.image, overlay(mistake.image, mistake.label), overlay(mistake.image, mistake.prediction)]
-    height, width = mistake.label.shape
-    scale = TILE / max(height, width)
-    size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-    card = Image.new("RGB", (len(tiles) * size_wh[0], size_wh[1] + CAPTION), "white")
-    for place, tile in enumerate(tiles):
-        card.paste(Image.fromarray(tile).resize(size_wh, Image.Resampling.LANCZOS), (place * size_wh[0], 0))
-    ImageDraw.Draw(card).text((2, size_wh[1] + 2), f"IoU {mistake.iou:.2f} · {mistake.name}", fill="black")
-    return card
+    return card_of(tiles, caption=f"IoU {mistake.iou:.2f} · {mistake.name}")
 
 
 def _figure(width: float, height: float) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from diffumask_datasets.toybox.autoencoder import images_to_tensor
 from diffumask_datasets.toybox.judge import JUDGE_FILE, Judge, Opinion, load_judge, save_judge
 from diffumask_datasets.toybox.latents import load_autoencoder
 from diffumask_datasets.toybox.scene import Demand, Scene, render_scene
@@ -43,11 +44,6 @@ DECODED_EVERY = 4
 
 
 TEST_SCENES = 500
-
-
-def _pixels(scenes: Sequence[Scene]) -> Tensor:
-    images = np.stack([scene.image for scene in scenes])
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _roughened(images: Tensor, rng: np.random.Generator) -> Tensor:
@@ -94,7 +90,7 @@ def train_judge(team: Team, minutes: float, output: Path, path: Path) -> None:
     while (share := team.agree(budget.share)) < 1.0:
         first = FIRST_SEED + (step * team.size + team.rank) * BATCH
         scenes = [render_scene(seed) for seed in range(first, first + BATCH)]
-        images = _pixels(scenes)
+        images = images_to_tensor(np.stack([scene.image for scene in scenes]))
         if step % DECODED_EVERY == 0:
             with torch.no_grad():
                 images = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample.clamp(-1, 1)

@@ -13,11 +13,11 @@ import numpy as np
 
 from diffumask_datasets.columns import Row, row_of
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.masks import rle
+from diffumask_datasets.masks.objects import describe_objects
 from diffumask_datasets.plan import SPLIT_STARTS, split_of
-from diffumask_datasets.sample import ObjectAnnotation, Sample
+from diffumask_datasets.sample import Sample
 from diffumask_datasets.toybox.scene import Scene, render_scene
-from diffumask_datasets.toybox.world import CLASS_NAMES
+from diffumask_datasets.toybox.world import CLASS_NAMES, class_id
 
 __all__ = ["CONFIG_NAME", "DEFAULT_SIZES", "RenderedScenes"]
 
@@ -74,7 +74,11 @@ class RenderedScenes:
             image=scene.image,
             label=scene.semantic,
             instances=scene.instances.astype(np.uint16),
-            objects=_objects(scene),
+            objects=describe_objects(
+                scene.instances,
+                categories=[class_id(found.class_name) for found in scene.objects],
+                scores=[1.0] * len(scene.objects),
+            ),
             prompted=visible,
             classes=visible,
             prompt=scene.caption,
@@ -84,23 +88,3 @@ class RenderedScenes:
             thresholds=(0.5,) * len(visible),
             quality=1.0,
         )
-
-
-def _objects(scene: Scene) -> tuple[ObjectAnnotation, ...]:
-    objects = []
-    for found in scene.objects:
-        mask = scene.instances == found.instance_id
-        if not mask.any():
-            continue
-        segmentation = rle.encode(mask)
-        objects.append(
-            ObjectAnnotation(
-                instance_id=found.instance_id,
-                category=CLASS_NAMES.index(found.class_name) + 1,
-                bbox_xywh=rle.bbox_xywh(segmentation),
-                area=rle.area(segmentation),
-                segmentation=segmentation,
-                score=1.0,
-            )
-        )
-    return tuple(objects)

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from diffumask_datasets.preview import class_colours
+from diffumask_datasets.vocabulary import load_vocabulary
 
-CLASSES = {
-    name: number
-    for number, name in enumerate(
-        (
-            *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-            *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
-            "tvmonitor",
-        ),
-        start=1,
-    )
-}
+CLASSES = load_vocabulary("voc").ids
 """Official name → value in SegmentationClass."""
 
 VOID = 255

@@ -1,7 +1,8 @@
 """How well the shipped model paints what it is asked, and how well its attention points at it. Run by ``make bench-toybox``.
 
-Generated images are judged by a network trained on exact masks (``toybox/judge.py``); heat maps also by rendered scenes that
-are pushed through the model. Writes the contact sheet ``docs/toybox.png`` too (``build/benchmarks`` when quick).
+Generated images and their heat maps are judged by a network trained on exact masks (``toybox/judge.py``); on drawn scenes
+``diffumask tune-attention`` measures the heat maps. Writes the contact sheet ``docs/toybox.png`` too, in
+``build/benchmarks`` when quick.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any
 
 import numpy as np
 from datasets import load_dataset
-from numpy.typing import NDArray
 from PIL import Image
 
+from diffumask_datasets.attention.search import best_threshold_iou
 from diffumask_datasets.columns import decode_image
+from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, render_scene
 from diffumask_datasets.toybox.captions import with_article
 from diffumask_datasets.toybox.judge import Judge, Verdict, load_judge
@@ -78,7 +80,7 @@ def _single_figures(judge: Judge, folder: str, *, per_class: int, quick: bool) -
         name = CLASS_NAMES[asked - 1]
         right[name].append(verdict.best_class == name)
         if verdict.best_class == name and (seen := verdict.label == asked).any():
-            overlaps.append(best_threshold_iou(decode_image(row["heat_maps"]["map"][0]), seen))
+            overlaps.append(best_threshold_iou(decode_image(row["heat_maps"]["map"][0]), seen)[0])
             mask_overlaps.append(iou(decode_image(row["label"]) == asked, seen))
     accuracies = {name: float(np.mean(found)) for name, found in right.items()}
     for name, accuracy in accuracies.items():
@@ -113,19 +115,6 @@ def _pair_figures(judge: Judge, folder: str, *, count: int) -> dict[str, float]:
     wanted = [set(asked[number % len(asked)]) for number in range(count)]
     verdicts = _judged(dataset, judge)
     return {"two_object_accuracy": float(np.mean([w <= v.classes for v, w in zip(verdicts, wanted, strict=True)]))}
-
-
-def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Intersection over union; 0.0 for two empty masks."""
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 0.0
-
-
-def best_threshold_iou(heat_map: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
-    """The IoU of a uint8 heat map with a mask at the one threshold that suits this image best."""
-    inside = np.bincount(heat_map[mask], minlength=256)[::-1].cumsum()
-    everywhere = np.bincount(heat_map.ravel(), minlength=256)[::-1].cumsum()
-    return float((inside / (everywhere + mask.sum() - inside)).max())
 
 
 def _write_sheet(dataset: Any, path: Path) -> None:

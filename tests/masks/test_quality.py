@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffumask_datasets.masks.quality import class_quality, iou, stability
+from diffumask_datasets.masks.quality import class_quality, covered_share, iou, stability
 
 
 def square(side: int) -> np.ndarray:
@@ -35,3 +35,8 @@ def test_nothing_and_everything_are_not_believed(refined: np.ndarray) -> None:
 
 def test_iou_of_nothing() -> None:
     assert iou(square(0), square(0)) == 0.0
+
+
+def test_covered_share_counts_classes_and_not_unsure_pixels() -> None:
+    label = np.array([[0, 1, 2, 255], [0, 0, 0, 0]], np.uint8)
+    assert covered_share(label) == 0.25

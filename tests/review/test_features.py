@@ -3,16 +3,11 @@ import pytest
 
 from diffumask_datasets.columns import png_cell
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.review.features import embeddings_of, mask_share, nearest, raw_disagreement
+from diffumask_datasets.review.features import embeddings_of, nearest, raw_disagreement
 
 
 def images(count: int) -> list[np.ndarray]:
     return [np.random.default_rng(seed).integers(0, 256, (128, 128, 3), dtype=np.uint8) for seed in range(count)]
-
-
-def test_mask_share_counts_classes_and_not_unsure_pixels() -> None:
-    label = np.array([[0, 1, 2, 255], [0, 0, 0, 0]], np.uint8)
-    assert mask_share(label) == 0.25
 
 
 def test_raw_disagreement_is_one_minus_iou() -> None:
