@@ -108,6 +108,14 @@ def test_prompts_are_printed_and_no_model_is_loaded(tmp_path: Path) -> None:
     assert again.stdout.splitlines() == lines[:3]
 
 
+def test_prompts_of_a_finished_dataset(tmp_path: Path) -> None:
+    made = diffumask("generate", "car", "--num-samples", "2", "--output", "ds", *PLANTED, cwd=tmp_path)
+    assert made.returncode == 0
+    done = diffumask("prompts", "--config", "ds/recipe.yaml", "--num", "2", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == pq.read_table(tmp_path / "ds" / "data")["prompt"].to_pylist()
+
+
 def test_prompts_of_a_caption_file_and_a_split(tmp_path: Path) -> None:
     (tmp_path / "captions.txt").write_text("\n".join(f"a car by wall {number}" for number in range(20)))
     source = "prompt_source={kind: captions, path: captions.txt}"

@@ -1,0 +1,22 @@
+"""The command doctor."""
+
+from __future__ import annotations
+
+import typer
+
+from diffumask_datasets.cli.options import EXIT_BAD_INPUT
+
+__all__ = ["doctor"]
+
+
+def doctor() -> None:
+    """Report what is installed, what is missing and how to mend it; exits with 1 where something needed is missing."""
+    from diffumask_datasets.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        sign = "ok" if not finding.mend else ("FAIL" if finding.required else "-")
+        mend = f"  → {finding.mend}" if finding.mend else ""
+        typer.echo(f"{sign:5}{finding.name:17}{finding.state}{mend}")
+    if not all(finding.healthy for finding in findings):
+        raise typer.Exit(EXIT_BAD_INPUT)

@@ -1,0 +1,130 @@
+"""Commands that make samples: generate, prompts, augment, reproduce."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from diffumask_datasets.cli.options import (
+    EXIT_BAD_INPUT,
+    SAMPLES_ARE_KEPT,
+    Assignments,
+    Classes,
+    Config,
+    Prompts,
+    Seed,
+    recipe_fields,
+    resumable,
+    yaml_value,
+)
+from diffumask_datasets.plan import EXTENT
+
+__all__ = ["augment", "generate", "prompts", "reproduce"]
+
+CLOSE_ENOUGH = 0.98
+"""Share of equal mask pixels; other machines and batch sizes round differently."""
+
+BESIDE_THE_RECIPE = (*EXTENT, "num_shards", "batch_size", "device", "dtype", "store")
+"""Fields of a recipe file that are not the recipe's."""
+
+
+def generate(
+    output: Annotated[Path, typer.Option(help="Folder of the dataset; load_dataset(FOLDER) reads it.")],
+    classes: Classes = None,
+    num_samples: Annotated[int | None, typer.Option(help="Images in the split train.")] = None,
+    config: Config = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Dataset owner/name on the Hub, or a folder, whose recipe is made again.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="toybox, a Hub id or a local folder.")] = None,
+    seed: Seed = None,
+    prompt: Prompts = None,
+    set_: Assignments = None,
+    keep_heat_maps: Annotated[bool, typer.Option(help="Add the column heat_maps.")] = False,
+    keep_threshold_curve: Annotated[bool, typer.Option(help="Add the column threshold_curve.")] = False,
+    preview: Annotated[bool, typer.Option(help="Write preview.png: image | mask overlay | heat map.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Images painted at once.")] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Sample store; default: the Hugging Face cache.")] = None,
+) -> None:
+    """Generate images and masks of CLASSES into a dataset folder; started again, it goes on where it stopped."""
+    from diffumask_datasets.generation import generate as generate_folder
+
+    given: dict[str, Any] = {"model": model, "seed": seed, "num_samples": num_samples, "recipe": recipe}
+    given |= {"keep_heat_maps": keep_heat_maps or None, "keep_threshold_curve": keep_threshold_curve or None}
+    given |= {"batch_size": batch_size, "device": device, "store": store}
+    fields = recipe_fields(config, classes, prompt, given, set_)
+    if num_samples is not None:
+        fields.pop("splits", None)
+    with resumable(SAMPLES_ARE_KEPT):
+        generate_folder(output, preview=preview, **fields)
+    typer.echo(f"wrote {output}")
+
+
+def prompts(
+    classes: Classes = None,
+    num: Annotated[int, typer.Option(min=1, help="Prompts to print.")] = 20,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    config: Config = None,
+    seed: Seed = None,
+    prompt: Prompts = None,
+    set_: Assignments = None,
+) -> None:
+    """Print the prompts that the first samples of CLASSES would be painted from, one a line; no image model is loaded."""
+    from diffumask_datasets.plan import SplitPlan
+    from diffumask_datasets.prompts.sources import check_prompts, prompt_for
+    from diffumask_datasets.recipe import Recipe
+
+    fields = recipe_fields(config, classes, prompt, {"seed": seed}, set_)
+    recipe = Recipe.of(**{name: value for name, value in fields.items() if name not in BESIDE_THE_RECIPE})
+    ((_, shards),) = SplitPlan.of(splits={split: num}).shards()
+    check_prompts(recipe, [split])
+    for start, stop in shards:
+        for index in range(start, stop):
+            typer.echo(prompt_for(recipe, index).text)
+
+
+def augment(
+    source: Annotated[Path, typer.Argument(help="Dataset folder, as diffumask generate writes it.")],
+    output: Annotated[Path, typer.Option(help="Folder of the augmented dataset.")],
+    augment: Annotated[
+        list[str],
+        typer.Option(help="splice, splice:2x2, blur, occlude, perspective, or a YAML mapping; repeatable, in order."),
+    ],
+    seed: Annotated[int, typer.Option(help="Other seed, other draws.")] = 0,
+    copies: Annotated[int, typer.Option(help="Augmented samples per sample.")] = 1,
+    originals: Annotated[bool, typer.Option(help="Keep the samples of SOURCE too.")] = False,
+) -> None:
+    """Write a dataset folder with augmented samples of SOURCE: image, masks and objects together."""
+    from diffumask_datasets.augmented_folder import augment_folder
+
+    steps = [yaml_value(text, "--augment") for text in augment]
+    augment_folder(source, output, augment=steps, seed=seed, copies=copies, originals=originals)
+    typer.echo(f"wrote {output}")
+
+
+def reproduce(
+    sample_id: Annotated[str, typer.Argument(help="The sample, <12 hex digits>-<8 digits>.")],
+    recipe: Annotated[str, typer.Option(help="Dataset folder, recipe.yaml, or owner/name on the Hub.")],
+    output: Annotated[Path | None, typer.Option(help="Folder for the image and the mask.")] = None,
+    model: Annotated[str | None, typer.Option(help="Takes the place of the model that the recipe names.")] = None,
+    batch_size: Annotated[int, typer.Option(help="That of the dataset gives the same bytes.")] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
+) -> None:
+    """Make one sample again from its recipe and compare it; exits with 1 where the masks differ by more than 2 %."""
+    from diffumask_datasets.reproduction import reproduce as reproduce_sample
+
+    own = {"model": model, "device": device}
+    fields = {name: value for name, value in own.items() if value is not None}
+    done = reproduce_sample(sample_id, recipe=recipe, output=output, batch_size=batch_size, **fields)
+    if not done.compared:
+        typer.echo(f"{sample_id}: made again; there is no data beside the recipe to compare it with")
+    elif done.identical:
+        typer.echo(f"{sample_id}: identical, image and mask")
+    else:
+        difference = f"{done.mask_agreement:.2%} of the mask equal, image channels differ by {done.image_difference}"
+        typer.echo(f"{sample_id}: {difference} at most")
+        if done.mask_agreement < CLOSE_ENOUGH:
+            raise typer.Exit(EXIT_BAD_INPUT)

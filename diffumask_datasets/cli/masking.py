@@ -1,0 +1,106 @@
+"""Commands about masks: remask, curate, train-affinity, tune-attention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from diffumask_datasets.cli.options import (
+    assignments,
+)
+
+__all__ = ["curate", "remask", "train_affinity", "tune_attention"]
+
+
+def remask(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder generated with --keep-heat-maps.")],
+    output: Annotated[Path, typer.Option(help="Folder of the dataset with the new masks.")],
+    threshold: Annotated[str | None, typer.Option(help="γ in (0, 1), otsu, adaptive or affinity.")] = None,
+    affinity_net: Annotated[Path | None, typer.Option(help="Spread the heat by this net (train-affinity).")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other mask field; repeatable.")
+    ] = None,
+) -> None:
+    """Make the masks of DATASET again from its heat maps, without generating; images and prompts stay."""
+    from diffumask_datasets.remasking import remask as remask_folder
+
+    changes = assignments([*([f"threshold={threshold}"] if threshold else []), *(set_ or [])])
+    if affinity_net:
+        changes |= {"affinity": "affinitynet", "affinity_net": str(affinity_net)}
+    remask_folder(dataset, output, **changes)
+    typer.echo(f"wrote {output}")
+
+
+def curate(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    output: Annotated[Path, typer.Option(help="Folder of the believed samples; the others go to OUTPUT-rejected.")],
+    folds: Annotated[int, typer.Option(help="Folds of noise learning; 0 leaves it out.", min=0)] = 3,
+    drop_share: Annotated[
+        float | None, typer.Option(help="Drop this share of each class (the paper: 0.7); default: what stands out.")
+    ] = None,
+    min_quality: Annotated[float, typer.Option(help="Drop samples whose quality is lower.")] = 0.0,
+    model: Annotated[str | None, typer.Option(help="transformers segmenter; default: small, from scratch.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes of each fold's training.", min=1)] = 20,
+) -> None:
+    """Keep the samples of DATASET whose masks are believed; every dropped one gets its reason in rejections.jsonl."""
+    from diffumask_datasets.curating import curate as curate_folder
+    from diffumask_datasets.curation.segmenter import SegmenterSettings
+
+    settings = SegmenterSettings(model=model, epochs=epochs)
+    counts = curate_folder(
+        dataset, output, folds=folds, drop_share=drop_share, min_quality=min_quality, settings=settings
+    )
+    told = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
+    typer.echo(f"wrote {output}; rejected {told}")
+
+
+def train_affinity(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder generated with --keep-heat-maps.")],
+    output: Annotated[Path, typer.Option(help="File for the net, e.g. affinity.safetensors.")],
+    backbone: Annotated[
+        str | None, typer.Option(help="transformers backbone, e.g. microsoft/resnet-50; default: small, from scratch.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="Images to learn from.", min=1)] = 1000,
+    epochs: Annotated[int, typer.Option(help="Passes over them.", min=1)] = 8,
+) -> None:
+    """Train one affinity net for all classes of DATASET on its images and heat maps; made once, it is kept."""
+    from diffumask_datasets.masks.affinity_net import AffinityNetSettings
+    from diffumask_datasets.masks.affinity_training import AffinityTraining
+    from diffumask_datasets.remasking import train_affinity as train
+
+    wide = AffinityNetSettings(backbone, channels=64, input_side=512) if backbone else AffinityNetSettings()
+    trained = train(dataset, output, settings=wide, training=AffinityTraining(epochs=epochs), images=images)
+    typer.echo(f"wrote {output}" if trained else f"{output} is up to date")
+
+
+def tune_attention(
+    output: Annotated[Path, typer.Option(help="Folder for attention.json and attention.png.")],
+    dataset: Annotated[
+        Path | None, typer.Argument(help="Annotated images: a dataset folder; without it, rendered toybox scenes.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="toybox, a Hub id or a local folder.")] = "toybox",
+    images: Annotated[int, typer.Option(help="How many images to search with.", min=1)] = 40,
+    split: Annotated[str, typer.Option(help="Split of rendered scenes.")] = "validation",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
+) -> None:
+    """Find which layers and timesteps of a model's attention to read, by IoU on annotated images."""
+    import itertools
+
+    from diffumask_datasets.backbones.registry import load_backbone
+    from diffumask_datasets.folder import dataset_classes, read_rows, split_files
+    from diffumask_datasets.tuning import annotated_rows, rendered_scenes, write_report
+    from diffumask_datasets.tuning import tune_attention as search
+
+    if dataset is None:
+        samples = rendered_scenes(images, split=split)
+    else:
+        files = itertools.chain.from_iterable(split_files(dataset).values())
+        samples = itertools.islice(annotated_rows(read_rows(files), dataset_classes(dataset)), images)
+    backbone = load_backbone(model, device=device)
+    tuning = search(backbone, samples, progress=lambda message: typer.echo(message, err=True))
+    write_report(tuning, output)
+    typer.echo(yaml.safe_dump(tuning.recipe_fields, sort_keys=False).rstrip())
+    typer.echo(f"wrote {output / 'attention.json'} and {output / 'attention.png'}")

@@ -1,0 +1,115 @@
+"""What several commands take, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from diffumask_datasets.errors import RecipeError
+
+__all__ = [
+    "EXIT_BAD_INPUT",
+    "EXIT_INTERRUPTED",
+    "SAMPLES_ARE_KEPT",
+    "Assignments",
+    "Classes",
+    "Config",
+    "Prompts",
+    "Seed",
+    "assignments",
+    "pairs_in",
+    "recipe_fields",
+    "resumable",
+    "yaml_value",
+]
+
+EXIT_BAD_INPUT = 1
+EXIT_INTERRUPTED = 130
+
+SAMPLES_ARE_KEPT = "finished samples are kept, the same command goes on from there"
+
+Classes = Annotated[
+    list[str] | None,
+    typer.Argument(help="Class names, e.g. car boat 'potted plant'; or a vocabulary: voc, voc:bird,dog, my.yaml."),
+]
+Config = Annotated[Path | None, typer.Option(help="recipe.yaml; options given here win over it.")]
+Seed = Annotated[int | None, typer.Option(help="Other seed, other images.")]
+Prompts = Annotated[
+    list[str] | None, typer.Option(help="Prompt with {classes} where the class terms go, or a caption; repeatable.")
+]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other recipe field; repeatable.")
+]
+
+
+@contextmanager
+def resumable(hint: str) -> Iterator[None]:
+    """Ctrl-C within the block ends the program with one line: that it was interrupted, and ``hint``."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        # Caught here: typer would end the program without a word.
+        typer.echo(f"interrupted; {hint}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def recipe_fields(
+    config: Path | None,
+    classes: list[str] | None,
+    prompts: list[str] | None,
+    given: dict[str, Any],
+    assigned: list[str] | None,
+) -> dict[str, Any]:
+    """The fields of the file, then the options over them, then the assignments."""
+    from diffumask_datasets.recipe_file import AUGMENTED, read_recipe_file
+
+    fields = read_recipe_file(config) if config else {}
+    if AUGMENTED in fields:
+        raise RecipeError(
+            f"{config} describes an augmented dataset: generate its source, then run diffumask augment on it"
+        )
+    if classes:
+        # The words and shares of the file belong to its own classes. One name alone may be a vocabulary.
+        for name in ("vocabulary", "class_weights", "co_occurrence"):
+            fields.pop(name, None)
+        fields["classes"] = classes[0] if len(classes) == 1 else classes
+    if prompts:
+        fields.pop("prompt_source", None)
+        fields["prompts"] = prompts
+    return fields | {name: value for name, value in given.items() if value is not None} | assignments(assigned or [])
+
+
+def assignments(pairs: list[str], *, flag: str = "--set") -> dict[str, Any]:
+    """The fields that FIELD=VALUE texts set, values read as YAML; ``flag`` is the option they were given to."""
+    pairs_given = pairs_in(pairs, option=flag, form="FIELD=VALUE", example="threshold=0.5")
+    return {name.replace("-", "_"): yaml_value(value, f"{flag} {name}") for name, value in pairs_given}
+
+
+def pairs_in(pairs: list[str], *, option: str, form: str, example: str) -> Iterator[tuple[str, str]]:
+    """(name, value) of NAME=VALUE texts.
+
+    Raises:
+        RecipeError: a text without "="; shows the ``form`` and an ``example``.
+    """
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise RecipeError(f"{option} {pair!r}: expected {form}, e.g. {option} {example}")
+        yield name.strip(), value
+
+
+def yaml_value(text: str, option: str) -> Any:
+    """What a text given to ``option`` means as YAML.
+
+    Raises:
+        RecipeError: it is none.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{option} {text!r}: {' '.join(str(error).split())}") from error

@@ -1,0 +1,170 @@
+"""Commands that hand a dataset on: export, verify, review, push."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from diffumask_datasets.cli.options import (
+    EXIT_BAD_INPUT,
+    SAMPLES_ARE_KEPT,
+    assignments,
+    resumable,
+)
+from diffumask_datasets.errors import ExportError
+
+__all__ = ["export", "push", "review", "verify"]
+
+
+def export(
+    source: Annotated[Path, typer.Argument(help="Dataset folder, as generate writes it.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="coco, voc, cityscapes, yolo, …; an unknown name lists all.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder of the export.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file of format options; --option wins over it.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the format, e.g. ids=own; repeatable.")
+    ] = None,
+    num_samples: Annotated[int | None, typer.Option(help="Most samples taken from each split.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that encode; default: one per core.")] = None,
+) -> None:
+    """Write a dataset in another format; started again, it goes on where it stopped."""
+    from diffumask_datasets.exporters import export as export_folder
+
+    options = _options_file(config) if config else {}
+    options |= assignments(option or [], flag="--option")
+    with resumable(SAMPLES_ARE_KEPT):
+        manifest = export_folder(
+            source,
+            output,
+            format=format_,
+            workers=workers or os.cpu_count() or 1,
+            num_samples=num_samples,
+            **options,
+        )
+    typer.echo(f"wrote {output}: {sum(manifest['samples'].values())} samples as {format_}")
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Folder of an export.")],
+    format_: Annotated[str | None, typer.Option("--format", help="Default: what the export says it is.")] = None,
+    source: Annotated[Path | None, typer.Option(help="The dataset it was made from: compare every pixel.")] = None,
+) -> None:
+    """Read an export back through its official reader and compare it with its source; exits with 1 on a difference."""
+    from diffumask_datasets.exporters import verify as verify_folder
+
+    passed = True
+    for check in verify_folder(folder, format=format_, source=source):
+        typer.echo(f"{'ok' if check.passed else 'FAIL':5}{check.name}: {check.detail}")
+        passed &= check.passed
+    if not passed:
+        raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def review(
+    source: Annotated[
+        Path | None, typer.Argument(help="Dataset folder, as generate writes it.", show_default=False)
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one static page instead; needs no FiftyOne.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write the accepted samples into --output.")] = False,
+    refill: Annotated[bool, typer.Option("--refill", help="As --apply, with fresh samples for rejected ones.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Folder of the reviewed dataset.")] = None,
+    decisions: Annotated[
+        list[Path] | None, typer.Option(help="decisions.jsonl of a reviewer; repeatable. Default: FiftyOne's tags.")
+    ] = None,
+    conflicts: Annotated[str, typer.Option(help="Where reviewers differ: error, reject or last.")] = "error",
+    name: Annotated[str | None, typer.Option(help="Name of the dataset in FiftyOne.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="transformers model whose embeddings tell near duplicates.")
+    ] = None,
+    address: Annotated[str, typer.Option(help="Where the App listens; 0.0.0.0 shows it to the network.")] = "localhost",
+    port: Annotated[int | None, typer.Option(help="Port of the App.")] = None,
+    launch: Annotated[bool, typer.Option(help="Open the App.")] = True,
+    install_plugin: Annotated[
+        bool, typer.Option("--install-plugin", help="Give FiftyOne the accept and reject operators.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(help="Images painted at once, for --refill.")] = 1,
+    device: Annotated[str | None, typer.Option(help="Device for --refill.")] = None,
+) -> None:
+    """Look at a dataset, accept and reject; --apply writes what was accepted."""
+    from diffumask_datasets.errors import ReviewError
+
+    if install_plugin:
+        from diffumask_datasets.review.app import install_plugin as install
+
+        typer.echo(f"installed {install()}")
+    if source is None:
+        if not install_plugin:
+            raise ReviewError("name the dataset folder: diffumask review SOURCE")
+        return
+    if apply or refill:
+        if output is None:
+            raise ReviewError("--apply and --refill need --output DIR")
+        _apply_review(source, output, decisions or [], conflicts, name, refill, batch_size, device)
+    elif html is not None:
+        from diffumask_datasets.review import write_page
+
+        typer.echo(f"wrote {write_page(source, html)}: open it in a browser")
+    else:
+        from diffumask_datasets.review import to_fiftyone
+        from diffumask_datasets.review.app import launch as launch_app
+
+        dataset = to_fiftyone(source, name, checkpoint=checkpoint)
+        typer.echo(f"FiftyOne dataset {dataset.name}: {len(dataset)} samples")
+        if launch:
+            launch_app(dataset, address=address, port=port)
+
+
+def push(
+    source: Annotated[Path, typer.Argument(help="Dataset folder, as generate or review --apply writes it.")],
+    repo_id: Annotated[str, typer.Argument(help="owner/name on the Hub.")],
+    private: Annotated[bool, typer.Option(help="Create the repository private.")] = False,
+    token: Annotated[
+        str | None, typer.Option(help="Write token; better: set HF_TOKEN or run hf auth login.", show_default=False)
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--license", help="Licence of the dataset, e.g. cc-by-4.0.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a dataset with another schema.")] = False,
+) -> None:
+    """Put a dataset on the Hub with its card, its recipe and three configs; repeated, it sends only what is missing."""
+    from diffumask_datasets.hub import push as push_dataset
+
+    url = push_dataset(source, repo_id, private=private or None, token=token, licence=licence, overwrite=overwrite)
+    typer.echo(f"pushed {url}")
+
+
+def _apply_review(
+    source: Path,
+    output: Path,
+    files: list[Path],
+    conflicts: str,
+    name: str | None,
+    refill: bool,
+    batch_size: int,
+    device: str | None,
+) -> None:
+    from diffumask_datasets.review import apply_decisions, merge_decisions, read_decisions
+    from diffumask_datasets.review.fiftyone_dataset import dataset_name, decisions_of
+    from diffumask_datasets.synthesis import Runtime
+
+    if files:
+        decisions = merge_decisions([read_decisions(path) for path in files], conflicts=conflicts)
+    else:
+        decisions = decisions_of(name or dataset_name(source))
+    done = apply_decisions(source, decisions, output, refill=refill, runtime=Runtime(batch_size, device))
+    rest = f"{done.fresh} fresh, {done.undecided + done.fresh} to review" if refill else f"{done.undecided} undecided"
+    typer.echo(f"wrote {output}: {done.accepted} accepted, {done.rejected} rejected, {rest}")
+
+
+def _options_file(path: Path) -> dict[str, Any]:
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ExportError(f"cannot read the options {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(options, dict):
+        raise ExportError(f"{path}: expected options like 'ids: own', got {type(options).__name__}")
+    return options
