@@ -24,6 +24,7 @@ from diffumask_datasets.toybox.training import (
     descend,
     learning_rate,
     load_checkpoint,
+    mixed_precision,
     save_checkpoint,
     set_learning_rate,
 )
@@ -89,7 +90,7 @@ def images_to_tensor(images: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
 
 def _training_batch(start: int, team: Team, *, whole: bool) -> Tensor:
     if whole:
-        seeds = range(start + team.rank, start + 2 * team.size, team.size)
+        seeds = range(start + team.rank, start + 4 * team.size, team.size)
         return images_to_tensor(np.stack([image_and_captions(seed, phrasings=1)[0] for seed in seeds]))
     crops = []
     for seed in range(start + team.rank, start + 3 * team.size, team.size):
@@ -127,7 +128,8 @@ def autoencoder_loss(model: AutoencoderKL, images: Tensor, *, shrink: bool, flip
         latents, images = (torch.nn.functional.avg_pool2d(x, 2) for x in (latents, images))
     if flip:
         latents, images = latents.flip(-1), images.flip(-1)
-    loss: Tensor = reconstruction_loss(model.decode(latents).sample, images) + SIZE_WEIGHT * clean.square().mean()
+    output = model.decode(latents).sample.float()
+    loss: Tensor = reconstruction_loss(output, images) + SIZE_WEIGHT * clean.float().square().mean()
     return loss
 
 
@@ -169,10 +171,18 @@ def normalise_latents(model: AutoencoderKL, *, count: int = 256) -> None:
     after.weight *= deviation[None, :, None, None]
 
 
-def train_autoencoder(team: Team, minutes: float, output: Path, resume: bool) -> None:
-    """Train for ``minutes``; leaves a diffusers folder in ``output/autoencoder`` (latents normalised)."""
+def train_autoencoder(team: Team, minutes: float, output: Path, resume: bool, from_weights: Path | None) -> None:
+    """Train for ``minutes``; leaves a diffusers folder in ``output/autoencoder`` (latents normalised).
+
+    From a fresh start, from ``output``'s checkpoint, or from the diffusers folder ``from_weights``. Latents move: a
+    denoiser trained on the old ones has to be trained on.
+    """
     torch.manual_seed(1)
     model = build_autoencoder()
+    if from_weights:
+        model.load_state_dict(
+            AutoencoderKL.from_pretrained(from_weights / "vae", torch_dtype=torch.float32).state_dict()
+        )
     gradients = PooledGradients(model.parameters())
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=1e-3)
     average = Averaged(model, 0.998)
@@ -187,9 +197,11 @@ def train_autoencoder(team: Team, minutes: float, output: Path, resume: bool) ->
     chance = np.random.default_rng([7, step])
     saved_at = budget.elapsed_s
     while (share := team.agree(budget.share)) < 1.0:
-        images = _training_batch(step * 6, team, whole=share > CROP_SHARE)
+        images = _training_batch(step * 8, team, whole=bool(from_weights) or share > CROP_SHARE)
         set_learning_rate(optimizer, learning_rate(PEAK_RATE, step=step, share=share, warm_up=50))
-        loss = autoencoder_loss(model, images, shrink=chance.random() < 0.25, flip=chance.random() < 0.5)
+        shrink, flip = chance.random() < 0.25, chance.random() < 0.5
+        with mixed_precision(team.device):
+            loss = autoencoder_loss(model, images, shrink=shrink, flip=flip)
         descend(loss, team, gradients, optimizer)
         average.update(model, step)
         step += 1
@@ -256,7 +268,7 @@ def train_decoder(team: Team, minutes: float, output: Path, weights: Path) -> No
     optimizer = torch.optim.AdamW(trained, lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=1e-3)
     average, budget, step = Averaged(model, 0.995), Budget(minutes), 0
     while (share := team.agree(budget.share)) < 1.0:
-        images = _training_batch(_DECODER_SEED + step * 6, team, whole=True).to(team.device)
+        images = _training_batch(_DECODER_SEED + step * 8, team, whole=True).to(team.device)
         set_learning_rate(optimizer, learning_rate(PEAK_RATE, step=step, share=share, warm_up=50))
         with torch.no_grad():
             latents = model.encode(images).latent_dist.sample()

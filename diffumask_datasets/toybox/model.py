@@ -20,7 +20,7 @@ UNET_CONFIG: dict[str, Any] = {
     "out_channels": 8,
     "down_block_types": ("CrossAttnDownBlock2D",) * 3,
     "up_block_types": ("CrossAttnUpBlock2D",) * 3,
-    "block_out_channels": (64, 96, 192),
+    "block_out_channels": (128, 128, 128),
     "layers_per_block": 1,
     "cross_attention_dim": TEXT_WIDTH,
     "attention_head_dim": 4,
@@ -56,11 +56,20 @@ class Painter(nn.Module):
         torch.nn.init.normal_(self.text_encoder.get_input_embeddings().weight, std=1.0)
         self.unet = UNet2DConditionModel(**(UNET_CONFIG | unet_overrides)).to(memory_format=torch.channels_last)
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        """Predicted v (N, 8, 16, 16) for noisy latents of that shape, timesteps (N,) and token ids (N, 32)."""
+        self._end = ids[END]
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Predicted v (N, 8, 16, 16) for noisy latents of that shape, timesteps (N,) and token ids (N, 32).
+
+        Of the tokens, the UNet sees those that are ``visible`` (bool (N, 32)).
+        """
         hidden = self.text_encoder(tokens).last_hidden_state
-        output: Tensor = self.unet(noisy, timesteps, hidden).sample
+        output: Tensor = self.unet(noisy, timesteps, hidden, encoder_attention_mask=visible).sample
         return output
+
+    def is_word(self, tokens: Tensor) -> Tensor:
+        """Whether each of ``tokens`` stands for itself: bool, false for the end token and the padding, which is the same."""
+        return tokens != self._end
 
     def load_weights(self, folder: Path) -> None:
         """Take the weights of a diffusers folder written by ``export``."""

@@ -33,10 +33,11 @@ def _parser() -> argparse.ArgumentParser:
         if name == "latents":
             command.add_argument("--scenes", type=int, default=40_000, help="scenes in the pool")
             command.add_argument("--first-seed", type=int, default=0, help="seed of the first scene")
-        if name == "denoiser":
+        if name in ("autoencoder", "denoiser"):
             command.add_argument(
                 "--from-weights", type=Path, help="start from a diffusers folder (the shipped one, say)"
             )
+        if name == "denoiser":
             command.add_argument("--single-share", type=float, default=0.0, help="part of a batch with one object only")
         if name == "export":
             command.add_argument("--weights", type=Path, default=WEIGHTS, help="folder to write")
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.command == "autoencoder":
         from diffumask_datasets.toybox.autoencoder import train_autoencoder
 
-        run_team(train_autoencoder, options.processes, output, options.minutes, output, options.resume)
+        run_team(
+            train_autoencoder, options.processes, output, options.minutes, output, options.resume, options.from_weights
+        )
     elif options.command == "decoder":
         from diffumask_datasets.toybox.autoencoder import train_decoder
 
