@@ -37,6 +37,10 @@ class Opinion:
     colours: Tensor
     background: Tensor
 
+    def float(self) -> Opinion:
+        """The same logits in float32."""
+        return Opinion(self.pixels.float(), self.classes.float(), self.colours.float(), self.background.float())
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -26,6 +26,7 @@ from diffumask_datasets.toybox.training import (
     append_log,
     descend,
     learning_rate,
+    mixed_precision,
     run_team,
     set_learning_rate,
 )
@@ -82,7 +83,7 @@ def judge_loss(opinion: Opinion, scenes: Sequence[Scene]) -> Tensor:
 def train_judge(team: Team, minutes: float, output: Path, path: Path) -> None:
     """Train for ``minutes`` and write the averaged weights to ``path``; log in ``output/judge.jsonl``."""
     torch.manual_seed(5)
-    judge = Judge().train()
+    judge = Judge().train().to(memory_format=torch.channels_last)
     autoencoder = load_autoencoder(output, WEIGHTS)
     gradients = PooledGradients(judge.parameters())
     optimizer = torch.optim.AdamW(judge.parameters(), lr=PEAK_RATE, weight_decay=1e-2, fused=True)
@@ -96,7 +97,9 @@ def train_judge(team: Team, minutes: float, output: Path, path: Path) -> None:
                 images = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample.clamp(-1, 1)
         images = _roughened(images, np.random.default_rng(first)).contiguous(memory_format=torch.channels_last)
         set_learning_rate(optimizer, learning_rate(PEAK_RATE, step=step, share=share, warm_up=50))
-        loss = judge_loss(judge(images), scenes)
+        with mixed_precision(team.device):
+            opinion = judge(images)
+        loss = judge_loss(opinion.float(), scenes)
         descend(loss, team, gradients, optimizer)
         average.update(judge, step)
         step += 1

@@ -69,7 +69,8 @@ class Painter(nn.Module):
 
     def is_word(self, tokens: Tensor) -> Tensor:
         """Whether each of ``tokens`` stands for itself: bool, false for the end token and the padding, which is the same."""
-        return tokens != self._end
+        words: Tensor = tokens != self._end
+        return words
 
     def load_weights(self, folder: Path) -> None:
         """Take the weights of a diffusers folder written by ``export``."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 from PIL import Image
 from transformers import CLIPTokenizer
 
@@ -47,3 +48,11 @@ def write_sample_sheet(
     count, height, width, channels = grid.shape
     sheet = grid.reshape(4, count // 4, height, width, channels).transpose(0, 2, 1, 3, 4)
     Image.fromarray(sheet.reshape(4 * height, count // 4 * width, channels)).save(path)
+
+
+def read_sample_sheet(path: Path, *, side: int = 128) -> list[NDArray[np.uint8]]:
+    """The images of a sheet, uint8 (side, side, 3), in the order of ``sheet_prompts``."""
+    sheet = np.asarray(Image.open(path).convert("RGB"))
+    rows, columns = sheet.shape[0] // side, sheet.shape[1] // side
+    tiles = sheet.reshape(rows, side, columns, side, 3).transpose(2, 0, 1, 3, 4)  # prompts run down the columns
+    return list(tiles.reshape(rows * columns, side, side, 3))

@@ -111,6 +111,7 @@ def run_team(work: Callable[..., None], processes: int, output: Path, *arguments
         work(Team(device=torch.device("cuda")), *arguments)
         return
     if processes == 1:
+        torch.set_num_threads(1)
         work(Team(), *arguments)
         return
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

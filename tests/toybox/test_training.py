@@ -19,7 +19,7 @@ from diffumask_datasets.toybox.training import Averaged, Budget, Team, learning_
 
 FOLDER = Path(toybox.__file__).parent
 WORLD = {"scene", "layout", "shapes", "shapes_made", "shapes_grown", "pen", "backgrounds", "captions", "world", "pairs"}
-MEASURING = {"judge", "judging", "rendered"}
+MEASURING = {"judge", "judging", "progress", "rendered"}
 TRAINING = sorted(path for path in FOLDER.glob("*.py") if path.stem not in WORLD | MEASURING | {"__init__"})
 FORBIDDEN = {"semantic", "instances", "objects", "instance_id", "render_scene", "render_with_captions", "Scene"}
 

@@ -1,0 +1,94 @@
+"""How a training of the denoiser runs: ``python -m diffumask_datasets.toybox.progress`` draws its curves.
+
+The judge looks at the sample sheets that the training leaves behind; the training itself never meets it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diffumask_datasets.errors import MissingDependencyError
+from diffumask_datasets.toybox.judge import Judge, load_judge
+from diffumask_datasets.toybox.samples import read_sample_sheet, sheet_prompts
+from diffumask_datasets.toybox.world import CLASS_NAMES, COLOURS
+
+__all__ = ["Sighting", "draw_curves", "judge_sheet", "read_losses", "read_sheets"]
+
+_SHEET = re.compile(r"samples-(\d+)\.png")
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Shares of a sample sheet on which the judge sees the class, and the colour, that was asked for."""
+
+    images: int
+    class_accuracy: float
+    colour_accuracy: float
+
+
+def judge_sheet(path: Path, judge: Judge, *, images: int) -> Sighting:
+    """What the judge sees on the sheet at ``path``, painted after ``images`` training images."""
+    verdicts = judge.look(read_sample_sheet(path))
+    words = [prompt.split() for prompt in sheet_prompts()]
+    named = [next(word for word in prompt if word in CLASS_NAMES) for prompt in words]
+    shades = [next((word for word in prompt if word in COLOURS), None) for prompt in words]
+    return Sighting(
+        images,
+        float(np.mean([verdict.best_class == name for verdict, name in zip(verdicts, named, strict=True)])),
+        float(np.mean([v.best_colour == shade for v, shade in zip(verdicts, shades, strict=True) if shade])),
+    )
+
+
+def read_sheets(output: Path, judge: Judge) -> list[Sighting]:
+    """Every sample sheet in ``output``, judged, in the order of training."""
+    found = {int(match[1]): path for path in output.glob("*.png") if (match := _SHEET.fullmatch(path.name))}
+    return [judge_sheet(found[images], judge, images=images) for images in sorted(found)]
+
+
+def read_losses(output: Path) -> list[tuple[int, float]]:
+    """(images seen, loss) of every entry of the training's log in ``output``."""
+    entries = [json.loads(line) for line in (output / "denoiser.jsonl").read_text().splitlines()]
+    return [(entry["images"], entry["loss"]) for entry in entries]
+
+
+def draw_curves(losses: Sequence[tuple[int, float]], sightings: Sequence[Sighting], path: Path) -> None:
+    """Loss, and the judge's accuracies, over the images seen.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError.of("matplotlib", "segmentation") from error
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(*zip(*losses, strict=True), color="tab:grey")
+    axes.set(xlabel="images seen", ylabel="loss (grey)", ylim=(0, None))
+    shares = axes.twinx()
+    seen = [sighting.images for sighting in sightings]
+    shares.plot(seen, [sighting.class_accuracy for sighting in sightings], "o-", color="tab:blue", label="class")
+    shares.plot(seen, [sighting.colour_accuracy for sighting in sightings], "s-", color="tab:orange", label="colour")
+    shares.set(ylabel="share that the judge recognises", ylim=(0, 1.02))
+    shares.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point; ``arguments`` default to the command line."""
+    parser = argparse.ArgumentParser(prog="python -m diffumask_datasets.toybox.progress", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("build/toybox"), help="folder of the training")
+    parser.add_argument("--picture", type=Path, default=Path("build/toybox/progress.png"), help="file to write")
+    options = parser.parse_args(arguments)
+    draw_curves(read_losses(options.output), read_sheets(options.output, load_judge()), options.picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Sample sheets come apart in the order of their prompts; the curves are those of the log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, Demand, render_scene
+from diffumask_datasets.toybox.judge import Judge, Verdict
+from diffumask_datasets.toybox.progress import Sighting, draw_curves, judge_sheet, read_losses, read_sheets
+from diffumask_datasets.toybox.samples import read_sample_sheet, sheet_prompts
+
+
+class Reader(Judge):
+    """Names class and colour by the picture's top left pixel, where the test wrote them."""
+
+    def look(self, images: object) -> list[Verdict]:
+        assert isinstance(images, list)
+        colours = list(COLOURS)
+        return [
+            Verdict(CLASS_NAMES[image[0, 0, 0]], colours[image[0, 0, 1]], frozenset(), "grass", image[..., 0])
+            for image in images
+        ]
+
+
+def sheet(path: Path, *, wrong: int) -> None:
+    """What ``write_sample_sheet`` lays out: prompt k at row k % 4, column k // 4; the first ``wrong`` lie."""
+    canvas = np.zeros((4 * 128, 10 * 128, 3), np.uint8)
+    for number, prompt in enumerate(sheet_prompts()):
+        words = prompt.split()
+        name = CLASS_NAMES.index(next(word for word in words if word in CLASS_NAMES))
+        shade = next((list(COLOURS).index(word) for word in words if word in COLOURS), 0)
+        row, column = number % 4 * 128, number // 4 * 128
+        canvas[row, column, :2] = ((name + (number < wrong)) % 10, shade)
+    Image.fromarray(canvas).save(path)
+
+
+def test_a_sheet_is_read_in_the_order_of_its_prompts(tmp_path: Path) -> None:
+    sheet(tmp_path / "samples-0000500.png", wrong=4)
+    assert judge_sheet(tmp_path / "samples-0000500.png", Reader(), images=500) == Sighting(500, 0.9, 1.0)
+
+
+def test_sheets_come_in_the_order_of_training(tmp_path: Path) -> None:
+    for images, wrong in ((9000, 0), (10000, 40)):
+        sheet(tmp_path / f"samples-{images:04d}.png", wrong=wrong)
+    assert [(found.images, found.class_accuracy) for found in read_sheets(tmp_path, Reader())] == [
+        (9000, 1.0),
+        (10000, 0.0),
+    ]
+
+
+def test_tiles_have_the_size_of_the_images(tmp_path: Path) -> None:
+    scene = render_scene(0, demand=Demand(count=1)).image
+    Image.fromarray(np.concatenate([np.concatenate([scene] * 2, axis=1)] * 3)).save(tmp_path / "sheet.png")
+    tiles = read_sample_sheet(tmp_path / "sheet.png")
+    assert len(tiles) == 6
+    for tile in tiles:
+        np.testing.assert_array_equal(tile, scene)
+
+
+def test_curves_of_a_log_are_drawn(tmp_path: Path) -> None:
+    (tmp_path / "denoiser.jsonl").write_text(
+        "".join(json.dumps({"images": images, "loss": 1 / images}) + "\n" for images in (1, 2))
+    )
+    losses = read_losses(tmp_path)
+    assert losses == [(1, 1.0), (2, 0.5)]
+    draw_curves(losses, [Sighting(1, 0.5, 0.5), Sighting(2, 0.9, 1.0)], tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size == (840, 480)
+
+
+def test_a_log_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_losses(tmp_path)
