@@ -15,7 +15,7 @@ from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.recipe_fields import resolve_fields
 from diffumask_datasets.sample import MAX_CLASS_ID
 from diffumask_datasets.settings import PromptSettings, Settings, TemplatePrompts
-from diffumask_datasets.vocabulary import ClassWords
+from diffumask_datasets.vocabulary import ClassWords, styles
 
 __all__ = [
     "ALGORITHM",
@@ -42,6 +42,7 @@ _MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "attention_grids": (16,),
         "attention_layers": ("up_blocks.2.attentions.1.*",),
         "attention_timesteps": (150, 450),
+        "attention_words": "phrase",
         "contrast": "start",
     },
     "": {
@@ -75,7 +76,10 @@ class LoadSettings(Settings):
     pickle_weights: bool = False
 
 
-_LATER = ("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment", *LoadSettings.model_fields)
+_LATER = (
+    *("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment", "attention_words"),
+    *LoadSettings.model_fields,
+)
 """Fields that count in the digest only where they differ from their default."""
 
 
@@ -96,6 +100,8 @@ class CaptureSettings(Settings):
     16x16 layers); ``attention_layers`` narrows them to those whose name fits one of its patterns (``up_blocks.3.*``);
     ``attention_timesteps`` is the inclusive range of training timesteps (0 clean, 1000 noise).
 
+    ``attention_words`` are the words whose attention counts for a class: its ``"class"`` term, or the ``"phrase"`` of the
+    term and the modifiers before it ("red car"), which paint it together.
     ``contrast`` sets a class's attention against that of other tokens: ``"start"`` divides it by the start token's,
     ``"words"`` takes its share of all words, ``"background"`` subtracts the mean of the words that name no class.
     ``competition`` multiplies a class's heat by (its heat / the hottest class's) to that power.
@@ -106,6 +112,7 @@ class CaptureSettings(Settings):
     attention_grids: tuple[int, ...] = (16, 32, 64)
     attention_layers: tuple[str, ...] = ()
     attention_timesteps: tuple[int, int] = (0, 1000)
+    attention_words: Literal["class", "phrase"] = "class"
     contrast: Literal["start", "words", "background"] | None = None
     competition: float = Field(0.0, ge=0, le=64)
     affinity_power: int = Field(4, gt=0, le=64)
@@ -232,6 +239,10 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
     @classmethod
     def _fill_model_defaults(cls, fields: dict[str, Any]) -> dict[str, Any]:
         model = fields.get("model", "toybox")
+        source = fields.get("prompt_source")
+        source = {"kind": source} if isinstance(source, str) else source
+        if isinstance(source, Mapping) and source.get("kind") == "sub_classes":
+            fields = {**fields, "prompt_source": {"styles": styles(model), **source}}
         return {**_MODEL_DEFAULTS.get(model, _MODEL_DEFAULTS[""]), **fields}
 
     @field_validator("prompts", mode="before")

@@ -18,6 +18,7 @@ from diffumask_datasets.backbones.protocol import Backbone, Observer
 from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import Row, decode_image
 from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.prompts.phrases import with_phrases
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import find_terms
 from diffumask_datasets.sample import BACKGROUND, IGNORE
@@ -131,21 +132,31 @@ def tune_attention(
     )
 
 
-def rendered_scenes(count: int, *, split: str = "validation", first_seed: int = 0) -> Iterator[AnnotatedImage]:
-    """Scenes of the toybox's world with exact masks, described by their own captions."""
+def rendered_scenes(
+    count: int, *, split: str = "validation", first_seed: int = 0, phrases: bool = False
+) -> Iterator[AnnotatedImage]:
+    """Scenes of the toybox's world with exact masks, described by their own captions.
+
+    With ``phrases``, a class's attention is that of its whole noun phrase (the recipe's ``attention_words``).
+    """
     from diffumask_datasets.toybox import CLASS_NAMES, render_scene
 
     for seed in range(first_seed, first_seed + count):
         scene = render_scene(seed, split=split)
         prompt = Prompt(scene.caption, find_terms(scene.caption, tuple((name, name) for name in CLASS_NAMES)))
+        prompt = with_phrases(prompt) if phrases else prompt
         yield AnnotatedImage(scene.image, scene.semantic, prompt, CLASS_NAMES)
 
 
-def annotated_rows(rows: Iterable[Row], classes: Sequence[str]) -> Iterator[AnnotatedImage]:
-    """Rows of a ``default`` dataset whose prompts name the classes of their masks."""
+def annotated_rows(rows: Iterable[Row], classes: Sequence[str], *, phrases: bool = False) -> Iterator[AnnotatedImage]:
+    """Rows of a ``default`` dataset whose prompts name the classes of their masks.
+
+    ``phrases`` as in :func:`rendered_scenes`.
+    """
     names = tuple(classes)
     for row in rows:
         prompt = Prompt(row["prompt"], find_terms(row["prompt"], tuple((name, name) for name in names)))
+        prompt = with_phrases(prompt) if phrases else prompt
         yield AnnotatedImage(decode_image(row["image"]), decode_image(row["label"]), prompt, names)
 
 

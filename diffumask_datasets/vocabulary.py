@@ -42,7 +42,7 @@ __all__ = [
     "styles",
 ]
 
-VOCABULARIES = ("ade20k", "cityscapes", "coco", "voc")
+VOCABULARIES = ("ade20k", "cityscapes", "coco", "toybox", "voc")
 """The built-in vocabularies."""
 
 _NEAR = 0.75
@@ -169,9 +169,10 @@ def resolve_classes(classes: Any) -> tuple[ClassWords, ...]:
 
 
 @functools.cache
-def styles() -> tuple[str, ...]:
-    """The templates that the sub-class prompts use unless told otherwise."""
-    return tuple(_phrases()["styles"])
+def styles(model: str = "") -> tuple[str, ...]:
+    """The templates that the sub-class prompts use unless told otherwise; ``model`` may have some of its own."""
+    phrases = _phrases()
+    return tuple(phrases["model_styles"].get(model) or phrases["styles"])
 
 
 @functools.cache

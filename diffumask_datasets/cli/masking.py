@@ -84,6 +84,7 @@ def tune_attention(
     model: Annotated[str, typer.Option(help="toybox, a Hub id or a local folder.")] = "toybox",
     images: Annotated[int, typer.Option(help="How many images to search with.", min=1)] = 40,
     split: Annotated[str, typer.Option(help="Split of rendered scenes.")] = "validation",
+    phrases: Annotated[bool, typer.Option(help="Read the whole noun phrase of a class: red car, not car.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
 ) -> None:
     """Find which layers and timesteps of a model's attention to read, by IoU on annotated images."""
@@ -95,12 +96,13 @@ def tune_attention(
     from diffumask_datasets.tuning import tune_attention as search
 
     if dataset is None:
-        samples = rendered_scenes(images, split=split)
+        samples = rendered_scenes(images, split=split, phrases=phrases)
     else:
         files = itertools.chain.from_iterable(split_files(dataset).values())
-        samples = itertools.islice(annotated_rows(read_rows(files), dataset_classes(dataset)), images)
+        samples = itertools.islice(annotated_rows(read_rows(files), dataset_classes(dataset), phrases=phrases), images)
     backbone = load_backbone(model, device=device)
     tuning = search(backbone, samples, progress=lambda message: typer.echo(message, err=True))
     write_report(tuning, output)
-    typer.echo(yaml.safe_dump(tuning.recipe_fields, sort_keys=False).rstrip())
+    fields = {"attention_words": "phrase" if phrases else "class"} | tuning.recipe_fields
+    typer.echo(yaml.safe_dump(fields, sort_keys=False).rstrip())
     typer.echo(f"wrote {output / 'attention.json'} and {output / 'attention.png'}")

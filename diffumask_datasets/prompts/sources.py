@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from diffumask_datasets.captions import fingerprint_captions
+from diffumask_datasets.prompts.phrases import with_phrases
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.templates import TemplateSource
 from diffumask_datasets.recipe import Recipe
@@ -33,13 +34,15 @@ class PromptSource(Protocol):
 def prompt_for(recipe: Recipe, index: int) -> Prompt:
     """The prompt of sample ``index``, from the recipe's prompt source.
 
-    Classes are balanced: see :func:`diffumask_datasets.prompts.balance.draw_classes`.
+    Classes are balanced: see :func:`diffumask_datasets.prompts.balance.draw_classes`. Its spans cover what the recipe's
+    ``attention_words`` ask for.
 
     Raises:
         TokenAlignmentError: a caption without any of the recipe's classes.
         RecipeError: no prompt is left for the split of ``index``.
     """
-    return _source(recipe).prompt(index)
+    prompt = _source(recipe).prompt(index)
+    return with_phrases(prompt) if recipe.attention_words == "phrase" else prompt
 
 
 def check_prompts(recipe: Recipe, splits: Sequence[str] = ("train",)) -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from diffumask_datasets.toybox.autoencoder import images_to_tensor
 from diffumask_datasets.toybox.judge import JUDGE_FILE, Judge, Opinion, load_judge, save_judge
 from diffumask_datasets.toybox.latents import load_autoencoder
+from diffumask_datasets.toybox.optimizers import MatrixDescent
 from diffumask_datasets.toybox.scene import Demand, Scene, render_scene
 from diffumask_datasets.toybox.train import WEIGHTS
 from diffumask_datasets.toybox.training import (
@@ -28,7 +29,6 @@ from diffumask_datasets.toybox.training import (
     learning_rate,
     mixed_precision,
     run_team,
-    set_learning_rate,
 )
 from diffumask_datasets.toybox.world import BACKGROUNDS, CLASS_NAMES, COLOURS
 
@@ -86,7 +86,7 @@ def train_judge(team: Team, minutes: float, output: Path, path: Path) -> None:
     judge = Judge().train().to(memory_format=torch.channels_last)
     autoencoder = load_autoencoder(output, WEIGHTS)
     gradients = PooledGradients(judge.parameters())
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=PEAK_RATE, weight_decay=1e-2, fused=True)
+    optimizer = MatrixDescent(judge, gradients, matrix_share=1.0)
     average, budget, step = Averaged(judge, 0.99), Budget(minutes), 0
     while (share := team.agree(budget.share)) < 1.0:
         first = FIRST_SEED + (step * team.size + team.rank) * BATCH
@@ -96,7 +96,7 @@ def train_judge(team: Team, minutes: float, output: Path, path: Path) -> None:
             with torch.no_grad():
                 images = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample.clamp(-1, 1)
         images = _roughened(images, np.random.default_rng(first)).contiguous(memory_format=torch.channels_last)
-        set_learning_rate(optimizer, learning_rate(PEAK_RATE, step=step, share=share, warm_up=50))
+        optimizer.set_rate(learning_rate(PEAK_RATE, step=step, share=share, warm_up=50))
         with mixed_precision(team.device):
             opinion = judge(images)
         loss = judge_loss(opinion.float(), scenes)
