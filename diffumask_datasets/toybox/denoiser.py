@@ -41,14 +41,14 @@ FRESH_SEED = 10_000_000
 class Settings:
     """What decides a denoiser step; ``batch`` and ``fresh`` (new scenes a step) count per process.
 
-    ``single_share`` of a batch are scenes with one object, whose shapes are large and so learned first.
+    ``single_share`` of a batch are scenes with one object, whose shapes are large and so learned first (None: as they come).
     ``words_only`` of it hides the end tokens; ``matrix_share`` is the rate of matrices as a multiple of ``peak_rate``.
     """
 
     peak_rate: float = 1e-3
     batch: int = 16
     fresh: int = 2
-    single_share: float = 0.0
+    single_share: float | None = None
     words_only: float = 0.5
     matrix_share: float = 2.0
     fresh_block: int = 48

@@ -62,31 +62,39 @@ class LatentPool:
         self.latents, self.tokens = latents, tokens
         self._one = _ids(CLASS_NAMES)
         self._many = _ids([*(set(PLURALS.values()) - set(CLASS_NAMES)), *NUMBERS.values()])
-        self.singles = self._rows_with_one_object(tokens)
+        self.singles, self.others = self._sorted(tokens, first_row=0)
 
-    def draw(self, count: int, generator: torch.Generator, *, single_share: float = 0.0) -> tuple[Tensor, Tensor]:
+    def draw(
+        self, count: int, generator: torch.Generator, *, single_share: float | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Random (latents float32 (count, 8, 16, 16), token ids int64 (count, 32)), one phrasing each.
 
-        ``single_share`` of the rows come from scenes with one object, the others from all scenes.
+        ``single_share`` of the rows come from scenes with one object, the others from scenes with several; None draws from
+        all alike.
         """
         rows = torch.randint(len(self.latents), (count,), generator=generator)
-        if single_share:
-            single = self.singles[torch.randint(len(self.singles), (count,), generator=generator)]
-            rows = torch.where(torch.rand(count, generator=generator) < single_share, single, rows)
+        if single_share is not None:
+            single, several = (self._drawn_from(rows, count, generator) for rows in (self.singles, self.others))
+            rows = torch.where(torch.rand(count, generator=generator) < single_share, single, several)
         phrasing = torch.randint(self.tokens.shape[1], (count,), generator=generator)
         return self.latents[rows].float(), self.tokens[rows, phrasing].long()
 
     def add(self, latents: Tensor, tokens: Tensor) -> None:
         """Append fresh scenes (grows in blocks of the caller's choice: each call copies the pool)."""
-        self.singles = torch.cat([self.singles, self._rows_with_one_object(tokens) + len(self.latents)])
+        singles, others = self._sorted(tokens, first_row=len(self.latents))
+        self.singles, self.others = torch.cat([self.singles, singles]), torch.cat([self.others, others])
         self.latents = torch.cat([self.latents, latents])
         self.tokens = torch.cat([self.tokens, tokens])
 
-    def _rows_with_one_object(self, tokens: Tensor) -> Tensor:
-        """Rows whose captions name one class once, in the singular: what a reader of captions can know."""
+    def _drawn_from(self, rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        return rows[torch.randint(len(rows), (count,), generator=generator)]
+
+    def _sorted(self, tokens: Tensor, *, first_row: int) -> tuple[Tensor, Tensor]:
+        """Rows whose captions name one class once, in the singular, and the others: what a reader of captions can know."""
         one = torch.isin(tokens, self._one).sum(dim=-1)  # (N, PHRASINGS)
         many = torch.isin(tokens, self._many).sum(dim=-1)
-        return ((one == 1) & (many == 0)).all(dim=1).nonzero()[:, 0]
+        single = ((one == 1) & (many == 0)).all(dim=1)
+        return single.nonzero()[:, 0] + first_row, (~single).nonzero()[:, 0] + first_row
 
 
 def encode_pool(team: Team, output: Path, first_seed: int, scenes: int) -> None:

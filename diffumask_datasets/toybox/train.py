@@ -38,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
                 "--from-weights", type=Path, help="start from a diffusers folder (the shipped one, say)"
             )
         if name == "denoiser":
-            command.add_argument("--single-share", type=float, default=0.0, help="part of a batch with one object only")
+            command.add_argument(
+                "--single-share", type=float, help="part of a batch with one object only (default: as drawn)"
+            )
         if name == "export":
             command.add_argument("--weights", type=Path, default=WEIGHTS, help="folder to write")
     return parser
