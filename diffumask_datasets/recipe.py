@@ -28,7 +28,7 @@ __all__ = [
     "check_fields",
 ]
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raised whenever the same recipe would give other bytes than before."""
 
 DEFAULT_PROMPTS = ("a photo of {classes}",)
@@ -40,10 +40,13 @@ _MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "num_inference_steps": 20,
         "guidance_scale": 3.5,
         "attention_grids": (16,),
-        "attention_layers": ("up_blocks.2.attentions.1.*",),
-        "attention_timesteps": (150, 450),
+        "attention_layers": ("up_blocks.2.attentions.*",),
+        "attention_timesteps": (50, 450),
         "attention_words": "phrase",
         "contrast": "start",
+        "competition": 16.0,
+        "affinity": "self-attention",
+        "affinity_power": 1,
     },
     "": {
         "height": 512,
@@ -104,7 +107,7 @@ class CaptureSettings(Settings):
     term and the modifiers before it ("red car"), which paint it together.
     ``contrast`` sets a class's attention against that of other tokens: ``"start"`` divides it by the start token's,
     ``"words"`` takes its share of all words, ``"background"`` subtracts the mean of the words that name no class.
-    ``competition`` multiplies a class's heat by (its heat / the hottest class's) to that power.
+    ``competition`` > 0 lets the classes of an image share each pixel, the more one-sidedly the higher it is.
     ``affinity_power`` is how many steps the heat takes along the model's self-attention where ``affinity`` is
     ``"self-attention"``, on the grids ``affinity_grids`` (as above; None for the finest of at most 32).
     """

@@ -50,8 +50,9 @@ def test_equal_recipes_have_equal_digests(one: dict[str, Any], other: dict[str, 
         {"classes_per_image": 2},
         {"attention_layers": ["up_blocks.*"]},
         {"contrast": "words"},
+        {"attention_words": "class"},
         {"competition": 2},
-        {"affinity": "self-attention"},
+        {"affinity": None},
         {"affinity_power": 2},
         {"unary": "hard"},
         {"split_touching": False},
@@ -82,7 +83,7 @@ def test_a_pinned_affinity_net_is_known_by_its_content() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"threshold": "affinity"}, "threshold 'affinity' needs affinity="),
+        ({"threshold": "affinity", "affinity": None}, "threshold 'affinity' needs affinity="),
         ({"affinity": "affinitynet"}, "affinity 'affinitynet' and affinity_net='FILE' go together"),
         ({"affinity_net": "file"}, "affinity 'affinitynet' and affinity_net='FILE' go together"),
         ({"affinity_grids": []}, "name at least one grid"),
@@ -95,7 +96,7 @@ def test_affinity_and_competition_are_checked(fields: dict[str, Any], message: s
 
 
 def test_the_digest_never_changes_by_itself() -> None:
-    assert Recipe.of(classes=["car"], model="me/sd").digest == "c8cbccd97257"
+    assert Recipe.of(classes=["car"], model="me/sd").digest == "610e12c9ea3e"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from diffumask_datasets.errors import CaptureError, ShapeError
 
 __all__ = ["Annotated", "AttentionChoice", "best_threshold_iou", "choice_iou", "place_ious", "search_choice"]
 
-COMPETITIONS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+COMPETITIONS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 POWERS = (0, 1, 2, 3, 4, 6, 8)
 ENOUGH = 0.002
 """IoU that a further layer or option must bring: less is noise, and fewer layers cost less."""

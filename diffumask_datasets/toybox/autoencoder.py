@@ -65,6 +65,15 @@ def build_autoencoder() -> AutoencoderKL:
     return model
 
 
+def load_autoencoder(output: Path, weights: Path) -> AutoencoderKL:
+    """The autoencoder trained in ``output``, else the one of the diffusers folder ``weights``; float32, frozen."""
+    folder = output / "autoencoder"
+    if not folder.is_dir():
+        folder = weights / "vae"
+    model: AutoencoderKL = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
+    return model.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+
+
 @torch.no_grad()
 def _open_stream(model: AutoencoderKL) -> None:
     """Start as a plain chain of resamplings: stream convolutions near identity, residual branches silent.
@@ -256,8 +265,6 @@ def _save_autoencoder(model: AutoencoderKL, output: Path, step: int) -> None:
 
 def train_decoder(team: Team, minutes: float, output: Path, weights: Path) -> None:
     """Sharpen the decoder alone for ``minutes``; the encoder and so the latents stay, and the denoiser with them."""
-    from diffumask_datasets.toybox.latents import load_autoencoder
-
     torch.manual_seed(3000 + team.rank)
     model = load_autoencoder(output, weights).to(team.device)
     trained = [

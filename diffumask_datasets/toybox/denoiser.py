@@ -13,12 +13,14 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from diffumask_datasets.toybox.latents import LatentPool, caption_tokens, encode_scenes, load_autoencoder, load_pool
+from diffumask_datasets.toybox.autoencoder import load_autoencoder
+from diffumask_datasets.toybox.latents import LatentPool, caption_tokens, encode_scenes, load_pool
 from diffumask_datasets.toybox.model import Painter, build_scheduler
 from diffumask_datasets.toybox.optimizers import MatrixDescent
 from diffumask_datasets.toybox.samples import write_sample_sheet
 from diffumask_datasets.toybox.tokenizer import build_tokenizer
 from diffumask_datasets.toybox.training import (
+    WEIGHTS,
     Averaged,
     Budget,
     PooledGradients,
@@ -175,8 +177,6 @@ def train_denoiser(
 
     A checkpoint whose own budget is not used up goes on with its schedule; otherwise a new schedule starts.
     """
-    from diffumask_datasets.toybox.train import WEIGHTS
-
     autoencoder = load_autoencoder(output, WEIGHTS).to(team.device)
     run = DenoiserRun(team, load_pool(output, team), build_tokenizer(), settings or Settings())
     checkpoint, budget = output / "denoiser.pt", Budget(minutes)

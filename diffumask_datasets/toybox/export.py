@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
-from diffumask_datasets.toybox.autoencoder import build_autoencoder
-from diffumask_datasets.toybox.latents import load_autoencoder
+from diffumask_datasets.toybox.autoencoder import build_autoencoder, load_autoencoder
 from diffumask_datasets.toybox.model import Painter, assemble
 from diffumask_datasets.toybox.tokenizer import build_tokenizer
 from diffumask_datasets.toybox.training import load_checkpoint

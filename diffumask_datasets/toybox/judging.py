@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from diffumask_datasets.toybox.autoencoder import images_to_tensor
+from diffumask_datasets.toybox.autoencoder import images_to_tensor, load_autoencoder
 from diffumask_datasets.toybox.judge import JUDGE_FILE, Judge, Opinion, load_judge, save_judge
-from diffumask_datasets.toybox.latents import load_autoencoder
 from diffumask_datasets.toybox.optimizers import MatrixDescent
 from diffumask_datasets.toybox.scene import Demand, Scene, render_scene
-from diffumask_datasets.toybox.train import WEIGHTS
 from diffumask_datasets.toybox.training import (
+    WEIGHTS,
     Averaged,
     Budget,
     PooledGradients,

@@ -13,26 +13,17 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from diffumask_datasets.toybox.autoencoder import images_to_tensor
+from diffumask_datasets.toybox.autoencoder import images_to_tensor, load_autoencoder
 from diffumask_datasets.toybox.captions import NUMBERS, PLURALS
 from diffumask_datasets.toybox.pairs import image_and_captions
 from diffumask_datasets.toybox.tokenizer import MAX_LENGTH, build_tokenizer
-from diffumask_datasets.toybox.training import Team
+from diffumask_datasets.toybox.training import WEIGHTS, Team
 from diffumask_datasets.toybox.world import CLASS_NAMES
 
 logger = logging.getLogger(__name__)
 
 PHRASINGS = 6
 _BATCH = 8
-
-
-def load_autoencoder(output: Path, weights: Path) -> AutoencoderKL:
-    """The autoencoder trained in ``output``, else the one of the diffusers folder ``weights``; float32, frozen."""
-    folder = output / "autoencoder"
-    if not folder.is_dir():
-        folder = weights / "vae"
-    model: AutoencoderKL = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
-    return model.requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
 
 def caption_tokens(captions: list[str], tokenizer: CLIPTokenizer) -> Tensor:
@@ -99,8 +90,6 @@ class LatentPool:
 
 def encode_pool(team: Team, output: Path, first_seed: int, scenes: int) -> None:
     """Encode ``scenes`` scenes from ``first_seed`` on into ``output/pool-<first seed>-<rank>.npz``, one per process."""
-    from diffumask_datasets.toybox.train import WEIGHTS
-
     model, tokenizer = load_autoencoder(output, WEIGHTS).to(team.device), build_tokenizer()
     seeds = list(range(first_seed + team.rank, first_seed + scenes, team.size))
     parts = [encode_scenes(seeds[i : i + _BATCH], model, tokenizer, team.device) for i in range(0, len(seeds), _BATCH)]

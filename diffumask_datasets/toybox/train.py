@@ -7,9 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffumask_datasets.toybox.training import run_team
-
-WEIGHTS = Path(__file__).parent / "weights"
+from diffumask_datasets.toybox.training import WEIGHTS, run_team
 
 
 def _parser() -> argparse.ArgumentParser:

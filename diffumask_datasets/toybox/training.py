@@ -19,6 +19,9 @@ from torch.multiprocessing.spawn import spawn
 
 logger = logging.getLogger(__name__)
 
+WEIGHTS = Path(__file__).parent / "weights"
+"""The shipped model."""
+
 
 @dataclass(frozen=True)
 class Team:

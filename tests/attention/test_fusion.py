@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffumask_datasets.attention.fusion import fuse
+from diffumask_datasets.attention.fusion import compete, fuse
 from diffumask_datasets.attention.maps import AttentionMaps
 from diffumask_datasets.errors import CaptureError, ModelError, ShapeError
 
@@ -58,3 +58,24 @@ def test_input_is_not_changed():
 def test_refusals(grids, error, message):
     with pytest.raises(error, match=message):
         fuse(maps(grids), height=8, width=8)
+
+
+def test_competing_classes_share_the_heat_of_each_pixel():
+    heat = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(compete(heat, 4.0).sum(dim=0), heat.amax(dim=0))
+
+
+def test_a_class_that_is_hot_everywhere_wins_only_where_it_is_hottest_by_its_own_measure():
+    # Left object, right object, ground. The first class outshines the second even on the second's own object.
+    heat = torch.tensor([[[1.0, 0.8, 0.1]], [[0.3, 0.7, 0.1]]])
+    shared = compete(heat, 8.0)
+    assert shared[0].argmax() == 0
+    assert shared[1].argmax() == 1
+    assert shared[1, 0, 1] > 0.7
+    assert shared[1, 0, 0] < 0.1
+
+
+def test_a_class_alone_has_no_rival():
+    maps = AttentionMaps(("car",), {(2, 2): torch.tensor([[[1.0, 0.5], [0.2, 0.1]]])}, {(2, 2): 1})
+    plain = fuse(maps, height=2, width=2)
+    torch.testing.assert_close(fuse(maps, height=2, width=2, competition=8.0), plain)

@@ -26,7 +26,7 @@ from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, render_scene
 from diffumask_datasets.toybox.captions import with_article
 from diffumask_datasets.toybox.judge import Judge, Verdict, load_judge
 from diffumask_datasets.toybox.judging import judge_accuracy, judge_miou
-from diffumask_datasets.toybox.train import WEIGHTS
+from diffumask_datasets.toybox.training import WEIGHTS
 from tests.benchmarks.harness import ROOT, run
 
 SHEET_SEEDS = 8

@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from diffumask_datasets.toybox.train import WEIGHTS
+from diffumask_datasets.toybox.training import WEIGHTS
 
 
 @pytest.fixture(scope="module")
