@@ -124,7 +124,7 @@ def test_the_folder_goes_where_generated_ones_go(tmp_path, fields):
     export(tmp_path / "ds", tmp_path / "voc", format="voc")
     assert len(list((tmp_path / "voc").rglob("SegmentationClass/*.png"))) == 2
     with pytest.raises(ReviewError, match="is labelled, not generated: it cannot be refilled"):
-        apply_decisions(tmp_path / "ds", tmp_path / "reviewed", {}, refill=True)
+        apply_decisions(tmp_path / "ds", {}, tmp_path / "reviewed", refill=True)
 
 
 def test_a_family_without_unet_code_of_its_own(tmp_path, fields, monkeypatch):

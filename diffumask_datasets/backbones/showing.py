@@ -131,8 +131,8 @@ def _wide_enough(vae: Any) -> Iterator[None]:
 
 def _as_taken(pipeline: Any, latents: torch.Tensor, image: Any) -> Any:
     """``latents`` in the form of ``image``, which the pipeline would have given to its denoiser."""
-    if isinstance(image, list) and [part.shape for part in image] == [latents[0].unsqueeze(1).shape]:
-        return [latents[0].unsqueeze(1).to(image[0])]  # one (channels, frames, height, width) a row
+    if isinstance(image, list) and all(part.shape == latents[0].unsqueeze(1).shape for part in image):
+        return [latents[0].unsqueeze(1).to(part) for part in image]  # each row (channels, frames, height, width)
     if torch.is_tensor(image) and image.shape[1:] != latents.shape[1:] and hasattr(pipeline, "_pack_latents"):
         packing = inspect.signature(pipeline._pack_latents).parameters
         if len(packing) == 5:
