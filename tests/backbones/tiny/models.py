@@ -396,6 +396,8 @@ def z_image() -> Any:
         axes_dims=[4, 6, 6],
         axes_lens=[256, 32, 32],
     )
+    for token in (transformer.x_pad_token, transformer.cap_pad_token):
+        torch.nn.init.normal_(token)  # the class leaves its memory as it finds it
     return diffusers.ZImagePipeline(
         scheduler=SHIFTING,
         vae=autoencoder(4, quantised=False, shift_factor=0.06),
