@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py))
 
-.PHONY: help setup demo test test-apps lint types clean $(BENCHMARKS)
+MINIMUM := .venv-min
+
+.PHONY: help setup demo test test-min test-apps lint types clean $(BENCHMARKS)
 
 help:  ## list the targets
 	@grep -hE '^[^ ]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/; s/^.(BENCHMARKS)/bench-NAME/' | expand -t 12
@@ -28,6 +30,14 @@ demo: $(READY)  ## generate 20 labelled images and a picture of them in out/demo
 test: $(READY)  ## run the default test suite
 	$(BIN)/python -m pytest --ignore tests/apps
 
+$(MINIMUM)/.ready: pyproject.toml constraints-min.txt
+	$(PYTHON) -m venv $(MINIMUM)
+	$(MINIMUM)/bin/python -m pip install --quiet --constraint constraints-min.txt --editable '.[dev]'
+	touch $@
+
+test-min: $(MINIMUM)/.ready  ## run the default test suite with the lowest versions allowed, in an environment of its own
+	$(MINIMUM)/bin/python -m pytest --ignore tests/apps
+
 test-apps: $(VENV)/.fiftyone  ## test FiftyOne and the review page in a browser (needs chromium, chromium-driver)
 	$(BIN)/python -m pytest tests/apps
 
@@ -44,5 +54,5 @@ $(BENCHMARKS): bench-%: $(READY)  ## run one benchmark, e.g. make bench-spine (Q
 	$(BIN)/python -m tests.benchmarks.bench_$* $(if $(QUICK),--quick)
 
 clean:  ## remove everything that can be made again
-	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(MINIMUM) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

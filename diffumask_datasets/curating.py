@@ -20,6 +20,7 @@ from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, read_rows, split_files, write_folder
 from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipe_file import RECIPE_FILE, origin, read_recipe_file
 from diffumask_datasets.remasking import stored_recipe
 
 if TYPE_CHECKING:
@@ -162,5 +163,6 @@ def _write(
         sizes=sizes,
         keep_heat_maps=shown["keep_heat_maps"],
         keep_threshold_curve=shown["keep_threshold_curve"],
+        extra_fields=origin(read_recipe_file(dataset / RECIPE_FILE)),
         extra_files={REJECTIONS_FILE: "".join(f"{line}\n" for line in lines)},
     )

@@ -11,7 +11,7 @@ import yaml
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipe import Recipe
 
-__all__ = ["AUGMENTED", "RECIPE_FILE", "read_mapping", "read_recipe_file", "recipe_text"]
+__all__ = ["AUGMENTED", "LABELLED", "RECIPE_FILE", "origin", "read_mapping", "read_recipe_file", "recipe_text"]
 
 _DERIVED = ("digest",)
 """Written for the reader; computed anew when read."""
@@ -21,6 +21,9 @@ RECIPE_FILE = "recipe.yaml"
 
 AUGMENTED = "augmented"
 """What ``diffumask augment`` did to the samples of the recipe; such a dataset cannot be generated from the file alone."""
+
+LABELLED = "labelled"
+"""What ``diffumask label`` was given; the images are the user's, so such a dataset cannot be generated from the file."""
 
 WIDTH = 110
 
@@ -47,6 +50,11 @@ def recipe_text(
     fields |= extra
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, default_flow_style=None, width=WIDTH)
     return text
+
+
+def origin(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a recipe file's fields those that say that its samples were not simply generated: they stay with the samples."""
+    return {name: fields[name] for name in (AUGMENTED, LABELLED) if name in fields}
 
 
 def read_recipe_file(path: Path) -> dict[str, Any]:

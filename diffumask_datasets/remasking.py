@@ -19,7 +19,7 @@ from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, count_rows, read_rows, split_files, write_folder
 from diffumask_datasets.masks.soft_maps import expand
 from diffumask_datasets.recipe import MaskSettings, Recipe, check_fields
-from diffumask_datasets.recipe_file import RECIPE_FILE, read_recipe_file
+from diffumask_datasets.recipe_file import RECIPE_FILE, origin, read_recipe_file
 from diffumask_datasets.synthesis import label_image, pin_affinity_net, warn_of_missing_masks
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def remask(dataset: str | Path, output: str | Path, **changes: Any) -> Recipe:
             sizes=sizes,
             keep_heat_maps=shown["keep_heat_maps"],
             keep_threshold_curve=shown["keep_threshold_curve"],
+            extra_fields=origin(read_recipe_file(dataset / RECIPE_FILE)),
         )
     return new
 

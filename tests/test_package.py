@@ -1,6 +1,7 @@
 """What holds for the package as a whole: layout, import directions, light import, wheel."""
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -24,7 +25,7 @@ LEVELS = [
     {"recipe_file", "registration", "prompts"},
     {"shared_recipe"},
     {"attention", "masks"},
-    {"columns"},
+    {"columns", "image_folder"},
     {"views", "preview", "store", "toybox", "augmentation", "curation"},
     {"backbones", "segmentation"},
     {"synthesis", "doctor", "tuning"},
@@ -32,7 +33,7 @@ LEVELS = [
     {"exporters"},
     {"source"},
     {"builders", "hub", "review"},
-    {"generation", "loading", "reproduction", "augmented_folder", "remasking"},
+    {"generation", "loading", "reproduction", "augmented_folder", "remasking", "labelling"},
     {"curating"},
     {"cli"},
     {"__init__", "__main__"},
@@ -175,3 +176,17 @@ def test_the_wheel_holds_every_module_and_all_data(tmp_path: Path) -> None:
     assert wanted - held == set()
     assert not {name for name in held if name.split("/")[0] in ("builders", "exporters", "tests", "examples")}
     assert "diffumask_datasets/py.typed" in held
+
+
+def test_the_lowest_versions_are_those_that_are_tested() -> None:
+    """What pyproject.toml allows and what ``make test-min`` installs; torch alone differs, and says so."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    lists = re.findall(r"^(?:dependencies|dev) = \[$(.*?)^\]$", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(lists) == 2
+    bounds = dict(re.findall(r'"([\w.-]+)>=([\d.]+)"', "".join(lists)))
+    lines = (ROOT / "constraints-min.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for name in ("click", "torch"):
+        del pinned[name]
+    del bounds["torch"]
+    assert pinned == bounds

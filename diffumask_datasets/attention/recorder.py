@@ -15,7 +15,13 @@ from diffumask_datasets.errors import CaptureError, ModelError
 __all__ = ["CrossAttentionRecorder", "select_layers"]
 
 CHUNK_LOGITS = 2**22
-"""Attention logits held at once (16 MB in float32): bounds the recorder's working memory."""
+"""Attention logits held at once on an accelerator (16 MB in float32), where each further chunk costs its launches."""
+
+CPU_CHUNK_LOGITS = 2**18
+"""The same on a CPU (1 MB), whose caches hold no more."""
+
+FEWEST_QUERIES = 32
+"""Queries to a chunk at least, however many keys there are: narrower products are slow."""
 
 
 def select_layers(
@@ -51,7 +57,7 @@ class CrossAttentionRecorder:
 
     Each (layer, step) map is the softmax over **all** keys in float32, averaged over heads and over the term's tokens,
     then divided by its maximum (DiffuMask, section 3.2); maps of equal grid are added up. So memory does not depend on
-    the number of steps, and logits are made in chunks of at most ``chunk_logits``.
+    the number of steps, and logits are made in chunks of at most ``chunk_logits`` (None: what suits the device).
 
     ``layers`` gives the (height, width) in image tokens of each tapped module, ``columns`` for each image of the batch
     the key indices of each class, ``first_row`` the batch row of the first conditional sample (the batch size when
@@ -68,7 +74,7 @@ class CrossAttentionRecorder:
         first_row: int = 0,
         contrast: Contrast | None = None,
         sinks: Sequence[Mapping[str, Sequence[int]]] = (),
-        chunk_logits: int = CHUNK_LOGITS,
+        chunk_logits: int | None = None,
     ) -> None:
         self._layers = dict(layers)
         self._columns = list(columns)
@@ -149,13 +155,19 @@ class CrossAttentionRecorder:
         """Mean attention of each class, float32 (classes, queries)."""
         heads, queries = call.query.shape[1:3]
         keys = call.key[row].float().transpose(1, 2)  # (heads, dim, keys)
-        step = max(1, self._chunk_logits // (heads * keys.shape[2]))
+        step = self._queries_at_once(heads * keys.shape[2], on_cpu=keys.device.type == "cpu")
         parts = []
         for start in range(0, queries, step):
             logits = (call.query[row, :, start : start + step].float() * call.scale) @ keys
             weights = _masked(logits, call.mask, row, slice(start, start + step)).softmax(dim=2)
             parts.append(average @ weights.mean(dim=0).T)  # (classes, keys) @ (keys, queries)
         return torch.cat(parts, dim=1)
+
+    def _queries_at_once(self, logits: int, *, on_cpu: bool) -> int:
+        """How many queries, each of ``logits`` logits, make a chunk."""
+        if self._chunk_logits is not None:
+            return max(1, self._chunk_logits // logits)
+        return max(FEWEST_QUERIES, (CPU_CHUNK_LOGITS if on_cpu else CHUNK_LOGITS) // logits)
 
     def _add(self, image: int, grid: Grid, weights: torch.Tensor) -> None:
         sums = self._sums[image]

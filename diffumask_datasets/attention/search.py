@@ -113,9 +113,10 @@ def search_choice(
 def _with_options(
     samples: Sequence[Annotated], best: AttentionChoice, progress: Callable[[str, float], None]
 ) -> AttentionChoice:
-    contrasts = [replace(best, contrast=contrast) for contrast in get_args(Contrast)]
-    best = _better(samples, best, contrasts, margin=ENOUGH)
-    progress("contrast", _mean(samples, best))
+    if any(sample.observation.sinks.names for sample in samples):
+        contrasts = [replace(best, contrast=contrast) for contrast in get_args(Contrast)]
+        best = _better(samples, best, contrasts, margin=ENOUGH)
+        progress("contrast", _mean(samples, best))
     if any(len(sample.observation.categories) > 1 for sample in samples):
         best = _better(samples, best, [replace(best, competition=c) for c in COMPETITIONS], margin=ENOUGH)
         progress("competition", _mean(samples, best))

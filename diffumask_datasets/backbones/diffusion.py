@@ -6,8 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
+
 from diffumask_datasets.attention.layout import TextTokens, narrow
 from diffumask_datasets.attention.maps import Grid
+from diffumask_datasets.attention.observation import Observation, ObservingRecorder
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
 from diffumask_datasets.attention.tap import AttentionCall, tap_attention
 from diffumask_datasets.backbones.calls import call_arguments, check_size, check_timesteps
@@ -15,9 +20,11 @@ from diffumask_datasets.backbones.family import Family, guidance_alone
 from diffumask_datasets.backbones.native import native_attention, uncompiled
 from diffumask_datasets.backbones.pixels import to_uint8
 from diffumask_datasets.backbones.protocol import Painting, PaintRequest
+from diffumask_datasets.backbones.showing import latents_of, shown
 from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.backbones.watching import Watch, watching
 from diffumask_datasets.errors import CaptureError, RecipeError
+from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipe import Recipe
 
 __all__ = ["DiffusionBackbone"]
@@ -37,18 +44,26 @@ class DiffusionBackbone:
         denoiser = getattr(self.pipeline, self.family.denoiser)
         return getattr(denoiser, "_orig_mod", denoiser)
 
+    @property
+    def unit(self) -> int:
+        """Sides of an image are multiples of so many pixels."""
+        return int(self.family.layers.unit(self.pipeline, self.denoiser))
+
     def check(self, recipe: Recipe) -> None:
         """Refuses what this model cannot paint or record, before any work.
 
         Raises:
-            RecipeError: a size, a number of steps, a negative prompt, or timesteps of which none would run.
+            RecipeError: a size, a number of steps, a negative prompt, timesteps of which none would run, or attention
+                that is read of Stable Diffusion 1 and 2 alone.
             CaptureError: no attention layer has one of the grids that are asked for.
         """
-        unit = self.family.layers.unit(self.pipeline, self.denoiser)
-        check_size("height", recipe.height, unit)
-        check_size("width", recipe.width, unit)
+        check_size("height", recipe.height, self.unit)
+        check_size("width", recipe.width, self.unit)
         if recipe.negative_prompt and self.family.arguments is guidance_alone:
             raise RecipeError(f"negative_prompt: {self.family.name} has no negative prompt; leave it out")
+        for name, value in (("contrast", recipe.contrast), ("affinity", recipe.affinity)):
+            if value not in (None, "affinitynet"):
+                raise RecipeError(f"{name} {value!r} is read of Stable Diffusion 1 and 2 alone; leave it out")
         self._chosen_layers(recipe)
         check_timesteps(self.pipeline.scheduler, recipe)
 
@@ -69,6 +84,41 @@ class DiffusionBackbone:
                 "encode_prompt made of the prompt: no prompt token reaches the image, or its family is declared wrongly"
             )
         return [Painting(image, maps) for image, maps in zip(images, recorder.maps(), strict=True)]
+
+    @torch.no_grad()
+    def observe(
+        self, image: npt.NDArray[np.uint8], prompt: Prompt, *, timesteps: Sequence[int], seed: int = 0
+    ) -> Observation:
+        """What the denoiser attends to in a given image; see :class:`diffumask_datasets.backbones.protocol.Observer`.
+
+        Sinks and the image's attention to itself are not observed.
+
+        Raises:
+            ModelError: a family that takes images in a form of its own.
+        """
+        height, width = image.shape[:2]
+        check_size("height", height, self.unit)
+        check_size("width", width, self.unit)
+        (text,) = texts = self.family.text(self.pipeline, [prompt])
+        layers = self.family.layers(self.pipeline, self.denoiser, height, width)
+        columns = self.family.layout.columns(text, max(rows * columns for rows, columns in layers.values()))
+        recorder = ObservingRecorder(layers, columns, {})
+        with single_thread():
+            latents = latents_of(self.pipeline.vae, image)
+            with (
+                shown(self.pipeline, self.denoiser, latents, timesteps=timesteps, seed=seed),
+                self._recording(layers, recorder, texts),
+            ):
+                self.pipeline(
+                    prompt=[prompt.text],
+                    height=height,
+                    width=width,
+                    num_inference_steps=len(timesteps),
+                    output_type="latent",
+                    **self.family.arguments(_unguided(prompt, height, width), 1),
+                    **self.family.fixed,
+                )
+        return recorder.observation({})
 
     def _run(self, requests: Sequence[PaintRequest], recipe: Recipe) -> Any:
         """Float images (batch, height, width, 3) in [0, 1]."""
@@ -106,4 +156,9 @@ class DiffusionBackbone:
 
     def _chosen_layers(self, recipe: Recipe) -> dict[str, Grid]:
         layers = self.family.layers(self.pipeline, self.denoiser, recipe.height, recipe.width)
-        return select_layers(layers, recipe.attention_grids)
+        return select_layers(layers, recipe.attention_grids, recipe.attention_layers)
+
+
+def _unguided(prompt: Prompt, height: int, width: int) -> Recipe:
+    """A recipe whose guidance arguments ask for no second pass."""
+    return Recipe.of(classes=list(prompt.categories), model="shown", height=height, width=width, guidance_scale=1)

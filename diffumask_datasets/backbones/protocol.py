@@ -56,7 +56,11 @@ class Backbone(Protocol):
 
 @runtime_checkable
 class Observer(Protocol):
-    """A backbone that can also be shown an image, so that a search can tell which of its attention to read."""
+    """A backbone that can also be shown an image: to label it, or to search which of its attention to read."""
+
+    @property
+    def unit(self) -> int:
+        """Sides of an image are multiples of so many pixels."""
 
     def observe(
         self, image: npt.NDArray[np.uint8], prompt: Prompt, *, timesteps: Sequence[int], seed: int = 0

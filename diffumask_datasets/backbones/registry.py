@@ -42,6 +42,7 @@ _FAMILY_FILES = {
     "flux2:FLUX2": ("Flux2Pipeline",),
     "flux2:FLUX2_KLEIN": ("Flux2KleinPipeline",),
     "hunyuan_dit:HUNYUAN_DIT": ("HunyuanDiTPipeline",),
+    "kolors:KOLORS": ("KolorsPipeline",),
     "latent_consistency:LATENT_CONSISTENCY": ("LatentConsistencyModelPipeline",),
     "lumina2:LUMINA2": ("Lumina2Pipeline", "Lumina2Text2ImgPipeline"),
     "pixart:PIXART_ALPHA": ("PixArtAlphaPipeline",),

@@ -68,8 +68,8 @@ class UNetBackbone:
             RecipeError: a size, a number of steps, or timesteps of which none would run.
             CaptureError: no cross-attention layer has one of the grids that are asked for.
         """
-        check_size("height", recipe.height, self._unit)
-        check_size("width", recipe.width, self._unit)
+        check_size("height", recipe.height, self.unit)
+        check_size("width", recipe.width, self.unit)
         self._chosen_layers(recipe)
         self._affinity_layers(recipe)
         check_timesteps(self.pipeline.scheduler, recipe)
@@ -102,7 +102,7 @@ class UNetBackbone:
     ) -> Observation:
         """What the UNet attends to in a given image; see :class:`diffumask_datasets.backbones.protocol.Observer`."""
         for name, side in zip(("height", "width"), image.shape, strict=False):
-            check_size(name, side, self._unit)
+            check_size(name, side, self.unit)
         return observe(self.pipeline, image, prompt, timesteps=timesteps, seed=seed)
 
     def _run(self, requests: Sequence[PaintRequest], recipe: Recipe) -> Any:
@@ -132,8 +132,8 @@ class UNetBackbone:
                 hook.remove()
 
     @property
-    def _unit(self) -> int:
-        """The sides of an image are multiples of this."""
+    def unit(self) -> int:
+        """Sides of an image are multiples of so many pixels."""
         return int(self.pipeline.vae_scale_factor * 2 ** (_levels(self.pipeline.unet) - 1))
 
     def _is_guided(self, recipe: Recipe) -> bool:

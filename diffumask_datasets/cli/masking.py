@@ -1,4 +1,4 @@
-"""Commands about masks: remask, curate, train-affinity, tune-attention."""
+"""Commands about masks: label, remask, curate, train-affinity, tune-attention."""
 
 from __future__ import annotations
 
@@ -9,10 +9,61 @@ import typer
 import yaml
 
 from diffumask_datasets.cli.options import (
+    SAMPLES_ARE_KEPT,
+    Assignments,
+    Config,
+    Prompts,
+    Seed,
     assignments,
+    recipe_fields,
+    resumable,
 )
 
-__all__ = ["curate", "remask", "train_affinity", "tune_attention"]
+__all__ = ["curate", "label", "remask", "train_affinity", "tune_attention"]
+
+
+def label(
+    images: Annotated[Path, typer.Argument(help="Folder of images; sub-folders may bear the names of classes.")],
+    output: Annotated[Path, typer.Option(help="Folder of the dataset; load_dataset(FOLDER) reads it.")],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(help="Classes: car,boat, or a vocabulary: voc, voc:bird,dog, my.yaml; repeatable."),
+    ] = None,
+    timestep: Annotated[
+        list[int] | None, typer.Option(help="How much noise is added, 0 to 999; repeatable; default: nine of them.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the dataset.")] = "train",
+    config: Config = None,
+    model: Annotated[str | None, typer.Option(help="toybox, a Hub id or a local folder.")] = None,
+    seed: Seed = None,
+    prompt: Prompts = None,
+    set_: Assignments = None,
+    keep_heat_maps: Annotated[bool, typer.Option(help="Add the column heat_maps.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Store of finished samples; default: the Hugging Face cache.")
+    ] = None,
+) -> None:
+    """Label the images of a folder by the attention of a model that is shown them; the result is a dataset folder."""
+    from diffumask_datasets.cli.making import BESIDE_THE_RECIPE
+    from diffumask_datasets.labelling import label_folder
+
+    names = [name for text in classes or [] for name in ([text] if ":" in text else text.split(","))]
+    fields = recipe_fields(config, names, prompt, {"model": model, "seed": seed}, set_)
+    fields = {name: value for name, value in fields.items() if name not in BESIDE_THE_RECIPE}
+    with resumable(SAMPLES_ARE_KEPT):
+        counts = label_folder(
+            images,
+            output,
+            timesteps=timestep,
+            split=split,
+            keep_heat_maps=keep_heat_maps,
+            device=device,
+            store=store,
+            **fields,
+        )
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    typer.echo(f"wrote {output}: {told}")
 
 
 def remask(

@@ -66,13 +66,15 @@ def recipe_fields(
     assigned: list[str] | None,
 ) -> dict[str, Any]:
     """The fields of the file, then the options over them, then the assignments."""
-    from diffumask_datasets.recipe_file import AUGMENTED, read_recipe_file
+    from diffumask_datasets.recipe_file import AUGMENTED, LABELLED, read_recipe_file
 
     fields = read_recipe_file(config) if config else {}
     if AUGMENTED in fields:
         raise RecipeError(
             f"{config} describes an augmented dataset: generate its source, then run diffumask augment on it"
         )
+    if LABELLED in fields:
+        raise RecipeError(f"{config} describes images that were labelled: run diffumask label on their folder again")
     if classes:
         # The words and shares of the file belong to its own classes. One name alone may be a vocabulary.
         for name in ("vocabulary", "class_weights", "co_occurrence"):

@@ -163,6 +163,8 @@ def _loaded(kind: str, model: str, revision: str | None) -> tuple[Any, Any]:
     # A folder has no revisions: its fingerprint was compared when the recipe was prepared.
     version = None if Path(model).expanduser().is_dir() else revision
     name = str(Path(model).expanduser()) if version is None else model
+    if model.startswith((".", "/", "~")) and not Path(name).is_dir():
+        raise ModelError(f"no text model {model!r}: give an existing folder or a Hub id owner/name")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=version or "main")
         network = getattr(transformers, kind).from_pretrained(name, revision=version or "main", use_safetensors=True)

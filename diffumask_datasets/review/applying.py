@@ -16,6 +16,7 @@ from diffumask_datasets.errors import ReviewError
 from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.plan import SPLIT_STARTS, SplitPlan
 from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipe_file import origin
 from diffumask_datasets.review.decisions import (
     ACCEPTED,
     DECISIONS_FILE,
@@ -66,7 +67,12 @@ def apply_decisions(
     recipe = Recipe.within(opened.recipe_fields)
     every = {**_earlier(Path(source)), **decisions}
     present = {row["sample_id"]: split for split, row in opened.rows()}
-    _check_known(every, present, recipe.digest)
+    foreign = origin(opened.recipe_fields)
+    if foreign and refill:
+        raise ReviewError(
+            f"{source} is {' and '.join(foreign)}, not generated: it cannot be refilled; leave --refill out"
+        )
+    _check_known(every, present, foreign[max(foreign)]["digest"] if foreign else recipe.digest)
     verdicts = {sample_id: every[sample_id].verdict for sample_id in present if sample_id in every}
     rejected = {sample_id for sample_id, decision in every.items() if decision.verdict == REJECTED}
     skip = set(opened.recipe_fields.get("skip") or ()) | {_index(sample_id) for sample_id in rejected}
@@ -87,6 +93,7 @@ def apply_decisions(
         sizes=sizes,
         keep_heat_maps=opened.heat_maps,
         skip=skip,
+        extra_fields=foreign,
         extra_files={DECISIONS_FILE: decisions_text(every.values())},
     )
     accepted = sum(verdict == ACCEPTED for verdict in verdicts.values())

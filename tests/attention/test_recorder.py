@@ -29,7 +29,7 @@ def eager(call, row, tokens):
     return heat / heat.max()
 
 
-@pytest.mark.parametrize("chunk_logits", [1, 42, 2**22])
+@pytest.mark.parametrize("chunk_logits", [None, 1, 42, 2**22])
 @pytest.mark.parametrize("with_mask", [False, True])
 def test_equals_eager_full_attention(chunk_logits, with_mask):
     mask = torch.randn(4, 1, 1, 7) if with_mask else None

@@ -124,6 +124,9 @@ def test_timesteps_are_those_of_training_whatever_the_denoiser_is_given():
         ),
         ("pixart_alpha", {"num_inference_steps": 1000}, None, ""),
         ("flux", {"attention_grids": [16]}, CaptureError, "attention_grids .16.; this model at this size has 4"),
+        ("flux", {"attention_layers": ["down.*"]}, CaptureError, "no cross-attention layer fits attention_layers"),
+        ("sdxl", {"contrast": "start"}, RecipeError, "contrast 'start' is read of Stable Diffusion 1 and 2 alone"),
+        ("sd3", {"affinity": "self-attention"}, RecipeError, "affinity 'self-attention' is read of Stable Diffusion 1"),
     ],
 )
 def test_check_refuses_before_any_work(model, fields, error, message):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import diffusers
 import numpy as np
@@ -191,6 +194,44 @@ def test_hub_model_that_cannot_be_had(hub_cache):
         "the model 'me/other' is neither a folder here nor in the Hub cache, and the Hub cannot be reached: "
         "go online once, give a local folder, or take model='toybox'"
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (403, "GatedRepo", "'me/m' is gated: accept its terms at https://huggingface.co/me/m, then run: hf auth login"),
+        (401, "GatedRepo", "'me/m' is gated: accept its terms at"),
+        (404, "RepoNotFound", "no model 'me/m' on the Hub: check the name; if private, run: hf auth login"),
+        (404, "RevisionNotFound", "the model 'me/m' has no revision 'v9'"),
+        (404, "EntryNotFound", "the model 'me/m' is not a diffusers pipeline: it has no model_index.json"),
+    ],
+)
+def test_what_the_hub_refuses(status, code, message, tmp_path, monkeypatch):
+    """The real client asks a server that answers as the Hub does."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD  # noqa: N815
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    address = ("127.0.0.1", int(os.environ["HF_ENDPOINT"].rpartition(":")[2]))
+    with ThreadingHTTPServer(address, Refusal) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(ModelError) as error:
+                resolve_revision("me/m", "v9")
+        finally:
+            server.shutdown()
+    assert message in str(error.value)
 
 
 def test_revision_follows_the_content(folder):

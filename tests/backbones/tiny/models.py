@@ -11,13 +11,23 @@ from diffusers import (
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
     UNet2DConditionModel,
 )
 
 from tests.backbones.tiny import vocabularies
-from tests.backbones.tiny.parts import LLM, SMALL, WIDTH, autoencoder, clip_encoder, gemma_encoder, t5_encoder
+from tests.backbones.tiny.parts import (
+    LLM,
+    SMALL,
+    WIDTH,
+    autoencoder,
+    chat_glm_encoder,
+    clip_encoder,
+    gemma_encoder,
+    t5_encoder,
+)
 
 HEADS = {"num_attention_heads": 2, "attention_head_dim": 16}
 SHIFTING = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
@@ -104,6 +114,27 @@ def sdxl_turbo() -> Any:
     pipeline = sdxl()
     pipeline.scheduler = EulerAncestralDiscreteScheduler(timestep_spacing="trailing", steps_offset=1)
     return pipeline
+
+
+def kolors() -> Any:
+    tokenizer = vocabularies.chat_glm()
+    denoiser = unet(
+        encoder_hid_dim=WIDTH,
+        encoder_hid_dim_type="text_proj",
+        addition_embed_type="text_time",
+        addition_time_embed_dim=4,
+        projection_class_embeddings_input_dim=6 * 4 + WIDTH,
+        use_linear_projection=True,
+    )
+    # What a planted encoder says must reach the attention with its sign.
+    torch.nn.init.eye_(denoiser.encoder_hid_proj.weight)
+    return diffusers.KolorsPipeline(
+        vae=autoencoder(4),
+        text_encoder=chat_glm_encoder(tokenizer),
+        tokenizer=tokenizer,
+        unet=denoiser,
+        scheduler=EulerDiscreteScheduler(steps_offset=1),
+    )
 
 
 def pixart(name: str) -> Any:
@@ -365,6 +396,8 @@ def z_image() -> Any:
         axes_dims=[4, 6, 6],
         axes_lens=[256, 32, 32],
     )
+    for token in (transformer.x_pad_token, transformer.cap_pad_token):
+        torch.nn.init.normal_(token)  # the class leaves its memory as it finds it
     return diffusers.ZImagePipeline(
         scheduler=SHIFTING,
         vae=autoencoder(4, quantised=False, shift_factor=0.06),

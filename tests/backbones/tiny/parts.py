@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from diffusers import AutoencoderKL
+from diffusers.pipelines.kolors import ChatGLMModel
+from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -41,6 +44,29 @@ def t5_encoder(tokenizer: Any) -> T5EncoderModel:
 
 def gemma_encoder(tokenizer: Any) -> Gemma2Model:
     return Gemma2Model(Gemma2Config(vocab_size=len(tokenizer), **LLM))
+
+
+def chat_glm_encoder(tokenizer: Any) -> ChatGLMModel:
+    config = ChatGLMConfig(
+        num_layers=2,
+        padded_vocab_size=tokenizer.vocab_size,
+        hidden_size=WIDTH,
+        ffn_hidden_size=32,
+        kv_channels=16,
+        num_attention_heads=2,
+        seq_length=256,
+        add_qkv_bias=True,
+        multi_query_attention=True,
+        multi_query_group_num=1,
+        original_rope=True,
+    )
+    encoder = ChatGLMModel(config)
+    for name, parameter in encoder.named_parameters():  # the class leaves its memory as it finds it
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.1)
+        else:
+            torch.nn.init.constant_(parameter, float("norm" in name))
+    return encoder
 
 
 def autoencoder(latent_channels: int, *, levels: int = 4, quantised: bool = True, **options: Any) -> AutoencoderKL:

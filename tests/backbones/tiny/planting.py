@@ -119,6 +119,8 @@ def _speak(ids: torch.Tensor) -> Any:
         said = torch.zeros(*tokens.shape, layers[0].shape[-1])
         said[..., 2] = torch.where(torch.isin(tokens, ids), AMPLITUDE, -AMPLITUDE)
         said[..., 3] = -said[..., 2]
+        if layers[0].shape[:2] != tokens.shape:
+            said = said.transpose(0, 1)  # ChatGLM puts time first
         if output.hidden_states:
             output["hidden_states"] = (said,) * len(layers)
         if "last_hidden_state" in output:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+from diffusers.pipelines.kolors import ChatGLMTokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
@@ -84,6 +91,29 @@ def mistral() -> PreTrainedTokenizerFast:
     )
     fast.chat_template = MISTRAL_TEMPLATE
     return fast
+
+
+def chat_glm() -> ChatGLMTokenizer:
+    return ChatGLMTokenizer(str(_sentence_pieces() / "tokenizer.model"))
+
+
+@functools.cache
+def _sentence_pieces() -> Path:
+    """A folder, gone with the process, that holds a model of the real kind: WORDS whole, the rest by letters."""
+    _KEPT.append(tempfile.TemporaryDirectory())
+    folder = Path(_KEPT[0].name)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the quick brown fox jumps over the lazy dog", " ".join(WORDS)] * 10),
+        model_prefix=str(folder / "tokenizer"),
+        vocab_size=64,
+        hard_vocab_limit=False,
+        user_defined_symbols=[f"▁{word}" for word in WORDS],
+        minloglevel=2,
+    )
+    return folder
+
+
+_KEPT: list[tempfile.TemporaryDirectory[Any]] = []
 
 
 def _byte_level(specials: list[str]) -> Tokenizer:

@@ -1,0 +1,242 @@
+"""``diffumask label``: pseudo-labels for images that exist already, by the attention of a model that is shown them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tqdm import tqdm
+
+from diffumask_datasets.attention.affinity import select_affinity_layers
+from diffumask_datasets.attention.fusion import fuse
+from diffumask_datasets.attention.maps import AttentionMaps
+from diffumask_datasets.attention.observation import Observation
+from diffumask_datasets.attention.recorder import select_layers
+from diffumask_datasets.backbones.options import LoadOptions
+from diffumask_datasets.backbones.protocol import Observer
+from diffumask_datasets.backbones.registry import load_backbone
+from diffumask_datasets.backbones.steady import single_thread
+from diffumask_datasets.columns import Row, features_of, from_payload, row_of, to_payload
+from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
+from diffumask_datasets.folder import check_target, write_folder
+from diffumask_datasets.image_folder import FoundImage, find_images, read_pixels
+from diffumask_datasets.masks.soft_maps import compact, soft_size
+from diffumask_datasets.prompts.prompt import Prompt
+from diffumask_datasets.prompts.wording import fill, find_terms, noun
+from diffumask_datasets.recipe import DEFAULT_PROMPTS, Recipe
+from diffumask_datasets.recipe_file import LABELLED
+from diffumask_datasets.settings import PLACE
+from diffumask_datasets.store import SampleStore, default_store_root
+from diffumask_datasets.synthesis import label_image, prepare, warn_of_missing_masks
+from diffumask_datasets.tuning import TIMESTEPS
+from diffumask_datasets.views import view_row
+
+__all__ = ["fitting_size", "label_folder"]
+
+logger = logging.getLogger(__name__)
+
+LONGEST = 2
+"""An image is shown in its own proportions up to this ratio of its sides; beyond it is squeezed: attention is costly."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One image and what it is asked for."""
+
+    found: FoundImage
+    prompt: Prompt
+
+
+def label_folder(
+    images: str | Path,
+    output: str | Path,
+    *,
+    timesteps: Sequence[int] | None = None,
+    split: str = "train",
+    keep_heat_maps: bool = False,
+    device: str | None = None,
+    dtype: str | None = None,
+    store: Path | None = None,
+    **fields: Any,
+) -> dict[str, int]:
+    """Labels the images of a folder and writes them as a dataset folder, in the format of ``diffumask generate``.
+
+    Each image is noised to each of ``timesteps`` (None: nine, as far as they lie in ``attention_timesteps``), the denoiser
+    runs once at each, and masks come from its attention as they do for painted images. The classes of an image are those
+    that its caption names, else the one whose name its sub-folder bears, else all of ``classes``; see
+    :func:`diffumask_datasets.image_folder.find_images`. ``fields`` are those of a recipe. An image's label depends on
+    these, its pixels and its prompt alone; started again after any end, finished ones are taken from the store.
+
+    Gives the number of images "labelled", and of those "without a class", which are left out.
+
+    Raises:
+        DataError: no such folder, no images, or one that cannot be read.
+        RecipeError: illegal fields, or timesteps outside 0 to 999.
+        ModelError: a model that cannot be loaded or shown images.
+        TokenAlignmentError: more classes in one prompt than the model reads.
+        ExportError: ``output`` holds something that is not ours.
+    """
+    output = Path(output)
+    recipe = prepare(Recipe.of(**fields), splits=())
+    if recipe.augment:
+        raise RecipeError("augment: label first, then run diffumask augment on the labelled folder")
+    visited = _timesteps(recipe, timesteps)
+    check_target(output)
+    found = find_images(Path(images))
+    tasks = [_Task(one, prompt) for one in found if (prompt := _prompt(one, recipe)) is not None]
+    if not tasks:
+        raise DataError(
+            f"no image of {images} shows one of the classes {', '.join(recipe.classes)}, as captions have it"
+        )
+    labeller = _Labeller(recipe, visited, device, dtype, store or default_store_root())
+    digest = labeller.digest_of(tasks)
+    described = {"images": len(tasks), "timesteps": list(visited), "digest": digest}
+    with tqdm(total=len(tasks), unit="image", disable=None) as progress:
+        rows = labeller.rows(tasks, digest, progress, keep_heat_maps)
+        write_folder(
+            output,
+            {split: rows},
+            recipe=recipe,
+            sizes={split: len(tasks)},
+            keep_heat_maps=keep_heat_maps,
+            extra_fields={LABELLED: described},
+        )
+    return {"labelled": len(tasks), "without a class": len(found) - len(tasks)}
+
+
+def fitting_size(height: int, width: int, recipe: Recipe, unit: int) -> tuple[int, int]:
+    """(height, width) at which an image is shown: its shorter side is the recipe's, the longer a multiple of ``unit``."""
+    short = min(recipe.height, recipe.width)
+    ratio = min(max(height, width) / min(height, width), LONGEST)
+    long = max(short, round(short * ratio / unit) * unit)
+    return (long, short) if height > width else (short, long)
+
+
+class _Labeller:
+    """Labels images one by one, asking the store first; loads the model when first needed."""
+
+    def __init__(
+        self, recipe: Recipe, timesteps: tuple[int, ...], device: str | None, dtype: str | None, root: Path
+    ) -> None:
+        self._recipe, self._timesteps = recipe, timesteps
+        self._device, self._dtype = device, dtype
+        self._digest = _hashed([recipe.digest, LABELLED, *timesteps])[:12]
+        self._store = SampleStore(root, self._digest)
+        self._features = features_of(recipe.classes, heat_maps=True, threshold_curve=True)
+        self._loaded: Observer | None = None
+
+    def digest_of(self, tasks: Sequence[_Task]) -> str:
+        """What the ids of these images' samples begin with: no other images, and no other recipe, have it."""
+        return _hashed([self._digest, *(_key(task) for task in tasks)])[:12]
+
+    def rows(self, tasks: Sequence[_Task], digest: str, progress: tqdm[Any], keep_heat_maps: bool) -> Iterator[Row]:
+        for index, task in enumerate(tasks):
+            row = {**self._row(task), "sample_id": f"{digest}-{index:08d}"}
+            yield view_row(row, "default", classes=self._recipe.classes, heat_maps=keep_heat_maps)
+            progress.update()
+
+    def _row(self, task: _Task) -> Row:
+        # The store knows an image by its content and prompt, so that it may move or get neighbours.
+        place = int(_key(task)[:14], 16)
+        payload = self._store.get(place)
+        if payload is None:
+            payload = to_payload(self._labelled(task), self._features)
+            self._store.put(place, payload)
+        return from_payload(payload)
+
+    def _labelled(self, task: _Task) -> Row:
+        recipe, image = self._recipe, read_pixels(task.found.path)
+        seed = int(_hashed([recipe.seed, "noise", _key(task)])[:16], 16) >> 1
+        try:
+            soft_maps = self._soft_maps(image, task.prompt, seed)
+        except (CaptureError, ModelError) as error:
+            raise type(error)(f"{task.found.path}: {error}") from error
+        sample = label_image(
+            image,
+            soft_maps,
+            recipe=recipe,
+            sample_id=str(task.found.path),
+            prompted=tuple(recipe.classes.index(name) + 1 for name in task.prompt.categories),
+            prompt=task.prompt.text,
+            seed=seed,
+        )
+        warn_of_missing_masks(sample, recipe)
+        return row_of(sample)
+
+    def _soft_maps(self, image: npt.NDArray[np.uint8], prompt: Prompt, seed: int) -> npt.NDArray[np.uint8]:
+        recipe, observer = self._recipe, self._observer()
+        height, width = fitting_size(image.shape[0], image.shape[1], recipe, observer.unit)
+        pixels = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+        seen = observer.observe(pixels, prompt, timesteps=self._timesteps, seed=seed)
+        power = recipe.affinity_power if recipe.affinity == "self-attention" else 0
+        height, width = soft_size(*image.shape[:2])
+        with single_thread():
+            maps = _chosen(seen, recipe)
+            heat = fuse(maps, height=height, width=width, competition=recipe.competition, affinity_power=power)
+        return compact(heat.numpy())
+
+    def _observer(self) -> Observer:
+        if self._loaded is None:
+            recipe = self._recipe
+            backbone = load_backbone(
+                recipe.model,
+                revision=recipe.revision,
+                device=self._device,
+                dtype=self._dtype,
+                options=LoadOptions.of(recipe),
+            )
+            if not isinstance(backbone, Observer):
+                raise ModelError(
+                    f"the model {recipe.model!r} cannot be shown an image; take a diffusion model of docs/models.md, or "
+                    "give its family the method observe of diffumask_datasets.backbones.protocol.Observer"
+                )
+            self._loaded = backbone
+        return self._loaded
+
+
+def _key(task: _Task) -> str:
+    return _hashed([task.found.content, task.prompt.text])
+
+
+def _hashed(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _chosen(seen: Observation, recipe: Recipe) -> AttentionMaps:
+    """The layers that the recipe reads, in one stack a grid."""
+    (timestep, *_) = seen.timesteps
+    grids = {layer: (m.shape[1], m.shape[2]) for (layer, step), m in seen.maps.items() if step == timestep}
+    layers = select_layers(grids, recipe.attention_grids, recipe.attention_layers)
+    maps = seen.fused(layers, seen.timesteps, contrast=recipe.contrast)
+    if recipe.affinity != "self-attention":
+        return replace(maps, affinities={})
+    kept = select_affinity_layers({str(grid): grid for grid in maps.affinities}, recipe.affinity_grids)
+    return replace(maps, affinities={grid: maps.affinities[grid] for grid in kept.values()})
+
+
+def _timesteps(recipe: Recipe, asked: Sequence[int] | None) -> tuple[int, ...]:
+    first, last = recipe.attention_timesteps
+    chosen = tuple(sorted(set(asked))) if asked else tuple(step for step in TIMESTEPS if first <= step <= last)
+    if not chosen:
+        return ((first + last) // 2,)
+    if not all(0 <= step < 1000 for step in chosen):
+        raise RecipeError(f"timesteps: expected numbers from 0 (clean) to 999 (noise), got {list(chosen)}")
+    return chosen
+
+
+def _prompt(found: FoundImage, recipe: Recipe) -> Prompt | None:
+    """What the image is asked for; None where its caption names no class."""
+    if found.caption is not None:
+        terms = find_terms(found.caption, recipe.words)
+        return Prompt(found.caption, terms) if terms else None
+    of_folder = [name for word, name in recipe.words if word.lower() == found.folder.lower().replace("_", " ")]
+    template = next((prompt for prompt in recipe.prompts if PLACE in prompt), DEFAULT_PROMPTS[0])
+    return fill(template, [noun(recipe.words_of(name)) for name in of_folder[:1] or recipe.classes])

@@ -1,0 +1,174 @@
+"""Images that exist already are labelled by the attention of a model that is shown them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from datasets import load_dataset
+from PIL import Image
+
+from diffumask_datasets.backbones.families.stable_diffusion import STABLE_DIFFUSION
+from diffumask_datasets.backbones.registry import register_family
+from diffumask_datasets.backbones.unet import UNetBackbone
+from diffumask_datasets.columns import decode_image
+from diffumask_datasets.errors import DataError, ModelError, RecipeError, ReviewError, TokenAlignmentError
+from diffumask_datasets.exporters import export
+from diffumask_datasets.image_folder import find_images, read_pixels
+from diffumask_datasets.labelling import fitting_size, label_folder
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipe_file import read_recipe_file
+from diffumask_datasets.remasking import remask
+from diffumask_datasets.review.applying import apply_decisions
+from tests.backbones.conftest import pipeline_folder  # noqa: F401
+from tests.backbones.test_observation import FINEST, looking_at
+
+SMALL = {"height": 64, "width": 64, "attention_grids": [8], "attention_layers": [FINEST], "refinement": None}
+SMALL |= {"threshold": 0.5, "ignore_margin": 0.0, "min_area": 0.0}
+"""Of the tiny pipeline: its finest layer, and masks that are nothing but its heat over a half."""
+
+
+def save(path: Path, height: int = 64, width: int = 64, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+
+
+def table(folder: Path) -> list[dict[str, Any]]:
+    return [row for path in sorted((folder / "data").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+@pytest.fixture
+def fields(pipeline_folder: Path) -> dict[str, Any]:  # noqa: F811
+    return {**SMALL, "classes": ["car", "boat"], "model": str(pipeline_folder), "device": "cpu"}
+
+
+@contextlib.contextmanager
+def planted(monkeypatch: pytest.MonkeyPatch, token: int, region: torch.Tensor) -> Iterator[None]:
+    """Within the block every tiny pipeline's finest layer looks at ``token`` inside ``region`` (8, 8) alone."""
+    own = UNetBackbone.observe
+
+    def observe(self: UNetBackbone, *args: Any, **options: Any) -> Any:
+        with looking_at(self.pipeline.unet.get_submodule(FINEST), token, region):
+            return own(self, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UNetBackbone, "observe", observe)
+        yield
+
+
+def test_the_place_that_attends_to_the_word_is_labelled(tmp_path, fields, monkeypatch, cache_dir):
+    """In an image of another size than the model's, which stays as it is; read by plain datasets."""
+    save(tmp_path / "photos" / "one.png", 96, 96)
+    (tmp_path / "photos" / "one.txt").write_text("a photo of a red car\n")
+    region = torch.zeros(8, 8, dtype=torch.bool)
+    region[1:4, 2:7] = True
+    with planted(monkeypatch, 6, region):  # <start> a photo of a red car
+        counts = label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[100, 300], **fields)
+    assert counts == {"labelled": 1, "without a class": 0}
+    (row,) = load_dataset(str(tmp_path / "ds"), split="train", cache_dir=cache_dir)
+    assert np.array_equal(row["image"], read_pixels(tmp_path / "photos" / "one.png"))
+    label = decode_image(table(tmp_path / "ds")[0]["label"])
+    truth = np.kron(region.numpy(), np.ones((12, 12), bool))
+    assert ((label == 1) & truth).sum() / ((label == 1) | truth).sum() > 0.85
+    assert (row["prompt"], row["classes"]) == ("a photo of a red car", [1])
+    assert read_recipe_file(tmp_path / "ds" / "recipe.yaml")["labelled"]["timesteps"] == [100, 300]
+
+
+def test_a_label_depends_on_image_prompt_and_recipe_alone(tmp_path, fields):
+    """Not on the neighbours nor on the store; another image has other ids."""
+    save(tmp_path / "a" / "car" / "one.png", seed=1)
+    save(tmp_path / "b" / "aaa" / "zero.png", seed=2)
+    save(tmp_path / "b" / "car" / "other.png", seed=1)
+    for name in "ab":
+        label_folder(tmp_path / name, tmp_path / f"ds-{name}", store=tmp_path / f"store-{name}", **fields)
+    (alone,), (beside,) = table(tmp_path / "ds-a"), table(tmp_path / "ds-b")[1:]
+    assert alone.pop("sample_id")[:12] != beside.pop("sample_id")[:12]
+    assert alone == beside
+    label_folder(tmp_path / "b", tmp_path / "again", store=tmp_path / "store-a", **fields)
+    assert table(tmp_path / "again") == table(tmp_path / "ds-b")
+
+
+def test_what_an_image_is_asked_for(tmp_path, fields):
+    """Its caption, else the class of its sub-folder, else every class; a caption without a class leaves it out."""
+    for name in ("captioned.png", "Boat/x.png", "plain.png", "bare.png"):
+        save(tmp_path / "photos" / name)
+    lines = [
+        {"file_name": "captioned.png", "text": "a red car and a boat"},
+        {"file_name": "bare.png", "text": "a photo"},
+    ]
+    (tmp_path / "photos" / "metadata.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    counts = label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[500], split="validation", **fields)
+    assert counts == {"labelled": 3, "without a class": 1}
+    assert [row["prompt"] for row in table(tmp_path / "ds")] == [
+        "a photo of a boat",
+        "a red car and a boat",
+        "a photo of a car and a boat",
+    ]
+    assert [path.name for path in (tmp_path / "ds" / "data").iterdir()] == ["validation-00000-of-00001.parquet"]
+
+
+def test_the_folder_goes_where_generated_ones_go(tmp_path, fields):
+    for seed in (1, 2):
+        save(tmp_path / "photos" / f"{seed}.png", 64, 96, seed)
+    label_folder(tmp_path / "photos", tmp_path / "ds", keep_heat_maps=True, timesteps=[500], **fields)
+    remask(tmp_path / "ds", tmp_path / "again", threshold=0.3)
+    assert table(tmp_path / "again")[0]["threshold"] == pytest.approx([0.3, 0.3])
+    assert "labelled" in read_recipe_file(tmp_path / "again" / "recipe.yaml")
+    export(tmp_path / "ds", tmp_path / "voc", format="voc")
+    assert len(list((tmp_path / "voc").rglob("SegmentationClass/*.png"))) == 2
+    with pytest.raises(ReviewError, match="is labelled, not generated: it cannot be refilled"):
+        apply_decisions(tmp_path / "ds", {}, tmp_path / "reviewed", refill=True)
+
+
+def test_a_family_without_unet_code_of_its_own(tmp_path, fields, monkeypatch):
+    """Through the declarations alone, without the image's attention to itself."""
+    monkeypatch.setattr("diffumask_datasets.backbones.registry._FAMILIES", {})
+    register_family("StableDiffusionPipeline", STABLE_DIFFUSION)
+    save(tmp_path / "photos" / "one.png")
+    label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[500], **fields)
+    assert len(table(tmp_path / "ds")) == 1
+
+
+def test_shown_sizes():
+    recipe = Recipe.of(classes=["car"], model="m", height=512, width=768)
+    assert fitting_size(300, 400, recipe, 64) == (512, 704)
+    assert fitting_size(400, 300, recipe, 8) == (680, 512)
+    assert fitting_size(10, 1000, recipe, 8) == (512, 1024)
+    assert fitting_size(7, 7, recipe, 8) == (512, 512)
+
+
+def test_bad_input(tmp_path, fields):
+    ds = tmp_path / "ds"
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere; give a folder of images"):
+        label_folder(tmp_path / "nowhere", ds, **fields)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(DataError, match=r"holds no images; expected files that end in \.jpg"):
+        label_folder(tmp_path / "photos", ds, **fields)
+    (tmp_path / "photos" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"cannot read the image .*broken.png"):
+        label_folder(tmp_path / "photos", ds, **fields)
+    assert not ds.exists()
+    save(tmp_path / "photos" / "broken.png")
+    with pytest.raises(ModelError, match="the model 'planted' cannot be shown an image"):
+        label_folder(tmp_path / "photos", ds, **{**fields, "model": "planted"})
+    with pytest.raises(RecipeError, match="timesteps: expected numbers from 0"):
+        label_folder(tmp_path / "photos", ds, timesteps=[1000], **fields)
+    many = [f"car {number}" for number in range(9)]
+    with pytest.raises(TokenAlignmentError, match="is truncated away"):
+        label_folder(tmp_path / "photos", ds, **{**fields, "classes": many})
+    (tmp_path / "photos" / "metadata.csv").write_text("file_name,text\ngone.png,a car\n")
+    with pytest.raises(DataError, match=r"names 'gone\.png', which is not there"):
+        find_images(tmp_path / "photos")
+    (tmp_path / "photos" / "metadata.csv").write_text("file,text\nbroken.png,a car\n")
+    with pytest.raises(DataError, match="expected file_name and one of text, caption, prompt"):
+        find_images(tmp_path / "photos")
+    (tmp_path / "photos" / "metadata.csv").write_text("file_name,text\nbroken.png,a photo\n")
+    with pytest.raises(DataError, match="shows one of the classes car, boat, as captions have it"):
+        label_folder(tmp_path / "photos", ds, **fields)
