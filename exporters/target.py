@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ def put_file(output: Path, path: str, data: bytes) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         draft.replace(place)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        # What cannot be written can often not be removed either.
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise unwritable(place, error) from error
 
 
