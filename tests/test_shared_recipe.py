@@ -78,6 +78,7 @@ def test_what_the_user_says_wins(planted: dict[str, Any], tmp_path: Path) -> Non
             "classes: [car]\nprompt_source: {kind: language_model, model: /srv/model}",
             "names the local prompt_source model '/srv/model'",
         ),
+        (f"classes: [{', '.join(map(str, range(300_000)))}]", "300000 classes; an 8-bit mask holds 254 at most"),
         ("classes: /etc/words.yaml", "classes: '/etc/words.yaml' is a path, not a name"),
         ("classes: [car, boat]\nco_occurrence: /etc/passwd", "co_occurrence: '/etc/passwd' is a path"),
         ("classes: [car]\nrevision: a/b", "revision: 'a/b' is no commit"),
