@@ -39,8 +39,11 @@ def put_file(output: Path, path: str, data: bytes) -> None:
     draft, place = output / WORK / "drafts" / str(os.getpid()), output / path
     try:
         draft.write_bytes(data)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft.replace(place)
+        try:
+            draft.replace(place)
+        except FileNotFoundError:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(place)
     except OSError as error:
         # What cannot be written can often not be removed either.
         with suppress(OSError):
