@@ -49,7 +49,8 @@ class _Verdict(foo.Operator):
         chosen.set_field("reason", ctx.params.get("reason") or None).save("reason")
         # Decided samples leave the selection, or the next verdict would be theirs too.
         ctx.ops.clear_selected_samples()
-        ctx.ops.reload_dataset()
+        ctx.ops.reload_samples()
+        ctx.ops.notify(f"{self.verdict or 'undecided'}: {len(ids)}", variant="success")
         return {"count": len(ids)}
 
 
