@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,9 @@ CONNECTION_ERRORS: tuple[type[Exception], ...] = (
 )
 """A connection that was cut, refused or too slow; trying again may help."""
 
+
+_SECRET = re.compile(r"(Bearer |hf_)[^\s'\"]+")
+"""A token in the text of an error, also one that an escape made unlike itself."""
 
 # The client wraps what broke an upload, after it has tried a few times, into a RuntimeError.
 _BROKEN: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, RuntimeError)
@@ -51,7 +55,7 @@ def readable_errors(repo_id: str, token: str | None = None, *, again: str = "try
         raise HubError(f"the connection to the Hub broke: {_line(cause, token)}; {again}") from None
     except ValueError as error:
         # What the client says of a card that the Hub does not accept.
-        raise HubError(f"the Hub refused {repo_id}: {' '.join(str(error).split())}") from None
+        raise HubError(f"the Hub refused {repo_id}: {_without(token, ' '.join(str(error).split()))}") from None
 
 
 def _refusal(repo_id: str, error: hub.HfHubHTTPError, token: str | None) -> str:
@@ -65,4 +69,8 @@ def _refusal(repo_id: str, error: hub.HfHubHTTPError, token: str | None) -> str:
 
 def _line(error: Exception, token: str | None) -> str:
     line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return line.replace(token, "***") if token else line
+    return _without(token, line)
+
+
+def _without(token: str | None, text: str) -> str:
+    return _SECRET.sub(r"\1***", text.replace(token, "***") if token else text)

@@ -259,11 +259,11 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
         names = tuple(" ".join(name.split()) for name in classes)
         if not names or not all(names):
             raise ValueError("name at least one class, none of them empty, e.g. classes=['car', 'boat']")
+        if len(names) > MAX_CLASS_ID:
+            raise ValueError(f"{len(names)} classes; an 8-bit mask holds at most {MAX_CLASS_ID}")
         repeated = [name for name in names if sum(other.lower() == name.lower() for other in names) > 1]
         if repeated:
             raise ValueError(f"class {repeated[0]!r} is named twice")
-        if len(names) > MAX_CLASS_ID:
-            raise ValueError(f"{len(names)} classes; an 8-bit mask holds at most {MAX_CLASS_ID}")
         return names
 
     @field_validator("prompts")

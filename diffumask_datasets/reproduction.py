@@ -14,7 +14,7 @@ import numpy as np
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.columns import Row, decode_image, encoded_bytes
 from diffumask_datasets.connection import readable_errors
-from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.plan import split_of
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.shared_recipe import is_hub_id, read_shared_recipe
@@ -57,6 +57,7 @@ def reproduce(
     Raises:
         RecipeError: no sample id, one of another recipe, or one that the dataset does not hold.
         HubError: the Hub has no such dataset or cannot be reached.
+        ExportError: ``output`` cannot be written.
     """
     index = _index_of(sample_id, recipe)
     with tempfile.TemporaryDirectory(prefix="diffumask-reproduce-") as store:
@@ -124,6 +125,9 @@ def _compare(row: Row, original: Row) -> Reproduction:
 
 
 def _write(output: Path, row: Row) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    (output / f"{row['sample_id']}.png").write_bytes(encoded_bytes(row["image"]))
-    (output / f"{row['sample_id']}-label.png").write_bytes(encoded_bytes(row["label"]))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / f"{row['sample_id']}.png").write_bytes(encoded_bytes(row["image"]))
+        (output / f"{row['sample_id']}-label.png").write_bytes(encoded_bytes(row["label"]))
+    except OSError as error:
+        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error

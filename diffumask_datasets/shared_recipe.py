@@ -1,7 +1,7 @@
 """Recipes that travel: ``recipe.yaml`` of a folder or of a dataset on the Hub, read as the data of a stranger.
 
-It can name classes, prompts, settings and a model of the Hub. It cannot name code, a path or a size that would fill a disk:
-whatever of that is wanted is said by the user, in a keyword or an option beside it.
+It can name classes, prompts, settings and what lies on the Hub. It cannot name code, weights that are code, a path or a size
+that would fill a disk: whatever of that is wanted is said by the user, in a keyword or an option beside it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.plan import EXTENT, SplitPlan
 from diffumask_datasets.recipe import Recipe, check_fields
 from diffumask_datasets.recipe_file import RECIPE_FILE
+from diffumask_datasets.sample import MAX_CLASS_ID
 
 __all__ = ["is_hub_id", "read_shared_recipe", "with_shared_recipe"]
 
@@ -24,6 +25,20 @@ MOST_BYTES = 8 * 2**20
 MOST_SAMPLES = 100_000
 
 BUILT_IN_MODELS = ("toybox", "planted")
+
+_NAMES = ("classes", "model", "revision", "variant", "scheduler", "lora", "lora_revision", "affinity_net_revision")
+"""Fields in which no path may stand."""
+
+_PINS = {"model": "revision", "lora": "lora_revision", "affinity_net": "affinity_net_revision"}
+"""Field → the field that pins its content, which says nothing of another one."""
+
+_PLACES_IN_SOURCE = ("path", "model", "encoder")
+"""Keys of prompt_source that say where captions or a text model lie."""
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The one in C where it is there: the other takes minutes over a few megabytes."""
+
+_VOCABULARY = re.compile(r"[\w:, -]+")
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _REVISION = re.compile(r"[\w-][\w.-]*")
@@ -44,14 +59,14 @@ def with_shared_recipe(source: str | Path, given: Mapping[str, Any]) -> dict[str
     own = {name: value for name, value in given.items() if value is not None or name == "refinement"}
     fields = read_shared_recipe(source)
     fields.pop("digest", None)
-    if "model" in own:
-        fields.pop("revision", None)
+    for name, pin in _PINS.items():
+        if name in own:
+            fields.pop(pin, None)
     if "num_samples" in own or "splits" in own:
         for name in ("num_samples", "splits"):
             fields.pop(name, None)
     merged = {**fields, **own}
-    if "model" not in own:
-        _check_model(source, fields)
+    _check_trust(source, {name: value for name, value in fields.items() if name not in own})
     if "num_samples" not in own and "splits" not in own:
         _check_size(source, fields)
     return {**dict.fromkeys(EXTENT), **merged}
@@ -68,6 +83,7 @@ def read_shared_recipe(source: str | Path) -> dict[str, Any]:
     fields = _parsed(source, _text(source, path))
     check_fields(fields, [*Recipe.model_fields, *EXTENT, "digest"])
     _check_strings(source, fields)
+    _check_classes(source, fields)
     SplitPlan.of(num_samples=fields.get("num_samples"), splits=_splits(source, fields), skip=fields.get("skip"))
     Recipe.within(fields)
     return fields
@@ -107,9 +123,9 @@ def _text(source: str | Path, path: Path) -> str:
 def _parsed(source: str | Path, text: str) -> dict[str, Any]:
     try:
         # A few aliases of aliases can stand for more text than memory holds.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER)):
             raise RecipeError(f"the recipe of {str(source)!r} has YAML aliases (*name); write the values out")
-        fields = yaml.safe_load(text)
+        fields = yaml.load(text, Loader=_LOADER)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, RecipeError):
             raise
@@ -127,7 +143,7 @@ def _splits(source: str | Path, fields: Mapping[str, Any]) -> dict[str, int] | N
 
 
 def _check_strings(source: str | Path, fields: Mapping[str, Any]) -> None:
-    for name in ("classes", "model", "revision"):
+    for name in _NAMES:
         cell = fields.get(name)
         for text in cell if isinstance(cell, list) else [cell]:
             if isinstance(text, str) and (".." in text or "\\" in text or not text.isprintable()):
@@ -137,14 +153,40 @@ def _check_strings(source: str | Path, fields: Mapping[str, Any]) -> None:
         raise RecipeError(f"the recipe of {str(source)!r}: revision: {revision!r} is no commit, tag or branch")
 
 
-def _check_model(source: str | Path, fields: Mapping[str, Any]) -> None:
-    model = fields.get("model", BUILT_IN_MODELS[0])
-    if model in BUILT_IN_MODELS or is_hub_id(model):
-        return
-    raise RecipeError(
-        f"the recipe of {str(source)!r} names the local model {model!r}, which is not followed: "
-        "if you trust it, name it yourself with model=… (--model)"
-    )
+def _check_classes(source: str | Path, fields: Mapping[str, Any]) -> None:
+    """Refuses what would be read from a file while the recipe is looked at, and more classes than there can be."""
+    classes, pairs = fields.get("classes"), fields.get("co_occurrence")
+    for name in ("classes", "vocabulary"):
+        entries = fields.get(name)
+        if isinstance(entries, list | dict) and len(entries) > MAX_CLASS_ID:
+            raise RecipeError(
+                f"the recipe of {str(source)!r}: {name}: {len(entries)} classes; an 8-bit mask holds {MAX_CLASS_ID} at most"
+            )
+    if isinstance(classes, str) and not _VOCABULARY.fullmatch(classes):
+        raise RecipeError(f"the recipe of {str(source)!r}: classes: {classes!r} is a path, not a name")
+    if isinstance(pairs, str):
+        raise RecipeError(f"the recipe of {str(source)!r}: co_occurrence: {pairs!r} is a path, which is not followed")
+
+
+def _check_trust(source: str | Path, fields: Mapping[str, Any]) -> None:
+    """Refuses what only the user may ask for; ``fields`` are those of the recipe that the user has not given anew."""
+    prompts = fields.get("prompt_source")
+    places = {name: fields[name] for name in _PINS if fields.get(name) not in (None, *BUILT_IN_MODELS)}
+    if isinstance(prompts, Mapping):
+        places |= {f"prompt_source {key}": prompts[key] for key in _PLACES_IN_SOURCE if prompts.get(key) is not None}
+    for name, place in places.items():
+        if not is_hub_id(place):
+            field = name.partition(" ")[0]
+            how = "--model" if field == "model" else f"--set {field}=…"
+            raise RecipeError(
+                f"the recipe of {str(source)!r} names the local {name} {place!r}, which is not followed: "
+                f"if you trust it, name it yourself with {field}=… ({how})"
+            )
+    if fields.get("pickle_weights") not in (None, False):
+        raise RecipeError(
+            f"the recipe of {str(source)!r} asks for pickled weights, which can run any code: "
+            "if you trust the model, say pickle_weights=True yourself (--set pickle_weights=true)"
+        )
 
 
 def _check_size(source: str | Path, fields: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from diffumask_datasets.errors import ExportError, suggestion
 from diffumask_datasets.sample import IGNORE
 
-__all__ = ["FormatClass", "Ids", "check_choice", "check_year", "format_classes", "lookup", "normal"]
+__all__ = ["FormatClass", "Ids", "check_choice", "check_year", "checked_names", "format_classes", "lookup", "normal"]
 
 Ids = Literal["auto", "official", "own"]
 """``official`` demands the format's table, ``own`` counts our classes from 1, ``auto`` takes the table where it fits."""
@@ -36,6 +36,18 @@ def check_choice(option: str, value: object, legal: Sequence[object]) -> None:
     """Raises ExportError unless an option has one of its legal values."""
     if value not in legal:
         raise ExportError(f"{option}: expected one of {', '.join(map(str, legal))}, got {value!r}")
+
+
+def checked_names(option: str, value: object) -> tuple[str, ...]:
+    """One name or several as a tuple.
+
+    Raises:
+        ExportError: it is neither.
+    """
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ExportError(f"{option}: expected a name or a list of names, got {value!r}")
+    return tuple(names)
 
 
 def check_year(year: object) -> None:

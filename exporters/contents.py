@@ -124,8 +124,9 @@ class ExportSample:
         Raises:
             ExportError: two objects hold one pixel; a picture has room for one of them only.
         """
-        # (width, height), as run lengths go; only the box of each object is touched.
-        places = np.zeros((self.width, self.height), dtype=np.int32)
+        # (width, height), as run lengths go; only the box of each object is touched. Narrow numbers are turned faster.
+        narrow = np.uint8 if len(self.objects) <= IGNORE else np.int32
+        places = np.zeros((self.width, self.height), dtype=narrow)
         for place, found in enumerate(self.objects, start=1):
             left, top, width, height = (round(number) for number in found.bbox_xywh)
             box = (slice(left, left + width), slice(top, top + height))
@@ -137,13 +138,12 @@ class ExportSample:
                     "overlap, and this format keeps one object a pixel; export as coco, which keeps both"
                 )
             window[mask] = place
-        return np.ascontiguousarray(places.T)
+        return np.ascontiguousarray(places.T).astype(np.int32)
 
     @property
     def visible(self) -> list[int]:
         """Class ids that the mask or the objects show, ascending."""
-        counts = np.bincount(self.label.ravel(), minlength=IGNORE + 1)
-        present = {int(value) for value in np.flatnonzero(counts)} | {found.category for found in self.objects}
+        present = set(_values_in(self.label)) | {found.category for found in self.objects}
         return sorted(present - {BACKGROUND, IGNORE})
 
     @cached_property
@@ -189,13 +189,18 @@ def _read_label(row: Row, sample_id: str, class_count: int) -> npt.NDArray[np.ui
         raise ExportError(f"sample {sample_id}: the mask cannot be read: {error}; mend or drop the sample") from error
     if label.ndim != 2:
         raise ExportError(f"sample {sample_id}: the mask has {label.shape[2]} channels; expected one 8-bit channel")
-    present = np.flatnonzero(np.bincount(label.ravel(), minlength=IGNORE + 1)[:IGNORE])
-    if present.size and present[-1] > class_count:
+    highest = max((value for value in _values_in(label) if value != IGNORE), default=0)
+    if highest > class_count:
         raise ExportError(
-            f"sample {sample_id}: class id {present[-1]} in the mask, but the dataset names {class_count} classes; "
+            f"sample {sample_id}: class id {highest} in the mask, but the dataset names {class_count} classes; "
             "name the class in the features or set its pixels to 255"
         )
     return label
+
+
+def _values_in(label: npt.NDArray[np.uint8]) -> list[int]:
+    """The values that occur, ascending. Pillow counts bytes several times as fast as numpy."""
+    return [value for value, count in enumerate(Image.fromarray(label).histogram()) if count]
 
 
 def _measured(found: ObjectAnnotation, sample_id: str, shape: tuple[int, ...], class_count: int) -> ObjectAnnotation:

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,15 @@ def put_file(output: Path, path: str, data: bytes) -> None:
     draft, place = output / WORK / "drafts" / str(os.getpid()), output / path
     try:
         draft.write_bytes(data)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft.replace(place)
+        try:
+            draft.replace(place)
+        except FileNotFoundError:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(place)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        # What cannot be written can often not be removed either.
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise unwritable(place, error) from error
 
 

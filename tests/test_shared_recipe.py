@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from diffumask_datasets import generate
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.errors import DiffuMaskError, RecipeError
-from diffumask_datasets.shared_recipe import read_shared_recipe
+from diffumask_datasets.shared_recipe import read_shared_recipe, with_shared_recipe
 
 
 def a_recipe(folder: Path, text: str) -> Path:
@@ -57,6 +57,30 @@ def test_what_the_user_says_wins(planted: dict[str, Any], tmp_path: Path) -> Non
         ("classes: [car]\nmodel: ../model", "model: '../model' is a path, not a name"),
         ("classes: [car]\nmodel: /srv/model", "names the local model '/srv/model', which is not followed"),
         ("classes: [car]\nmodel: here/model", "names the local model 'here/model', which is not followed"),
+        ("classes: [car]\nmodel: you/model\npickle_weights: true", "asks for pickled weights, which can run any code"),
+        ("classes: [car]\nmodel: you/model\npickle_weights: 'yes'", "asks for pickled weights, which can run any code"),
+        ("classes: [car]\nlora: /srv/lora", "names the local lora '/srv/lora', which is not followed"),
+        ("classes: [car]\nlora: ../lora", "lora: '../lora' is a path, not a name"),
+        ("classes: [car]\nvariant: ../../x", "variant: '../../x' is a path, not a name"),
+        (
+            "classes: [car]\naffinity: affinitynet\naffinity_net: net.safetensors",
+            "names the local affinity_net 'net.safetensors'",
+        ),
+        (
+            "classes: [car]\nprompt_source: {kind: captions, path: /etc/passwd}",
+            "names the local prompt_source path '/etc/passwd', which is not followed",
+        ),
+        (
+            "classes: [car]\nprompt_source: {kind: retrieval, path: you/captions, encoder: here/model}",
+            "names the local prompt_source encoder 'here/model'",
+        ),
+        (
+            "classes: [car]\nprompt_source: {kind: language_model, model: /srv/model}",
+            "names the local prompt_source model '/srv/model'",
+        ),
+        (f"classes: [{', '.join(map(str, range(300_000)))}]", "300000 classes; an 8-bit mask holds 254 at most"),
+        ("classes: /etc/words.yaml", "classes: '/etc/words.yaml' is a path, not a name"),
+        ("classes: [car, boat]\nco_occurrence: /etc/passwd", "co_occurrence: '/etc/passwd' is a path"),
         ("classes: [car]\nrevision: a/b", "revision: 'a/b' is no commit"),
         ("classes: [car]\nsplits: {train: 80000000}", "asks for 80000000 samples; more than 100000 are only"),
         ("classes: [car]\nnum_samples: 100001", "asks for 100001 samples"),
@@ -81,6 +105,21 @@ def test_the_user_may_ask_for_what_the_recipe_may_not(tmp_path: Path) -> None:
     text = "classes: [car]\nmodel: /srv/model\nrevision: x\nsplits: {train: 80000000}"
     config = DiffuMaskConfig(recipe=a_recipe(tmp_path / "strange", text), model="planted", num_samples=200_000)
     assert (config.recipe.model, config.plan.sizes) == ("planted", {"train": 200_000})
+
+
+def test_only_the_user_allows_pickles_and_names_files(tmp_path: Path) -> None:
+    text = (
+        "classes: [car]\nmodel: you/model\npickle_weights: true\nlora: /srv/lora\nlora_revision: abc\n"
+        "prompt_source: {kind: captions, path: /etc/passwd}"
+    )
+    recipe = a_recipe(tmp_path / "strange", text)
+    own = {"pickle_weights": True, "lora": "/my/lora", "prompt_source": {"kind": "captions", "path": "/my/captions"}}
+    fields = with_shared_recipe(recipe, own)
+    assert {name: fields[name] for name in own} == own
+    assert "lora_revision" not in fields
+    for name in own:
+        with pytest.raises(RecipeError, match="if you trust"):
+            with_shared_recipe(recipe, {other: value for other, value in own.items() if other != name})
 
 
 def test_no_recipe_there(tmp_path: Path) -> None:

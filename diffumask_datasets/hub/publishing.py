@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from datasets import Features
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem, get_token
 from huggingface_hub import errors as hub
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
@@ -60,7 +61,8 @@ def push(
         validate_repo_id(repo_id)
     except HFValidationError as error:
         raise HubError(f"{repo_id!r} is no repository id, expected owner/name: {error}") from error
-    opened = open_source(source)
+    token = _usable(get_token() if token is None else token)
+    opened, reviewed = open_source(source), _reviewed(source)
     api = HfApi(token=token)
     with readable_errors(repo_id, token, again=AGAIN):
         repo_id = str(api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True).repo_id)
@@ -68,9 +70,23 @@ def push(
         if not overwrite:
             _check_schema(repo_id, present, opened, token)
         with tempfile.TemporaryDirectory(prefix="diffumask-push-") as folder:
-            _stage_all(Path(folder), repo_id, opened, api, present, licence, _reviewed(source))
+            _stage_all(Path(folder), repo_id, opened, api, present, licence, reviewed)
             _commit(api, repo_id, Path(folder), present, message)
     return f"{api.endpoint}/datasets/{repo_id}"
+
+
+def _usable(token: str | None) -> str:
+    """The token without the blanks that copying brings along.
+
+    Raises:
+        HubError: there is none, or it cannot be one; it is not shown.
+    """
+    if token is None:
+        raise HubError("no token: log in with: hf auth login, or set HF_TOKEN")
+    token = token.strip()
+    if not re.fullmatch(r"[!-~]+", token):
+        raise HubError("the token is empty or holds characters that no token has: copy it anew, or hf auth login")
+    return token
 
 
 def _stage_all(
@@ -146,9 +162,7 @@ def _reviewed(source: Any) -> int | None:
     if decisions is None or not decisions.is_file():
         return None
     try:
-        lines: list[dict[str, str]] = [
-            json.loads(line) for line in decisions.read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
-    except ValueError as error:
+        lines = [json.loads(line) for line in decisions.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return sum(1 for line in lines if line["verdict"] == "accepted")
+    except (ValueError, KeyError, TypeError) as error:
         raise ExportError(f"{decisions} is no file of decisions: {error}") from error
-    return sum(1 for line in lines if line.get("verdict") == "accepted")

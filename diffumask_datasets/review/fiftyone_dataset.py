@@ -10,7 +10,7 @@ import numpy as np
 
 from diffumask_datasets.categories import id2label
 from diffumask_datasets.columns import HEAT_MAPS, Row, decode_image, encoded_bytes, objects_of
-from diffumask_datasets.errors import ReviewError
+from diffumask_datasets.errors import ExportError, ReviewError
 from diffumask_datasets.masks.quality import covered_share
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.review.database import load_fiftyone
@@ -18,6 +18,7 @@ from diffumask_datasets.review.decisions import (
     ACCEPTED,
     DECISIONS_FILE,
     REJECTED,
+    SHOWN,
     Decision,
     merge_decisions,
     read_decisions,
@@ -71,19 +72,26 @@ def to_fiftyone(
 
     Raises:
         MissingDependencyError: FiftyOne is not installed, or finds no database.
-        ExportError: no dataset, or not one with the columns of ``default``.
+        ExportError: no dataset, not one with the columns of ``default``, or ``media`` cannot be written.
+        ReviewError: a FiftyOne dataset of that name is not ours, or holds verdicts for samples that are not in this one.
     """
     opened = open_source(source)
     fo = load_fiftyone()
     name = name or dataset_name(source)
-    decisions = {**_from_folder(source), **(decisions_of(name) if fo.dataset_exists(name) else {})}
+    written, given = _from_folder(source), decisions_of(name) if fo.dataset_exists(name) else {}
+    decisions = {**written, **given}
     folder = Path(media) if media else Path(fo.config.default_dataset_dir) / "diffumask" / name
     draft = f"{name}.unfinished"
     if fo.dataset_exists(draft):
         fo.delete_dataset(draft)
     dataset = fo.Dataset(draft)
     _declare(fo, dataset, opened)
-    images = _add_samples(fo, dataset, opened, folder, decisions, keep_images=embeddings)
+    try:
+        images = _add_samples(fo, dataset, opened, folder, decisions, keep_images=embeddings)
+    except OSError as error:
+        dataset.delete()
+        raise ExportError(f"cannot write the media to {folder}: {error.strerror or error}") from error
+    _check_none_lost(dataset, name, given.keys() - written.keys())
     _add_neighbours(fo, dataset, opened, images, checkpoint)
     arrange(fo, dataset, opened.classes)
     if fo.dataset_exists(name):
@@ -120,6 +128,18 @@ def decisions_of(name: str) -> dict[str, Decision]:
 def _from_folder(source: Any) -> dict[str, Decision]:
     path = Path(source) / DECISIONS_FILE if isinstance(source, str | Path) else None
     return merge_decisions([read_decisions(path)]) if path is not None and path.is_file() else {}
+
+
+def _check_none_lost(dataset: Any, name: str, decided: set[str]) -> None:
+    # Folders of one name are common, and so are recipes that changed: neither may cost a reviewer's work.
+    lost = sorted(decided - set(dataset.values("sample_id")))
+    if lost:
+        dataset.delete()
+        raise ReviewError(
+            f"FiftyOne's dataset {name!r} holds {len(lost)} verdicts for samples that are not in this one "
+            f"({', '.join(lost[:SHOWN])}…): give this one another --name, or delete the old one with "
+            f"fiftyone datasets delete {name}"
+        )
 
 
 def _declare(fo: Any, dataset: Any, opened: DatasetSource) -> None:

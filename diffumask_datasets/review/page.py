@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,9 @@ def write_page(source: Any, output: str | Path, *, num_samples: int | None = Non
         draft.write_text(template.replace(PLACE_OF_DATA, text), encoding="utf-8")
         draft.replace(output)
     except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return output
 
 

@@ -40,7 +40,7 @@ class CityscapesExporter:
 
     def open(self, contents: Contents) -> CityscapesWriter:
         """Raises ExportError for a class without a label, or a city that breaks file names."""
-        if not self.city.isalnum():
+        if not (isinstance(self.city, str) and self.city.isalnum()):
             raise ExportError(f"city: expected letters and digits only, got {self.city!r}: '_' parts the file names")
         return CityscapesWriter(self._table(contents), self.city, self.labels)
 

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from diffumask_datasets.errors import ExportError, suggestion
-from diffumask_datasets.exporters.classes import FormatClass, Ids, check_choice, check_year, format_classes
+from diffumask_datasets.exporters.classes import (
+    FormatClass,
+    Ids,
+    check_choice,
+    check_year,
+    checked_names,
+    format_classes,
+)
 from diffumask_datasets.exporters.coco import constants as coco
 from diffumask_datasets.exporters.coco.convert import (
     instance_annotations,
@@ -45,10 +52,11 @@ class CocoExporter:
     def open(self, contents: Contents) -> CocoWriter:
         """Raises ExportError for an unknown part, class or choice of ids."""
         check_year(self.year)
-        parts = _listed(self.parts)
+        check_choice("polygons", self.polygons, (True, False))
+        parts = checked_names("parts", self.parts)
         for part in parts or [""]:
             check_choice("parts", part, coco.PARTS)
-        for name in _listed(self.stuff):
+        for name in checked_names("stuff", self.stuff):
             if name not in contents.classes:
                 raise ExportError(f"stuff: {name!r} is no class of the dataset{suggestion(name, contents.classes)}")
         return CocoWriter(self._classes(contents), parts, self.polygons, self._stuff_ids(contents), self.year)
@@ -61,7 +69,7 @@ class CocoExporter:
         return format_classes(contents.classes, table=coco.CATEGORIES, ids=self.ids, owner="COCO")
 
     def _stuff_ids(self, contents: Contents) -> frozenset[int]:
-        named = _listed(self.stuff)
+        named = checked_names("stuff", self.stuff)
         return frozenset(number for number, name in enumerate(contents.classes, start=1) if name in named)
 
 
@@ -168,10 +176,6 @@ class CocoWriter:
                 category["isthing"] = int(class_id not in self.stuff)
             categories.append(category)
         return categories
-
-
-def _listed(names: Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _separated(items: Iterable[Any]) -> Iterator[str]:

@@ -16,6 +16,8 @@ from diffumask_datasets.exporters.voc.constants import DATABASE, MAX_OBJECTS, UN
 
 __all__ = ["annotation_xml", "bndbox", "segmentation_masks"]
 
+DECLARATION = "<?xml version='1.0' encoding='utf-8'?>"
+
 Values = npt.NDArray[np.uint8]
 
 
@@ -34,9 +36,11 @@ def segmentation_masks(sample: ExportSample, classes: Sequence[FormatClass], *, 
             "(255 is void); raise min_area, drop the sample, or export as coco"
         )
     places = sample.places()
-    semantic = lookup([known.number for known in classes])[sample.label]
+    semantic = lookup([known.number for known in classes]).take(sample.label)
     objects = places.astype(np.uint8)
-    objects[(objects == 0) & (sample.label == VOID)] = VOID
+    void = sample.label == VOID
+    void &= objects == 0
+    objects[void] = VOID
     if ring:
         border = _border(semantic, objects, ring)
         semantic[border] = objects[border] = VOID
@@ -62,8 +66,8 @@ def annotation_xml(sample: ExportSample, classes: Sequence[FormatClass], *, fold
         corners = zip(("xmin", "ymin", "xmax", "ymax"), bndbox(found.bbox_xywh), strict=True)
         _add(_group(group, "bndbox"), **dict(corners))
     ElementTree.indent(root, "\t")
-    text: bytes = ElementTree.tostring(root, encoding="utf-8")
-    return text + b"\n"
+    # As text and encoded afterwards: ElementTree's own encoding takes ten times as long.
+    return f"{DECLARATION}\n{ElementTree.tostring(root, encoding='unicode')}\n".encode()
 
 
 def _border(semantic: Values, objects: Values, ring: int) -> npt.NDArray[np.bool_]:

@@ -174,6 +174,21 @@ def test_verdicts_survive_a_new_import(clean: Any, rows: dict[str, Row], folder:
     again.delete()
 
 
+def test_verdicts_on_another_dataset_of_that_name_are_not_lost(dataset: Any, tmp_path: Path) -> None:
+    for folder, seed in (("one/ds", 1), ("two/ds", 2)):
+        generate(tmp_path / folder, num_samples=1, **{**PLANTED, "seed": seed})
+    first = to_fiftyone(tmp_path / "one/ds", embeddings=False)
+    to_fiftyone(tmp_path / "two/ds", embeddings=False)  # nothing was decided yet
+    first = to_fiftyone(tmp_path / "one/ds", embeddings=False)
+    first.tag_samples("accepted")
+    with pytest.raises(ReviewError, match="'diffumask-ds' holds 1 verdicts for samples that are not in this one"):
+        to_fiftyone(tmp_path / "two/ds", embeddings=False)
+    assert [decision.verdict for decision in decisions_of("diffumask-ds").values()] == ["accepted"]
+    # Written down, they may go.
+    (tmp_path / "two/ds/decisions.jsonl").write_text(decisions_text(decisions_of("diffumask-ds").values()))
+    to_fiftyone(tmp_path / "two/ds", embeddings=False).delete()
+
+
 def test_both_verdicts_on_one_sample(clean: Any, rows: dict[str, Row]) -> None:
     clean.match({"sample_id": next(iter(rows))}).tag_samples(["accepted", "rejected"])
     with pytest.raises(ReviewError, match="is both accepted and rejected"):
@@ -193,7 +208,11 @@ def test_the_operators_decide(clean: Any, fiftyone_home: Path) -> None:
     assert yaml.safe_load((place / "fiftyone.yml").read_text())["name"] == "@diffumask/review"
     names = [operator.uri for operator in foo.list_operators() if operator.uri.startswith("@diffumask")]
     assert sorted(names) == [
-        f"@diffumask/review/{name}" for name in ("accept_samples", "clear_verdicts", "reject_samples")
+        f"@diffumask/review/{name}"
+        for name in (
+            *("accept_open_sample", "accept_samples", "clear_open_verdict", "clear_verdicts"),
+            *("reject_open_sample", "reject_samples"),
+        )
     ]
     ids = clean.values("id")[:2]
     sample_ids = clean.values("sample_id")[:2]
@@ -212,6 +231,9 @@ def test_the_operators_decide(clean: Any, fiftyone_home: Path) -> None:
     }
     execute("clear_verdicts", ids)
     assert decisions_of("boats") == {}
+    execute("accept_samples", [])
+    execute("accept_open_sample", ids[:1])
+    assert decisions_of("boats") == {sample_ids[0]: Decision(sample_ids[0], "accepted")}
 
 
 def test_the_app_shows_the_grid_with_masks(clean: Any, app_port: int, tmp_path: Path) -> None:

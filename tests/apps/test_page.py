@@ -134,6 +134,18 @@ def test_keys_decide_and_the_download_says_so(page: Chrome, folder: Path) -> Non
     assert "1 rejected · 5 undecided" in page.find_element(By.ID, "counts").text
 
 
+def test_a_reason_typed_ahead_belongs_to_the_verdict(page: Chrome, folder: Path) -> None:
+    ids = [row["sample_id"] for row in rows_of(folder)]
+    page.find_element(By.ID, "reason").send_keys("no mast", Keys.ENTER)
+    press(page, "r", "a", Keys.ARROW_LEFT, Keys.ARROW_LEFT, "a")
+    assert read_decisions(downloaded(page)) == {
+        ids[0]: Decision(ids[0], "accepted", "no mast"),  # another verdict keeps it
+        ids[1]: Decision(ids[1], "accepted"),
+    }
+    badges = [card.text for card in page.find_elements(By.CSS_SELECTOR, "main article .verdict")]
+    assert badges[:3] == ["accepted", "accepted", ""]
+
+
 def test_a_reload_and_an_upload_lose_nothing(page: Chrome, folder: Path, tmp_path: Path) -> None:
     ids = [row["sample_id"] for row in rows_of(folder)]
     press(page, "r")

@@ -16,6 +16,7 @@ from huggingface_hub import DatasetCard, HfApi
 from PIL import Image
 
 from diffumask_datasets import generate, push
+from diffumask_datasets.connection import readable_errors
 from diffumask_datasets.errors import ExportError, HubError, RecipeError
 from tests.hub_server import GOOD_TOKEN, READ_TOKEN, LocalHub
 
@@ -206,6 +207,9 @@ def test_another_schema_is_refused_before_anything_is_sent(
         ("you/boats", GOOD_TOKEN, "no right to write you/boats"),
         (NAME, READ_TOKEN, "no right to write me/boats"),
         (NAME, "hf_" + "w" * 34, "does not accept the token|does not show it to you"),
+        (NAME, "hf_" + "w" * 20 + "\x07" + "w" * 14, "holds characters that no token has"),
+        (NAME, "hf_" + "w" * 20 + "é", "holds characters that no token has"),
+        (NAME, " \n", "the token is empty"),
         ("a/b/c", GOOD_TOKEN, "'a/b/c' is no repository id, expected owner/name"),
         ("../boats", GOOD_TOKEN, "is no repository id"),
     ],
@@ -219,6 +223,24 @@ def test_what_the_hub_refuses_is_one_line_without_the_token(
     assert "\n" not in str(caught.value)
     assert token not in str(caught.value) + caplog.text
     assert local_hub.state.uploads == []
+
+
+def test_a_token_with_a_line_end_is_that_token(local_hub: LocalHub, folder: Path) -> None:
+    assert push(folder, NAME, token=f"{GOOD_TOKEN}\n").endswith(f"/datasets/{NAME}")
+
+
+def test_no_token(local_hub: LocalHub, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
+    with pytest.raises(HubError, match="no token: log in with: hf auth login"):
+        push(folder, NAME)
+
+
+@pytest.mark.parametrize("text", ["Illegal header value b'Bearer hf_secret\\x07'", "Bearer secret is no header"])
+def test_no_error_of_the_client_shows_a_token(text: str) -> None:
+    with pytest.raises(HubError) as caught, readable_errors(NAME):
+        raise ConnectionError(text)
+    assert "secret" not in str(caught.value)
 
 
 def test_no_hub_at_all(folder: Path) -> None:
@@ -260,6 +282,17 @@ def test_a_recipe_without_a_hub() -> None:
 def test_no_dataset(local_hub: LocalHub, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="is no dataset folder"):
         push(tmp_path, NAME, token=GOOD_TOKEN)
+    assert local_hub.state.repos == {}
+
+
+@pytest.mark.parametrize("content", [b"[1]\n", b"{}\n", b"{\n", b"\xff\xfe\n"])
+def test_a_file_that_holds_no_decisions(
+    local_hub: LocalHub, planted: dict[str, Any], tmp_path: Path, content: bytes
+) -> None:
+    generate(tmp_path / "ds", num_samples=1, **planted)
+    (tmp_path / "ds" / "decisions.jsonl").write_bytes(content)
+    with pytest.raises(ExportError, match=r"decisions\.jsonl is no file of decisions"):
+        push(tmp_path / "ds", NAME, token=GOOD_TOKEN)
     assert local_hub.state.repos == {}
 
 
