@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.columns import Row
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.plan import Shard
+from diffumask_datasets.plan import Shard, ShardNumber
 from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.shards import SHARD_FILE, shard_text
 from diffumask_datasets.synthesis import Synthesizer
 from diffumask_datasets.views import view_row
 
@@ -27,26 +28,30 @@ logger = logging.getLogger(__name__)
 PREVIEW_SAMPLES = 24
 
 
-def generate(output: str | Path, *, preview: bool = False, **fields: Any) -> None:
+def generate(output: str | Path, *, preview: bool = False, shard: str | None = None, **fields: Any) -> None:
     """Generates what ``fields`` ask for (those of :class:`DiffuMaskConfig`) into the folder ``output``.
 
     Started again after any end, it takes what is finished from the store and goes on. ``preview`` adds ``preview.png``,
-    a contact sheet of the first samples.
+    a contact sheet of the first samples. ``shard="i/n"`` makes the share of one of n machines, i from 0, for
+    :func:`diffumask_datasets.merge`.
 
     Raises:
-        RecipeError: fields that are unknown or illegal, or no size.
+        RecipeError: fields that are unknown or illegal, no size, or no such shard.
         ExportError: ``output`` holds something that is not ours, or cannot be written.
     """
     output = Path(output)
+    number = None if shard is None else ShardNumber.parse(shard)
     config = DiffuMaskConfig(**fields)
     if not isinstance(config.recipe, Recipe):
         raise RecipeError(f"config {config.name!r} is drawn, not generated: load_dataset('diffumask', {config.name!r})")
     config.plan.check_finite()
     check_target(output)
     sizes = {name: size for name, size in config.plan.sizes.items() if size is not None}
+    wanted = config.plan.shard(number or ShardNumber(0, 1))
+    counts = {split: sum(stop - start for start, stop in shards) for split, shards in wanted.items()}
     synthesizer = Synthesizer(config.recipe, config.runtime)
-    with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
-        rows = {name: _rows(synthesizer, config, shards, progress) for name, shards in config.plan.shards()}
+    with tqdm(total=sum(counts.values()), unit="image", disable=None) as progress:
+        rows = {name: _rows(synthesizer, config, shards, progress) for name, shards in wanted.items()}
         write_folder(
             output,
             rows,
@@ -55,11 +60,19 @@ def generate(output: str | Path, *, preview: bool = False, **fields: Any) -> Non
             keep_heat_maps=config.keep_heat_maps,
             keep_threshold_curve=config.keep_threshold_curve,
             skip=config.plan.skip,
+            counts=counts,
+            extra_files=_shard_files(config, number),
         )
     for reason, count in synthesizer.rejected.items():
         logger.warning("%d attempts were painted again: %s", count, reason)
     if preview:
-        _write_preview(output, config, synthesizer)
+        _write_preview(output, wanted, synthesizer)
+
+
+def _shard_files(config: DiffuMaskConfig, number: ShardNumber | None) -> dict[str, str]:
+    if number is None:
+        return {}
+    return {SHARD_FILE: shard_text(number, {split: config.plan.range_of(split, number) for split in config.plan.sizes})}
 
 
 def _rows(
@@ -77,8 +90,9 @@ def _rows(
             progress.update()
 
 
-def _write_preview(output: Path, config: DiffuMaskConfig, synthesizer: Synthesizer) -> None:
-    _, shards = next(config.plan.shards())
+def _write_preview(output: Path, wanted: Mapping[str, Sequence[Shard]], synthesizer: Synthesizer) -> None:
+    shards = next((shards for shards in wanted.values() if shards), [])
     stored = itertools.chain.from_iterable(synthesizer.rows(start, stop) for start, stop in shards)
     rows = [row for _, row in itertools.islice(stored, PREVIEW_SAMPLES)]
-    contact_sheet(rows, synthesizer.recipe.classes).save(output / "preview.png")
+    if rows:
+        contact_sheet(rows, synthesizer.recipe.classes).save(output / "preview.png")

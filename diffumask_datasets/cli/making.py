@@ -1,4 +1,4 @@
-"""Commands that make samples: generate, prompts, augment, reproduce."""
+"""Commands that make samples: generate, merge, prompts, augment, reproduce."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from diffumask_datasets.cli.options import (
 )
 from diffumask_datasets.plan import EXTENT
 
-__all__ = ["augment", "generate", "prompts", "reproduce"]
+__all__ = ["augment", "generate", "merge", "prompts", "reproduce"]
 
 CLOSE_ENOUGH = 0.98
 """Share of equal mask pixels; other machines and batch sizes round differently."""
@@ -48,6 +48,10 @@ def generate(
     batch_size: Annotated[int, typer.Option(help="Images painted at once.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
     store: Annotated[Path | None, typer.Option(help="Sample store; default: the Hugging Face cache.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="The share of machine I (from 0) of N; diffumask merge joins them."),
+    ] = None,
 ) -> None:
     """Generate images and masks of CLASSES into a dataset folder; started again, it goes on where it stopped."""
     from diffumask_datasets.generation import generate as generate_folder
@@ -59,7 +63,18 @@ def generate(
     if num_samples is not None:
         fields.pop("splits", None)
     with resumable(SAMPLES_ARE_KEPT):
-        generate_folder(output, preview=preview, **fields)
+        generate_folder(output, preview=preview, shard=shard, **fields)
+    typer.echo(f"wrote {output}")
+
+
+def merge(
+    shards: Annotated[list[Path], typer.Argument(help="The folder of each shard, in any order.")],
+    output: Annotated[Path, typer.Option(help="Folder of the whole dataset.")],
+) -> None:
+    """Join SHARDS, made by generate --shard, to the dataset that one machine would have written, byte for byte."""
+    from diffumask_datasets.shards import merge as merge_shards
+
+    merge_shards(shards, output)
     typer.echo(f"wrote {output}")
 
 
