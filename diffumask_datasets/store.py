@@ -24,6 +24,8 @@ CHECKSUM_BYTES = 32
 FOLDER_SIZE = 1000
 """Entries per folder: listing stays fast and file systems stay content."""
 
+SUFFIX = ".sample"
+
 STALE_SECONDS = 3600
 """A draft older than this was left by a process that was killed."""
 
@@ -86,13 +88,31 @@ class SampleStore:
             draft.unlink(missing_ok=True)
             raise _unwritable(path, error) from error
 
+    def present(self, start: int, stop: int) -> set[int]:
+        """The indices ``start`` ≤ k < ``stop`` that have an entry, by the names of files alone: nothing is read.
+
+        Raises:
+            StoreError: a folder cannot be listed.
+        """
+        found: set[int] = set()
+        for number in range(start // FOLDER_SIZE, -(-stop // FOLDER_SIZE)):
+            folder = self.folder / f"{number:05d}"
+            try:
+                names = os.listdir(folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StoreError(f"cannot list {folder}: {error.strerror}; check the disk") from error
+            found.update(int(name[:8]) for name in names if name.endswith(SUFFIX))
+        return {index for index in found if start <= index < stop}
+
     def _sweep(self) -> None:
         for draft in self._drafts.iterdir():
             if time.time() - draft.stat().st_mtime > STALE_SECONDS:
                 draft.unlink(missing_ok=True)
 
     def _path(self, index: int) -> Path:
-        return self.folder / f"{index // FOLDER_SIZE:05d}" / f"{index:08d}.sample"
+        return self.folder / f"{index // FOLDER_SIZE:05d}" / f"{index:08d}{SUFFIX}"
 
 
 def _unwritable(path: Path, error: OSError) -> StoreError:
