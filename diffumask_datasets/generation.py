@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from tqdm import tqdm
 
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.columns import Row
+from diffumask_datasets.engines.devices import refiners_of
+from diffumask_datasets.engines.local import fill
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.plan import Shard, ShardNumber
@@ -28,45 +32,78 @@ logger = logging.getLogger(__name__)
 PREVIEW_SAMPLES = 24
 
 
-def generate(output: str | Path, *, preview: bool = False, shard: str | None = None, **fields: Any) -> None:
+def generate(
+    output: str | Path,
+    *,
+    preview: bool = False,
+    shard: str | None = None,
+    workers: int = 1,
+    refiners: int | None = None,
+    **fields: Any,
+) -> None:
     """Generates what ``fields`` ask for (those of :class:`DiffuMaskConfig`) into the folder ``output``.
 
     Started again after any end, it takes what is finished from the store and goes on. ``preview`` adds ``preview.png``,
     a contact sheet of the first samples. ``shard="i/n"`` makes the share of one of n machines, i from 0, for
-    :func:`diffumask_datasets.merge`.
+    :func:`diffumask_datasets.merge`. ``workers`` processes paint at once, each on a GPU of its own where there are some;
+    ``refiners`` processes for each of them make the masks meanwhile (default: 2 on a GPU, 0 on the CPU). A script that asks
+    for either must guard its start by ``if __name__ == "__main__":``, as for any of multiprocessing.
 
     Raises:
         RecipeError: fields that are unknown or illegal, no size, or no such shard.
         ExportError: ``output`` holds something that is not ours, or cannot be written.
+        WorkerError: a worker that dies again and again at the same place.
     """
     output = Path(output)
     number = None if shard is None else ShardNumber.parse(shard)
+    if workers < 1:
+        raise RecipeError(f"workers: expected a number from 1 up, got {workers}")
     config = DiffuMaskConfig(**fields)
     if not isinstance(config.recipe, Recipe):
         raise RecipeError(f"config {config.name!r} is drawn, not generated: load_dataset('diffumask', {config.name!r})")
     config.plan.check_finite()
     check_target(output)
-    sizes = {name: size for name, size in config.plan.sizes.items() if size is not None}
     wanted = config.plan.shard(number or ShardNumber(0, 1))
-    counts = {split: sum(stop - start for start, stop in shards) for split, shards in wanted.items()}
-    synthesizer = Synthesizer(config.recipe, config.runtime)
-    with tqdm(total=sum(counts.values()), unit="image", disable=None) as progress:
-        rows = {name: _rows(synthesizer, config, shards, progress) for name, shards in wanted.items()}
-        write_folder(
-            output,
-            rows,
-            recipe=config.recipe,
-            sizes=sizes,
-            keep_heat_maps=config.keep_heat_maps,
-            keep_threshold_curve=config.keep_threshold_curve,
-            skip=config.plan.skip,
-            counts=counts,
-            extra_files=_shard_files(config, number),
-        )
-    for reason, count in synthesizer.rejected.items():
+    runtime = dataclasses.replace(config.runtime, refiners=refiners_of(config.runtime.device, refiners))
+    rejected: Counter[str] = Counter()
+    with tqdm(total=sum(map(_size, wanted.values())), unit="image", disable=None) as progress:
+        if workers > 1:
+            every = list(itertools.chain.from_iterable(wanted.values()))
+            rejected = fill(config.recipe, runtime, every, workers=workers, made=lambda _: progress.update())
+            # Nothing is left to do but what the store has lost.
+            runtime, progress.disable = dataclasses.replace(runtime, refiners=0), True
+        with Synthesizer(config.recipe, runtime) as synthesizer:
+            _write(output, config, wanted, number, synthesizer, progress)
+            rejected += synthesizer.rejected
+            if preview:
+                _write_preview(output, wanted, synthesizer)
+    for reason, count in rejected.items():
         logger.warning("%d attempts were painted again: %s", count, reason)
-    if preview:
-        _write_preview(output, wanted, synthesizer)
+
+
+def _write(
+    output: Path,
+    config: DiffuMaskConfig,
+    wanted: Mapping[str, Sequence[Shard]],
+    number: ShardNumber | None,
+    synthesizer: Synthesizer,
+    progress: tqdm[Any],
+) -> None:
+    write_folder(
+        output,
+        {name: _rows(synthesizer, config, shards, progress) for name, shards in wanted.items()},
+        recipe=synthesizer.recipe,
+        sizes={name: size for name, size in config.plan.sizes.items() if size is not None},
+        keep_heat_maps=config.keep_heat_maps,
+        keep_threshold_curve=config.keep_threshold_curve,
+        skip=config.plan.skip,
+        counts={split: _size(shards) for split, shards in wanted.items()},
+        extra_files=_shard_files(config, number),
+    )
+
+
+def _size(shards: Sequence[Shard]) -> int:
+    return sum(stop - start for start, stop in shards)
 
 
 def _shard_files(config: DiffuMaskConfig, number: ShardNumber | None) -> dict[str, str]:

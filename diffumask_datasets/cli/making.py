@@ -52,6 +52,12 @@ def generate(
         str | None,
         typer.Option(metavar="I/N", help="The share of machine I (from 0) of N; diffumask merge joins them."),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that paint: one a GPU, or on one CPU thread each.")
+    ] = 1,
+    refiners: Annotated[
+        int | None, typer.Option(min=0, help="Processes a worker that make masks meanwhile; default: 2 on a GPU.")
+    ] = None,
 ) -> None:
     """Generate images and masks of CLASSES into a dataset folder; started again, it goes on where it stopped."""
     from diffumask_datasets.generation import generate as generate_folder
@@ -63,7 +69,7 @@ def generate(
     if num_samples is not None:
         fields.pop("splits", None)
     with resumable(SAMPLES_ARE_KEPT):
-        generate_folder(output, preview=preview, shard=shard, **fields)
+        generate_folder(output, preview=preview, shard=shard, workers=workers, refiners=refiners, **fields)
     typer.echo(f"wrote {output}")
 
 
