@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,15 @@ from tqdm import tqdm
 
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.columns import Row
+from diffumask_datasets.engines import local
 from diffumask_datasets.engines.devices import refiners_of
-from diffumask_datasets.engines.local import fill
-from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.plan import Shard, ShardNumber
 from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.shards import SHARD_FILE, shard_text
-from diffumask_datasets.synthesis import Synthesizer
+from diffumask_datasets.synthesis import Runtime, Synthesizer
 from diffumask_datasets.views import view_row
 
 __all__ = ["generate"]
@@ -31,14 +31,18 @@ logger = logging.getLogger(__name__)
 
 PREVIEW_SAMPLES = 24
 
+ENGINES = ("local", "ray")
+
 
 def generate(
     output: str | Path,
     *,
     preview: bool = False,
     shard: str | None = None,
-    workers: int = 1,
+    engine: str = "local",
+    workers: int | None = None,
     refiners: int | None = None,
+    address: str | None = None,
     **fields: Any,
 ) -> None:
     """Generates what ``fields`` ask for (those of :class:`DiffuMaskConfig`) into the folder ``output``.
@@ -47,17 +51,17 @@ def generate(
     a contact sheet of the first samples. ``shard="i/n"`` makes the share of one of n machines, i from 0, for
     :func:`diffumask_datasets.merge`. ``workers`` processes paint at once, each on a GPU of its own where there are some;
     ``refiners`` processes for each of them make the masks meanwhile (default: 2 on a GPU, 0 on the CPU). A script that asks
-    for either must guard its start by ``if __name__ == "__main__":``, as for any of multiprocessing.
+    for either must guard its start by ``if __name__ == "__main__":``, as for any of multiprocessing. ``engine="ray"`` paints
+    on the Ray cluster at ``address``, with as many workers as it has GPUs.
 
     Raises:
         RecipeError: fields that are unknown or illegal, no size, or no such shard.
         ExportError: ``output`` holds something that is not ours, or cannot be written.
-        WorkerError: a worker that dies again and again at the same place.
+        WorkerError: a worker that dies again and again at the same place, or a cluster that cannot be reached.
     """
     output = Path(output)
     number = None if shard is None else ShardNumber.parse(shard)
-    if workers < 1:
-        raise RecipeError(f"workers: expected a number from 1 up, got {workers}")
+    _check_engine(engine, workers, address)
     config = DiffuMaskConfig(**fields)
     if not isinstance(config.recipe, Recipe):
         raise RecipeError(f"config {config.name!r} is drawn, not generated: load_dataset('diffumask', {config.name!r})")
@@ -67,9 +71,10 @@ def generate(
     runtime = dataclasses.replace(config.runtime, refiners=refiners_of(config.runtime.device, refiners))
     rejected: Counter[str] = Counter()
     with tqdm(total=sum(map(_size, wanted.values())), unit="image", disable=None) as progress:
-        if workers > 1:
-            every = list(itertools.chain.from_iterable(wanted.values()))
-            rejected = fill(config.recipe, runtime, every, workers=workers, made=lambda _: progress.update())
+        every = list(itertools.chain.from_iterable(wanted.values()))
+        filled = _fill(engine, config.recipe, runtime, every, workers, address, lambda _: progress.update())
+        if filled is not None:
+            rejected = filled
             # Nothing is left to do but what the store has lost.
             runtime, progress.disable = dataclasses.replace(runtime, refiners=0), True
         with Synthesizer(config.recipe, runtime) as synthesizer:
@@ -79,6 +84,34 @@ def generate(
                 _write_preview(output, wanted, synthesizer)
     for reason, count in rejected.items():
         logger.warning("%d attempts were painted again: %s", count, reason)
+
+
+def _check_engine(engine: str, workers: int | None, address: str | None) -> None:
+    if engine not in ENGINES:
+        raise RecipeError(f"unknown engine {engine!r}{suggestion(engine, ENGINES)}; legal: {', '.join(ENGINES)}")
+    if workers is not None and workers < 1:
+        raise RecipeError(f"workers: expected a number from 1 up, got {workers}")
+    if address is not None and engine != "ray":
+        raise RecipeError(f"address {address!r}: only engine='ray' has one")
+
+
+def _fill(
+    engine: str,
+    recipe: Recipe,
+    runtime: Runtime,
+    shards: Sequence[Shard],
+    workers: int | None,
+    address: str | None,
+    made: Callable[[int], object],
+) -> Counter[str] | None:
+    """Has others fill the store; None where this process is to do it by itself."""
+    if engine == "ray":
+        from diffumask_datasets.engines import ray
+
+        return ray.fill(recipe, runtime, shards, workers=workers, address=address, made=made)
+    if workers in (None, 1):
+        return None
+    return local.fill(recipe, runtime, shards, workers=workers, made=made)
 
 
 def _write(

@@ -61,11 +61,7 @@ class Stages:
             self._threads = ThreadPoolExecutor(WRITERS)
             self.batches_refined_ahead = -(-AHEAD * refiners // batch_size)
             self.batches_stored_ahead = WRITERS
-        self._inline = Inline(Refiner(recipe).refine)
-
-    def refine(self, painted: Painted) -> Future[Refined]:
-        """Masks and the encoded row of a painted image."""
-        return (self._crew or self._inline).submit(painted)
+        self.refiner: Crew[Painted, Refined] | Inline[Painted, Refined] = self._crew or Inline(Refiner(recipe).refine)
 
     def store(self, payloads: Mapping[int, bytes]) -> list[Future[None]]:
         """Puts payloads into the store; a future raises StoreError where one cannot be written."""

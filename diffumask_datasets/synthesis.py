@@ -8,13 +8,12 @@ stored by threads, a bounded number on their way. Order and bytes are the same e
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffumask_datasets.attempts import Batch, Making, Storing
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
 from diffumask_datasets.augmentation.scene import scene_of
 from diffumask_datasets.backbones.options import resolve_lora
@@ -23,15 +22,14 @@ from diffumask_datasets.categories import check_known
 from diffumask_datasets.columns import Row, from_payload
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.painting import Painter
+from diffumask_datasets.plan import Shard
 from diffumask_datasets.prompts.sources import check_prompts, pin_prompts
 from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.refining import Refined, label_image, warn_of_missing_masks
+from diffumask_datasets.refining import label_image, warn_of_missing_masks
 from diffumask_datasets.stages import Stages, in_order
 from diffumask_datasets.store import SampleStore, default_store_root
 
 __all__ = ["Runtime", "Synthesizer", "label_image", "pin_affinity_net", "prepare", "warn_of_missing_masks"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +95,6 @@ def pin_affinity_net(path: str | None, revision: str | None) -> str | None:
     return present
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Indices of one batch, from ``first`` on; ``found`` holds the payloads that the store has."""
-
-    first: int
-    indices: Sequence[int]
-    found: Mapping[int, bytes]
-
-    @property
-    def missing(self) -> list[int]:
-        return [index for index in self.indices if index not in self.found]
-
-
 class Synthesizer:
     """Makes the samples of one prepared recipe, asking the store before it generates. Loads the model when first needed.
 
@@ -129,10 +114,11 @@ class Synthesizer:
         self._plain: Synthesizer | None = None
         if recipe.augment:
             self._plain = Synthesizer(recipe.model_copy(update={"augment": ()}), runtime)
+            self.store = self._plain.store
             return
-        self._store = SampleStore(runtime.store or default_store_root(), self._digest)
+        self.store = SampleStore(runtime.store or default_store_root(), self._digest)
         self._painter = Painter(recipe, batch_size=runtime.batch_size, device=runtime.device, dtype=runtime.dtype)
-        self._stages = Stages(recipe, self._store, refiners=runtime.refiners, batch_size=runtime.batch_size)
+        self._stages = Stages(recipe, self.store, refiners=runtime.refiners, batch_size=runtime.batch_size)
 
     def __enter__(self) -> Synthesizer:
         return self
@@ -165,14 +151,30 @@ class Synthesizer:
         if self._plain:
             yield from self._plain.fill(start, stop)
             return
-        present = self._store.present(start, stop)
+        present = self.store.present(start, stop)
         yield from sorted(present)
-        wanted = (
-            _Batch(first, [index for index in indices if index not in present], {})
-            for first, indices in self._grid(start, stop)
-        )
-        for _, made in self._finished(batch for batch in wanted if batch.indices):
+        for _, made in self._finished(self._absent(start, stop, present)):
             yield from made
+
+    def batches_to_fill(self, shards: Iterable[Shard], made: Callable[[int], object]) -> Iterator[Batch]:
+        """What :meth:`fill` would make, for others to make; ``made`` is called with each index that is there already."""
+        maker = self._plain or self
+        for start, stop in shards:
+            present = maker.store.present(start, stop)
+            for index in sorted(present):
+                made(index)
+            yield from maker._absent(start, stop, present)
+
+    @property
+    def plain_recipe(self) -> Recipe:
+        """The recipe of the samples in the store: without augmentations."""
+        return (self._plain or self).recipe
+
+    def _absent(self, start: int, stop: int, present: set[int]) -> Iterator[Batch]:
+        for first, indices in self._grid(start, stop):
+            wanted = [index for index in indices if index not in present]
+            if wanted:
+                yield Batch(first, wanted, {})
 
     def _grid(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
         """(first index of a batch, which of its indices lie in the range)."""
@@ -180,18 +182,18 @@ class Synthesizer:
         for first in range(start - start % size, stop, size):
             yield first, range(max(first, start), min(first + size, stop))
 
-    def _looked_up(self, first: int, indices: Sequence[int]) -> _Batch:
-        entries = {index: self._store.get(index) for index in indices}
-        return _Batch(first, indices, {index: entry for index, entry in entries.items() if entry is not None})
+    def _looked_up(self, first: int, indices: Sequence[int]) -> Batch:
+        entries = {index: self.store.get(index) for index in indices}
+        return Batch(first, indices, {index: entry for index, entry in entries.items() if entry is not None})
 
-    def _finished(self, batches: Iterable[_Batch]) -> Iterator[tuple[_Batch, dict[int, bytes]]]:
+    def _finished(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, dict[int, bytes]]]:
         """Batches in order with the payloads that were made for them, which the store has by then."""
         ahead = self._stages.batches_refined_ahead
         refined = in_order(self._begin, batches, ahead=ahead)
-        return in_order(lambda done: _Storing(*done, self._stages), refined, ahead=self._stages.batches_stored_ahead)
+        return in_order(lambda done: Storing(*done, self._stages), refined, ahead=self._stages.batches_stored_ahead)
 
-    def _begin(self, batch: _Batch) -> _Making:
-        return _Making(batch, self.recipe, self._painter, self._stages, self.rejected)
+    def _begin(self, batch: Batch) -> Making:
+        return Making(batch, self.recipe, self._painter, self._stages.refiner, self.rejected)
 
     def _augmented_rows(self, plain: Synthesizer, start: int, stop: int) -> Iterator[tuple[int, Row]]:
         """Sample k is the plain sample k after the steps; others that it needs come from its block of indices."""
@@ -213,82 +215,3 @@ class Synthesizer:
             others = drawn_others(fetch, index, block)
             scene = augmented(scene_of(row), recipe.augment, seed=recipe.seed, key=str(index), others=others)
             yield index, row_from(scene, row, f"{self._digest}-{index:08d}")
-
-
-class _Making:
-    """A batch on its way through painter and refiners; what is poor is painted again, up to the recipe's attempts."""
-
-    def __init__(self, batch: _Batch, recipe: Recipe, painter: Painter, stages: Stages, rejected: Counter[str]) -> None:
-        self._batch, self._recipe, self._rejected = batch, recipe, rejected
-        self._painter, self._stages = painter, stages
-        self._best: dict[int, Refined] = {}
-        self._wanted = batch.missing
-        self._attempt = 0
-        self._refining: list[Future[Refined]] = []
-        self._paint()
-
-    def advance(self) -> None:
-        """Paints again what is known to be poor, without waiting for what is not known yet."""
-        if self._refining and all(future.done() for future in self._refining):
-            self._judge()
-
-    def end(self) -> tuple[_Batch, dict[int, bytes]]:
-        """The batch and what was made for it.
-
-        Raises:
-            ModelError: no attempt at a sample gave a usable heat map.
-        """
-        while self._refining:
-            self._judge()
-        for index, best in self._best.items():
-            warn_of_missing_masks(f"{self._recipe.digest}-{index:08d}", best.maskless, self._recipe)
-        return self._batch, {index: self._best[index].payload for index in self._batch.missing}
-
-    def _paint(self) -> None:
-        painted = self._painter.paint(self._batch.first, self._wanted, self._attempt) if self._wanted else []
-        self._refining = [self._stages.refine(one) for one in painted]
-
-    def _judge(self) -> None:
-        """Keeps what is better than earlier attempts, and begins the next attempt at what is still poor."""
-        is_last = self._attempt + 1 == self._recipe.max_attempts
-        for refined in [future.result() for future in self._refining]:
-            if refined.error is not None:
-                if is_last and refined.index not in self._best:
-                    raise refined.error
-                continue
-            # Ties go to the earlier one, so that a hopeless sample is its first attempt.
-            best = self._best.get(refined.index)
-            if best is None or refined.quality > best.quality:
-                self._best[refined.index] = refined
-        self._wanted = [] if is_last else [index for index in self._wanted if self._is_poor(self._best.get(index))]
-        self._attempt += 1
-        self._paint()
-
-    def _is_poor(self, best: Refined | None) -> bool:
-        """Whether the best attempt so far is not good enough; counts why."""
-        if best is None:
-            self._rejected["no usable heat map"] += 1
-        elif best.maskless:
-            self._rejected["a class has no mask"] += 1
-        elif best.quality < self._recipe.min_quality:
-            self._rejected["quality under min_quality"] += 1
-        else:
-            return False
-        return True
-
-
-class _Storing:
-    """A finished batch on its way into the store."""
-
-    def __init__(self, batch: _Batch, made: dict[int, bytes], stages: Stages) -> None:
-        self._batch, self._made = batch, made
-        self._stored = stages.store(made)
-
-    def advance(self) -> None:
-        """Nothing to do but wait."""
-
-    def end(self) -> tuple[_Batch, dict[int, bytes]]:
-        """The batch, stored."""
-        for future in self._stored:
-            future.result()
-        return self._batch, self._made

@@ -30,6 +30,7 @@ LEVELS = [
     {"painting"},
     {"refining"},
     {"stages"},
+    {"attempts"},
     {"synthesis", "doctor", "tuning"},
     {"folder"},
     {"exporters"},
@@ -61,6 +62,7 @@ HEAVY = {
     "matplotlib": {"segmentation"},
     "pydensecrf": {"masks", "doctor"},
     "fiftyone": {"review"},
+    "ray": {"engines"},
 }
 """Who may import what."""
 

@@ -58,6 +58,9 @@ def generate(
     refiners: Annotated[
         int | None, typer.Option(min=0, help="Processes a worker that make masks meanwhile; default: 2 on a GPU.")
     ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="The Ray cluster, e.g. auto; default: one of this machine.")
+    ] = None,
 ) -> None:
     """Generate images and masks of CLASSES into a dataset folder; started again, it goes on where it stopped."""
     from diffumask_datasets.generation import generate as generate_folder
@@ -69,7 +72,8 @@ def generate(
     if num_samples is not None:
         fields.pop("splits", None)
     with resumable(SAMPLES_ARE_KEPT):
-        generate_folder(output, preview=preview, shard=shard, workers=workers, refiners=refiners, **fields)
+        how = {"engine": engine, "workers": workers, "refiners": refiners, "address": address}
+        generate_folder(output, preview=preview, shard=shard, **how, **fields)
     typer.echo(f"wrote {output}")
 
 

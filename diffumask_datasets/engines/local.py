@@ -27,7 +27,7 @@ MOST_BATCHES = 64
 
 
 def fill(
-    recipe: Recipe, runtime: Runtime, shards: Sequence[Shard], *, workers: int, made: Callable[[int], None]
+    recipe: Recipe, runtime: Runtime, shards: Sequence[Shard], *, workers: int, made: Callable[[int], object]
 ) -> Counter[str]:
     """Makes the store hold what the samples of ``shards`` are made of; gives the attempts that were rejected, by reason.
 
@@ -65,7 +65,7 @@ def _cut(start: int, stop: int, length: int) -> Iterator[Shard]:
         start = end
 
 
-def _once(made: Callable[[int], None]) -> Report:
+def _once(made: Callable[[int], object]) -> Report:
     """A process that took another's place reports again what it finds in the store."""
     seen: set[int] = set()
     lock = threading.Lock()
