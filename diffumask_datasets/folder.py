@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from diffumask_datasets.categories import id2label
 from diffumask_datasets.columns import Row, class_names, features_of
 from diffumask_datasets.drafts import whole_folder
 from diffumask_datasets.errors import ExportError
+from diffumask_datasets.places import Place, filesystem, remote_errors, whole_remote
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import RECIPE_FILE, read_recipe_file, recipe_text
 
@@ -35,8 +37,11 @@ ROWS_PER_GROUP = 100
 ROWS_PER_READ = 16
 
 
-def check_target(output: Path) -> None:
+def check_target(output: Place) -> None:
     """Raises ExportError unless ``output`` is new, empty, or a dataset folder that this package wrote."""
+    if isinstance(output, str):
+        _check_remote(output)
+        return
     if output.is_dir() and not any(output.iterdir()):
         return
     if output.exists() and not _is_ours(output):
@@ -44,7 +49,7 @@ def check_target(output: Path) -> None:
 
 
 def write_folder(
-    output: Path,
+    output: Place,
     rows: Mapping[str, Iterable[Row]],
     *,
     recipe: Recipe,
@@ -74,7 +79,7 @@ def write_folder(
 
 
 def write_rows(
-    output: Path,
+    output: Place,
     rows: Mapping[str, Iterable[Row]],
     *,
     features: datasets.Features,
@@ -87,7 +92,7 @@ def write_rows(
         ExportError: ``output`` holds something that is not ours, or cannot be written.
     """
     check_target(output)
-    with whole_folder(output) as draft:
+    with _whole(output) as draft:
         (draft / "data").mkdir()
         for split, split_rows in rows.items():
             _write_split(draft / "data", split, split_rows, schema=features.arrow_schema, size=counts[split])
@@ -141,6 +146,23 @@ def dataset_classes(folder: Path) -> tuple[str, ...]:
     except (OSError, ValueError) as error:
         raise ExportError(f"{folder} is no dataset folder: its id2label.json cannot be read ({error})") from error
     return tuple(name for class_id, name in sorted(names.items(), key=lambda item: int(item[0])) if int(class_id))
+
+
+def _whole(output: Place) -> AbstractContextManager[Path]:
+    return whole_remote(output, last=RECIPE_FILE) if isinstance(output, str) else whole_folder(output)
+
+
+def _check_remote(url: str) -> None:
+    files, path = filesystem(url)
+    try:
+        files.invalidate_cache()
+        names = {name.rpartition("/")[2] for name in files.ls(path, detail=False)}
+    except FileNotFoundError:
+        return
+    except remote_errors() as error:
+        raise ExportError(f"cannot look at {url}: {error}; check the address and your rights") from error
+    if names and not {RECIPE_FILE, "data"} <= names and names != {"data"}:
+        raise ExportError(f"{url} is not empty and not a dataset of ours: choose another --output or remove it")
 
 
 def _is_ours(output: Path) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 from tqdm import tqdm
 
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
@@ -18,6 +19,7 @@ from diffumask_datasets.engines import local
 from diffumask_datasets.engines.devices import refiners_of
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.folder import check_target, write_folder
+from diffumask_datasets.places import Place, place_of
 from diffumask_datasets.plan import Shard, ShardNumber
 from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.recipe import Recipe
@@ -45,7 +47,7 @@ def generate(
     address: str | None = None,
     **fields: Any,
 ) -> None:
-    """Generates what ``fields`` ask for (those of :class:`DiffuMaskConfig`) into the folder ``output``.
+    """Generates what ``fields`` ask for (those of :class:`DiffuMaskConfig`) into ``output``, a folder or a URL.
 
     Started again after any end, it takes what is finished from the store and goes on. ``preview`` adds ``preview.png``,
     a contact sheet of the first samples. ``shard="i/n"`` makes the share of one of n machines, i from 0, for
@@ -59,14 +61,14 @@ def generate(
         ExportError: ``output`` holds something that is not ours, or cannot be written.
         WorkerError: a worker that dies again and again at the same place, or a cluster that cannot be reached.
     """
-    output = Path(output)
+    place = place_of(output)
     number = None if shard is None else ShardNumber.parse(shard)
     _check_engine(engine, workers, address)
     config = DiffuMaskConfig(**fields)
     if not isinstance(config.recipe, Recipe):
         raise RecipeError(f"config {config.name!r} is drawn, not generated: load_dataset('diffumask', {config.name!r})")
     config.plan.check_finite()
-    check_target(output)
+    check_target(place)
     wanted = config.plan.shard(number or ShardNumber(0, 1))
     runtime = dataclasses.replace(config.runtime, refiners=refiners_of(config.runtime.device, refiners))
     rejected: Counter[str] = Counter()
@@ -78,10 +80,10 @@ def generate(
             # Nothing is left to do but what the store has lost.
             runtime, progress.disable = dataclasses.replace(runtime, refiners=0), True
         with Synthesizer(config.recipe, runtime) as synthesizer:
-            _write(output, config, wanted, number, synthesizer, progress)
+            _write(place, config, wanted, number, synthesizer, progress)
             rejected += synthesizer.rejected
             if preview:
-                _write_preview(output, wanted, synthesizer)
+                _write_preview(place, wanted, synthesizer)
     for reason, count in rejected.items():
         logger.warning("%d attempts were painted again: %s", count, reason)
 
@@ -115,7 +117,7 @@ def _fill(
 
 
 def _write(
-    output: Path,
+    output: Place,
     config: DiffuMaskConfig,
     wanted: Mapping[str, Sequence[Shard]],
     number: ShardNumber | None,
@@ -160,9 +162,11 @@ def _rows(
             progress.update()
 
 
-def _write_preview(output: Path, wanted: Mapping[str, Sequence[Shard]], synthesizer: Synthesizer) -> None:
+def _write_preview(output: Place, wanted: Mapping[str, Sequence[Shard]], synthesizer: Synthesizer) -> None:
     shards = next((shards for shards in wanted.values() if shards), [])
     stored = itertools.chain.from_iterable(synthesizer.rows(start, stop) for start, stop in shards)
     rows = [row for _, row in itertools.islice(stored, PREVIEW_SAMPLES)]
     if rows:
-        contact_sheet(rows, synthesizer.recipe.classes).save(output / "preview.png")
+        sheet = contact_sheet(rows, synthesizer.recipe.classes)
+        with fsspec.open(f"{output}/preview.png", "wb") as file:
+            sheet.save(file, format="PNG")

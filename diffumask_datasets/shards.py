@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
 from diffumask_datasets.errors import DataError, ExportError
 from diffumask_datasets.folder import count_rows, dataset_classes, read_rows, split_files, write_rows
+from diffumask_datasets.places import Place, fetched, place_of
 from diffumask_datasets.plan import Shard, ShardNumber
 from diffumask_datasets.recipe_file import RECIPE_FILE
 
@@ -47,8 +49,14 @@ def merge(parts: Iterable[str | Path], output: str | Path) -> None:
         ExportError: ``output`` holds something that is not ours, or cannot be written.
         DataError: a folder that is no shard, shards of different recipes or numbers, one that is missing or comes twice.
     """
-    found = sorted((_read(Path(part)) for part in parts), key=lambda part: part.number.index)
-    _check(found)
+    with ExitStack() as copies:
+        folders = [copies.enter_context(fetched(place_of(part))) for part in parts]
+        found = sorted(map(_read, folders), key=lambda part: part.number.index)
+        _check(found)
+        _join(found, place_of(output))
+
+
+def _join(found: Sequence[_Part], output: Place) -> None:
     holder = next((part.folder for part in found if part.files), None)
     if holder is None:
         raise DataError("the shards hold no samples")
@@ -59,7 +67,7 @@ def merge(parts: Iterable[str | Path], output: str | Path) -> None:
     counts = [count_rows(part.files) for part in found]
     splits = list(found[0].ranges)
     write_rows(
-        Path(output),
+        output,
         {split: _rows(found, split) for split in splits},
         features=features,
         counts={split: sum(count.get(split, 0) for count in counts) for split in splits},

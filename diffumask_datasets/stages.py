@@ -11,7 +11,7 @@ from diffumask_datasets.crew import Crew, Inline
 from diffumask_datasets.painting import Painted
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.refining import Refined, Refiner, refine_in_process
-from diffumask_datasets.store import SampleStore
+from diffumask_datasets.store import Store
 
 __all__ = ["Pending", "Stages", "in_order"]
 
@@ -51,7 +51,7 @@ def in_order(begin: Callable[[Item], Pending[Outcome]], items: Iterable[Item], *
 class Stages:
     """Where samples are refined and stored: here and now, or by ``refiners`` processes and a few threads."""
 
-    def __init__(self, recipe: Recipe, store: SampleStore, *, refiners: int, batch_size: int) -> None:
+    def __init__(self, recipe: Recipe, store: Store, *, refiners: int, batch_size: int) -> None:
         self._store = store
         self._crew: Crew[Painted, Refined] | None = None
         self._threads: ThreadPoolExecutor | None = None

@@ -22,12 +22,13 @@ from diffumask_datasets.categories import check_known
 from diffumask_datasets.columns import Row, from_payload
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.painting import Painter
+from diffumask_datasets.places import Place
 from diffumask_datasets.plan import Shard
 from diffumask_datasets.prompts.sources import check_prompts, pin_prompts
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.refining import label_image, warn_of_missing_masks
+from diffumask_datasets.remote_store import open_store
 from diffumask_datasets.stages import Stages, in_order
-from diffumask_datasets.store import SampleStore, default_store_root
 
 __all__ = ["Runtime", "Synthesizer", "label_image", "pin_affinity_net", "prepare", "warn_of_missing_masks"]
 
@@ -36,15 +37,15 @@ __all__ = ["Runtime", "Synthesizer", "label_image", "pin_affinity_net", "prepare
 class Runtime:
     """What changes how samples are made but not what they are.
 
-    ``device`` and ``dtype`` are torch's names, None for the best the machine has; ``store`` is the folder of the sample
-    store, None for :func:`diffumask_datasets.store.default_store_root`. ``refiners`` are processes that make masks while
-    the next images are painted; with 0 each image is finished before the next is begun.
+    ``device`` and ``dtype`` are torch's names, None for the best the machine has; ``store`` is the folder or URL of the
+    sample store, None for :func:`diffumask_datasets.store.default_store_root`. ``refiners`` are processes that make masks
+    while the next images are painted; with 0 each image is finished before the next is begun.
     """
 
     batch_size: int = 1
     device: str | None = None
     dtype: str | None = None
-    store: Path | None = None
+    store: Place | None = None
     refiners: int = 0
 
     def __post_init__(self) -> None:
@@ -116,7 +117,7 @@ class Synthesizer:
             self._plain = Synthesizer(recipe.model_copy(update={"augment": ()}), runtime)
             self.store = self._plain.store
             return
-        self.store = SampleStore(runtime.store or default_store_root(), self._digest)
+        self.store = open_store(runtime.store, self._digest)
         self._painter = Painter(recipe, batch_size=runtime.batch_size, device=runtime.device, dtype=runtime.dtype)
         self._stages = Stages(recipe, self.store, refiners=runtime.refiners, batch_size=runtime.batch_size)
 

@@ -16,7 +16,8 @@ PACKAGE = ROOT / "diffumask_datasets"
 LEVELS = [
     {"errors"},
     {"categories", "sample"},
-    {"vocabulary", "captions", "contents", "crew", "drafts"},
+    {"vocabulary", "captions", "contents", "crew", "places"},
+    {"drafts"},
     {"settings"},
     {"augment_settings"},
     {"recipe_fields"},
@@ -26,7 +27,7 @@ LEVELS = [
     {"attention", "masks"},
     {"columns"},
     {"views", "preview", "store", "toybox", "augmentation", "curation"},
-    {"backbones", "segmentation"},
+    {"backbones", "remote_store", "segmentation"},
     {"painting"},
     {"refining"},
     {"stages"},

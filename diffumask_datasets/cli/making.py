@@ -31,7 +31,10 @@ BESIDE_THE_RECIPE = (*EXTENT, "num_shards", "batch_size", "device", "dtype", "st
 
 
 def generate(
-    output: Annotated[Path, typer.Option(help="Folder of the dataset; load_dataset(FOLDER) reads it.")],
+    output: Annotated[
+        str,
+        typer.Option(help="Folder of the dataset, which load_dataset(FOLDER) reads; or a URL, e.g. s3://bucket/ds."),
+    ],
     classes: Classes = None,
     num_samples: Annotated[int | None, typer.Option(help="Images in the split train.")] = None,
     config: Config = None,
@@ -47,14 +50,17 @@ def generate(
     preview: Annotated[bool, typer.Option(help="Write preview.png: image | mask overlay | heat map.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images painted at once.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Sample store; default: the Hugging Face cache.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Folder or URL of the sample store; default: in the Hugging Face cache.")
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(metavar="I/N", help="The share of machine I (from 0) of N; diffumask merge joins them."),
     ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for a Ray cluster.")] = "local",
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that paint: one a GPU, or on one CPU thread each.")
-    ] = 1,
+        int | None, typer.Option(min=1, help="Processes that paint, one a GPU or CPU; default: 1, with ray all GPUs.")
+    ] = None,
     refiners: Annotated[
         int | None, typer.Option(min=0, help="Processes a worker that make masks meanwhile; default: 2 on a GPU.")
     ] = None,
@@ -78,8 +84,8 @@ def generate(
 
 
 def merge(
-    shards: Annotated[list[Path], typer.Argument(help="The folder of each shard, in any order.")],
-    output: Annotated[Path, typer.Option(help="Folder of the whole dataset.")],
+    shards: Annotated[list[str], typer.Argument(help="The folder or URL of each shard, in any order.")],
+    output: Annotated[str, typer.Option(help="Folder or URL of the whole dataset.")],
 ) -> None:
     """Join SHARDS, made by generate --shard, to the dataset that one machine would have written, byte for byte."""
     from diffumask_datasets.shards import merge as merge_shards

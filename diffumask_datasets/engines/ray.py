@@ -6,6 +6,7 @@ was doing: Ray does it again elsewhere, and as a sample depends on recipe and in
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import pickle
 from collections import Counter
@@ -19,6 +20,8 @@ from diffumask_datasets.painting import Painter
 from diffumask_datasets.plan import Shard
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.refining import Refiner
+from diffumask_datasets.remote_store import open_store
+from diffumask_datasets.store import default_store_root
 from diffumask_datasets.synthesis import Runtime, Synthesizer
 
 __all__ = ["fill"]
@@ -53,6 +56,7 @@ def fill(
         WorkerError: the cluster cannot be reached, or gave up.
         StoreError, ModelError and others that an actor raised.
     """
+    runtime = dataclasses.replace(runtime, store=runtime.store or default_store_root())
     with Synthesizer(recipe, Runtime(runtime.batch_size, store=runtime.store)) as synthesizer:
         rejected: Counter[str] = Counter()
         batches = synthesizer.batches_to_fill(shards, made)
@@ -112,8 +116,16 @@ class _Refine:
 
 
 def _keeper(recipe: Recipe, runtime: Runtime) -> Callable[[int, bytes], bytes]:
-    """What an actor does with a payload: a folder is on the disk of the driver, which gets it."""
-    return lambda _, payload: payload
+    """What an actor does with a payload: a URL is written here; a folder is on the disk of the driver, which gets it."""
+    if not isinstance(runtime.store, str):
+        return lambda _, payload: payload
+    store = open_store(runtime.store, recipe.digest)
+
+    def keep(index: int, payload: bytes) -> bytes:
+        store.put(index, payload)
+        return b""
+
+    return keep
 
 
 def _rows(
