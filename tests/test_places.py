@@ -134,17 +134,17 @@ def test_a_half_uploaded_dataset_does_not_look_finished(
     import s3fs
 
     generate(f"{bucket}/ds", num_samples=2, **planted)
-    put_file = s3fs.S3FileSystem.put_file
+    put_file = s3fs.S3FileSystem._put_file
 
-    def fails(self: Any, here: str, there: str, **options: Any) -> None:
-        if there.endswith(".parquet"):
+    async def fails(self: Any, here: str, there: str, **options: Any) -> None:
+        if there.endswith(".json"):
             raise OSError("the line was cut")
-        put_file(self, here, there, **options)
+        await put_file(self, here, there, **options)
 
-    monkeypatch.setattr(s3fs.S3FileSystem, "put_file", fails)
+    monkeypatch.setattr(s3fs.S3FileSystem, "_put_file", fails)
     with pytest.raises(ExportError, match=r"cannot write s3://.*: the line was cut; check the address and your rights"):
         generate(f"{bucket}/ds", num_samples=4, **planted)
     assert "recipe.yaml" not in remote_files(f"{bucket}/ds")
-    monkeypatch.setattr(s3fs.S3FileSystem, "put_file", put_file)
+    monkeypatch.setattr(s3fs.S3FileSystem, "_put_file", put_file)
     generate(f"{bucket}/ds", num_samples=4, **planted)
     assert json.loads(remote_files(f"{bucket}/ds")["id2label.json"])["1"] == "car"

@@ -29,6 +29,9 @@ __all__ = ["fill"]
 OBJECT_STORE_BYTES = 2 * 2**30
 """What may lie between the stages, on all nodes together; painters wait where it is full."""
 
+BLOCK_BYTES = 8 * 2**20
+"""What Ray expects one task to give; by default 128 MiB, for which small nodes would have no room."""
+
 BATCHES_AT_ONCE = 50_000
 """Batches of one Ray dataset, so that this process holds a bounded list however many samples are wanted."""
 
@@ -136,6 +139,7 @@ def _rows(
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context.target_max_block_size = BLOCK_BYTES
     context.execution_options.resource_limits = context.execution_options.resource_limits.copy(
         object_store_memory=OBJECT_STORE_BYTES
     )

@@ -145,3 +145,17 @@ def test_ctrl_c_stops_every_worker(tmp_path: Path) -> None:
     assert process.returncode == 130, errors
     assert "interrupted; finished samples are kept" in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "rays"}, r"unknown engine 'rays' \(did you mean 'ray'\?\); legal: local, ray"),
+        ({"address": "auto"}, "address 'auto': only engine='ray' has one"),
+    ],
+)
+def test_options_that_make_no_sense(
+    planted: dict[str, Any], tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        generate(tmp_path / "ds", num_samples=2, **options, **planted)
