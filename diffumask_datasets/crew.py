@@ -144,7 +144,8 @@ class _Member:
                 self._process = context.Process(
                     target=_serve, args=(theirs, self._setup, self._arguments), daemon=self._daemon
                 )
-                with _one_thread():
+                # Ctrl-C reaches the whole group; the parent decides what it means.
+                with _one_thread(), _interrupts_blocked():
                     self._process.start()
                 theirs.close()
             return self._connection
@@ -167,8 +168,6 @@ class _Member:
 
 
 def _serve(connection: Connection, setup: Callable[..., Work], arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C reaches the whole group; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     work: Work | None = None
     try:
         while True:
@@ -181,6 +180,16 @@ def _serve(connection: Connection, setup: Callable[..., Work], arguments: tuple[
             connection.send(answer)
     except (EOFError, ConnectionError):
         return  # the parent is gone
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process that is started within never sees Ctrl-C, not even while it is still loading."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Where the time of one toybox image goes, stage by stage, by clocks around the functions that do the work."""
+"""Where the time of one toybox image goes, stage by stage, by clocks around the functions that do the work.
+
+CPU seconds of this process, which computes on one thread: on an idle machine they are wall time, on a busy one they hold.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from diffumask_datasets.store import SampleStore
 
 
 def stage_seconds(recipe: Recipe, count: int) -> dict[str, float]:
-    """Seconds of one image in each stage, mean over ``count`` in batches of one; ``paint`` and ``refine`` are sums."""
+    """CPU seconds of one image in each stage, mean over ``count`` in batches of one; ``paint`` and ``refine`` are sums."""
     painter = Painter(recipe, batch_size=1, device="cpu", dtype=None)
     refiner = Refiner(recipe)
     painter.paint(0, [0], 0)
@@ -57,11 +60,11 @@ def stage_seconds(recipe: Recipe, count: int) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _clock(stage: str, spent: Counter[str]) -> Iterator[None]:
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         yield
     finally:
-        spent[stage] += time.perf_counter() - started  # type: ignore[assignment]
+        spent[stage] += time.process_time() - started  # type: ignore[assignment]
 
 
 def _clocked(owner: Any, name: str, stage: str, spent: Counter[str]) -> Any:
