@@ -70,6 +70,8 @@ def fill(
         batches = itertools.chain([first], batches)
         while piece := list(itertools.islice(batches, BATCHES_AT_ONCE)):
             for row in _rows(synthesizer.plain_recipe, runtime, piece, workers):
+                if row["error"]:
+                    raise pickle.loads(row["error"])
                 if row["payload"]:
                     synthesizer.store.put(row["index"], row["payload"])
                 rejected.update(row["rejected"].split("\n") if row["rejected"] else ())
@@ -88,34 +90,57 @@ class _Make:
 
     def __call__(self, item: Item) -> list[Item]:
         rejected: Counter[str] = Counter()
-        batch = Batch(item["first"], list(item["wanted"]), {})
-        _, payloads = Making(batch, self._recipe, self._painter, self._refiner, rejected).end()
-        reasons = "\n".join(rejected.elements())
-        return [
-            {"index": index, "payload": self._keep(index, payload), "rejected": "" if number else reasons}
-            for number, (index, payload) in enumerate(payloads.items())
-        ]
+        batch = Batch(int(item["first"]), [int(index) for index in item["wanted"]], {})
+        try:
+            _, made = Making(batch, self._recipe, self._painter, self._refiner, rejected).end()
+            rows = [_row(index, self._keep(index, payload)) for index, payload in made.items()]
+        except DiffuMaskError as error:
+            return [_failure(error)]
+        rows[0]["rejected"] = "\n".join(rejected.elements())
+        return rows
 
 
 class _Paint:
+    """The first of two stages, on the accelerators."""
+
     def __init__(self, recipe: Recipe, runtime: Runtime) -> None:
         self._painter = Painter(recipe, batch_size=runtime.batch_size, device=runtime.device, dtype=runtime.dtype)
 
     def __call__(self, item: Item) -> list[Item]:
-        painted = self._painter.paint(item["first"], list(item["wanted"]), 0)
+        try:
+            painted = self._painter.paint(int(item["first"]), [int(index) for index in item["wanted"]], 0)
+        except DiffuMaskError as error:
+            return [{"painted": pickle.dumps(error)}]
         return [{"painted": pickle.dumps(one)} for one in painted]
 
 
 class _Refine:
+    """The second of two stages, on CPUs."""
+
     def __init__(self, recipe: Recipe, runtime: Runtime) -> None:
         self._refiner = Refiner(recipe)
         self._keep = _keeper(recipe, runtime)
 
     def __call__(self, item: Item) -> Item:
-        refined = self._refiner.refine(pickle.loads(item["painted"]))
+        painted = pickle.loads(item["painted"])
+        if isinstance(painted, DiffuMaskError):
+            return _failure(painted)
+        refined = self._refiner.refine(painted)
         if refined.error is not None:
-            raise refined.error
-        return {"index": refined.index, "payload": self._keep(refined.index, refined.payload), "rejected": ""}
+            return _failure(refined.error)
+        try:
+            return _row(refined.index, self._keep(refined.index, refined.payload))
+        except DiffuMaskError as error:
+            return _failure(error)
+
+
+def _row(index: int, payload: bytes) -> Item:
+    return {"index": index, "payload": payload, "rejected": "", "error": b""}
+
+
+def _failure(error: DiffuMaskError) -> Item:
+    # As a value: Ray wraps what is raised, and the original is lost on the way.
+    return {"index": -1, "payload": b"", "rejected": "", "error": pickle.dumps(error)}
 
 
 def _keeper(recipe: Recipe, runtime: Runtime) -> Callable[[int, bytes], bytes]:
@@ -159,7 +184,8 @@ def _rows(
     try:
         yield from data.iter_rows()
     except ray.exceptions.RayError as error:
-        raise _ours(error) from error
+        last = str(error).strip().splitlines()[-1]
+        raise WorkerError(f"the Ray cluster gave up: {last}; finished samples are kept, so start again") from error
 
 
 def _connect(address: str | None) -> None:
@@ -176,13 +202,3 @@ def _connect(address: str | None) -> None:
             f"cannot reach a Ray cluster at {address or 'this machine'} ({str(error).splitlines()[0]}): "
             "start one with 'ray start --head', or leave --address out"
         ) from error
-
-
-def _ours(error: BaseException) -> DiffuMaskError:
-    """The error that an actor raised, out of what Ray wrapped it in."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, DiffuMaskError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return WorkerError(f"the Ray cluster gave up: {str(error).strip().splitlines()[-1]}; finished samples are kept")
