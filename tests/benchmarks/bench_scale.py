@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -55,6 +56,9 @@ def _throughput(recipe: Recipe, folder: Path, count: int) -> dict[str, float]:
         return lambda store, stop, made: local.fill(
             recipe, Runtime(store=store), [(0, stop)], workers=number, made=made
         )
+
+    # By default Ray lets its workers run only where nobody else wants the CPU.
+    os.environ["RAY_worker_niceness"] = "0"
 
     def ray(store: Path, stop: int, made: Callable[[int], object]) -> object:
         from diffumask_datasets.engines.ray import fill
