@@ -58,7 +58,7 @@ def _throughput(recipe: Recipe, folder: Path, count: int) -> dict[str, float]:
         )
 
     # By default Ray lets its workers run only where nobody else wants the CPU.
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ.update(RAY_worker_niceness="0")
 
     def ray(store: Path, stop: int, made: Callable[[int], object]) -> object:
         from diffumask_datasets.engines.ray import fill

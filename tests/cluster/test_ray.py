@@ -15,7 +15,7 @@ from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from tests.test_shards import files
 
 # By default Ray lets its workers run only where nobody else wants the CPU; read when a raylet starts.
-os.environ["RAY_worker_niceness"] = "0"
+os.environ.update(RAY_worker_niceness="0")
 
 OBJECT_STORE = 200 * 2**20
 
