@@ -29,6 +29,7 @@ from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.refining import label_image, warn_of_missing_masks
 from diffumask_datasets.remote_store import open_store
 from diffumask_datasets.stages import Stages, in_order
+from diffumask_datasets.store import Store
 
 __all__ = ["Runtime", "Synthesizer", "label_image", "pin_affinity_net", "prepare", "warn_of_missing_masks"]
 
@@ -113,6 +114,7 @@ class Synthesizer:
         self._digest = recipe.digest
         # Augmented samples are cheap to make again: the store keeps what they are made of.
         self._plain: Synthesizer | None = None
+        self.store: Store
         if recipe.augment:
             self._plain = Synthesizer(recipe.model_copy(update={"augment": ()}), runtime)
             self.store = self._plain.store

@@ -78,7 +78,7 @@ def generate(
     if num_samples is not None:
         fields.pop("splits", None)
     with resumable(SAMPLES_ARE_KEPT):
-        how = {"engine": engine, "workers": workers, "refiners": refiners, "address": address}
+        how: dict[str, Any] = {"engine": engine, "workers": workers, "refiners": refiners, "address": address}
         generate_folder(output, preview=preview, shard=shard, **how, **fields)
     typer.echo(f"wrote {output}")
 

@@ -16,7 +16,7 @@ class Inputs:
 
     paint_seconds: float = 1.5
     """One GPU: 512 x 512, 50 steps, with capture (assumed: an A100 in float16, batch 4)."""
-    refine_seconds: float = 0.65
+    refine_seconds: float = 0.34
     """One core: masks and encoding at 512 x 512 (measured, see docs/scaling.md)."""
     cores_per_gpu: float = 4
     """That refine (assumed; --refiners)."""
