@@ -131,3 +131,17 @@ def test_the_jobs_script_says_what_it_would_run(tmp_path: Path) -> None:
     assert "--shard 1/2" in second
     assert "hf upload me/boats-shards /tmp/out shards/00001" in second
     assert "diffumask merge /tmp/run/shards/* --output /tmp/out && diffumask push /tmp/out me/boats" in last
+
+
+def test_the_plan_is_the_slowest_stage() -> None:
+    script = str(ROOT / "examples" / "cluster" / "plan.py")
+
+    def planned(*options: str) -> list[str]:
+        command = [sys.executable, script, "--images", "7200", "--gpus", "2", "--start-seconds", "0", *options]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+
+    assert planned("--paint-seconds", "1") == [
+        "7,200 images an hour; 1.0 hours, then 0.0 of merging",
+        "4 dollars; 0.00 TB; waits for painting",
+    ]
+    assert planned("--paint-seconds", "1", "--refine-seconds", "8", "--cores-per-gpu", "4")[1].endswith("refinement")
