@@ -7,7 +7,7 @@ BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/be
 
 MINIMUM := .venv-min
 
-.PHONY: help setup demo test test-min test-apps lint types clean $(BENCHMARKS)
+.PHONY: help setup demo test test-min test-apps test-cluster lint types clean $(BENCHMARKS)
 
 help:  ## list the targets
 	@grep -hE '^[^ ]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/; s/^.(BENCHMARKS)/bench-NAME/' | expand -t 12
@@ -21,6 +21,10 @@ $(VENV)/.fiftyone: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fiftyone]'
 	touch $@
 
+$(VENV)/.ray: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
+	touch $@
+
 setup: $(READY)  ## create .venv with everything the project needs
 
 demo: $(READY)  ## generate 20 labelled images and a picture of them in out/demo; export them to COCO and VOC
@@ -28,7 +32,7 @@ demo: $(READY)  ## generate 20 labelled images and a picture of them in out/demo
 	$(BIN)/python examples/quickstart.py --output out/demo
 
 test: $(READY)  ## run the default test suite
-	$(BIN)/python -m pytest --ignore tests/apps
+	$(BIN)/python -m pytest --ignore tests/apps --ignore tests/cluster
 
 $(MINIMUM)/.ready: pyproject.toml constraints-min.txt
 	$(PYTHON) -m venv $(MINIMUM)
@@ -36,12 +40,17 @@ $(MINIMUM)/.ready: pyproject.toml constraints-min.txt
 	touch $@
 
 test-min: $(MINIMUM)/.ready  ## run the default test suite with the lowest versions allowed, in an environment of its own
-	$(MINIMUM)/bin/python -m pytest --ignore tests/apps
+	$(MINIMUM)/bin/python -m pytest --ignore tests/apps --ignore tests/cluster
 
 test-apps: $(VENV)/.fiftyone  ## test FiftyOne and the review page in a browser (needs chromium, chromium-driver)
 	$(BIN)/python -m pytest tests/apps
 
+test-cluster: $(VENV)/.ray  ## test on a Ray cluster of two nodes on this machine, one of them killed
+	$(BIN)/python -m pytest tests/cluster
+
 bench-review: $(VENV)/.fiftyone
+
+bench-scale: $(VENV)/.ray
 
 lint: $(READY)  ## ruff check and format
 	$(BIN)/ruff check .

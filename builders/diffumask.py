@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 
 from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.places import place_of
 from diffumask_datasets.plan import Shard, SplitPlan
 from diffumask_datasets.recipe import Recipe, check_fields
 from diffumask_datasets.shared_recipe import with_shared_recipe
@@ -86,7 +87,7 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         self.plan = SplitPlan.of(
             num_samples=num_samples, splits=splits, num_shards=num_shards, batch_size=batch_size, skip=skip
         )
-        self.runtime = Runtime(batch_size, device, dtype, Path(store).expanduser() if store else None)
+        self.runtime = Runtime(batch_size, device, dtype, place_of(store) if store else None)
         self.keep_heat_maps = bool(keep_heat_maps)
         self.keep_threshold_curve = bool(keep_threshold_curve)
         self.recipe: Recipe | RenderedScenes = (

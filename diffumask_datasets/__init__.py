@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diffumask_datasets.reproduction import reproduce
     from diffumask_datasets.review import to_fiftyone
     from diffumask_datasets.sample import ObjectAnnotation, Sample
+    from diffumask_datasets.shards import merge
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "export",
     "generate",
     "load_dataset",
+    "merge",
     "push",
     "register",
     "reproduce",
@@ -44,6 +46,7 @@ _HOMES = {
     "export": "diffumask_datasets.exporters",
     "generate": "diffumask_datasets.generation",
     "load_dataset": "diffumask_datasets.loading",
+    "merge": "diffumask_datasets.shards",
     "push": "diffumask_datasets.hub",
     "reproduce": "diffumask_datasets.reproduction",
     "to_fiftyone": "diffumask_datasets.review",

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from diffumask_datasets.errors import DiffuMaskError
-from diffumask_datasets.store import SampleStore, default_store_root
+from diffumask_datasets.remote_store import open_store
+from diffumask_datasets.store import default_store_root
 
 __all__ = ["Finding", "examine"]
 
@@ -98,5 +99,5 @@ def _toybox() -> str:
 
 def _store() -> str:
     root = default_store_root()
-    SampleStore(root, "doctor")
+    open_store(root, "doctor")
     return f"{root} ({shutil.disk_usage(root).free / 1e9:.0f} GB free)"

@@ -10,6 +10,7 @@
     ├── StoreError                (OSError)       the sample store cannot be read or written
     ├── DataError                 (ValueError)    labelled images that lack files, columns, classes or rows
     ├── TrainingError             (RuntimeError)  a training that cannot go on: no finite loss, no memory
+    ├── WorkerError               (RuntimeError)  processes or a cluster that cannot do the work, or die of it
     ├── ExportError               (ValueError)    a dataset that a format, or a target that a writer, cannot take
     ├── HubError                  (OSError)       the Hub refuses or lacks what is asked for, or cannot be reached
     ├── ReviewError               (ValueError)    decisions that do not fit the dataset or each other
@@ -39,6 +40,7 @@ __all__ = [
     "TokenAlignmentError",
     "TrainingError",
     "UnknownClassError",
+    "WorkerError",
     "suggestion",
 ]
 
@@ -85,6 +87,10 @@ class DataError(DiffuMaskError, ValueError):
 
 class TrainingError(DiffuMaskError, RuntimeError):
     """A training that cannot go on; the message says at which step, and which knob to turn."""
+
+
+class WorkerError(DiffuMaskError, RuntimeError):
+    """Worker processes that die again and again, or a cluster that cannot be reached or cannot finish."""
 
 
 class ExportError(DiffuMaskError, ValueError):

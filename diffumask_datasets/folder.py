@@ -11,21 +11,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffumask_datasets.categories import id2label
-from diffumask_datasets.columns import Row, features_of
+from diffumask_datasets.columns import Row, class_names, features_of
 from diffumask_datasets.drafts import whole_folder
 from diffumask_datasets.errors import ExportError
+from diffumask_datasets.places import Place, filesystem, remote_errors, whole_remote
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import RECIPE_FILE, read_recipe_file, recipe_text
 
-__all__ = ["check_target", "count_rows", "dataset_classes", "read_rows", "split_files", "write_folder"]
+__all__ = ["check_target", "count_rows", "dataset_classes", "read_rows", "split_files", "write_folder", "write_rows"]
 
 ROWS_PER_FILE = 1000
 ROWS_PER_GROUP = 100
@@ -34,8 +37,11 @@ ROWS_PER_GROUP = 100
 ROWS_PER_READ = 16
 
 
-def check_target(output: Path) -> None:
+def check_target(output: Place) -> None:
     """Raises ExportError unless ``output`` is new, empty, or a dataset folder that this package wrote."""
+    if isinstance(output, str):
+        _check_remote(output)
+        return
     if output.is_dir() and not any(output.iterdir()):
         return
     if output.exists() and not _is_ours(output):
@@ -43,7 +49,7 @@ def check_target(output: Path) -> None:
 
 
 def write_folder(
-    output: Path,
+    output: Place,
     rows: Mapping[str, Iterable[Row]],
     *,
     recipe: Recipe,
@@ -53,28 +59,46 @@ def write_folder(
     skip: Iterable[int] = (),
     extra_fields: Mapping[str, Any] | None = None,
     extra_files: Mapping[str, str] | None = None,
+    counts: Mapping[str, int] | None = None,
 ) -> None:
     """Writes the rows of each split; an earlier dataset at ``output`` is replaced once the new one is whole.
 
-    ``skip`` are indices that the recipe leaves out; ``extra_fields`` are further fields of ``recipe.yaml``;
-    ``extra_files`` maps the names of further files to their text.
+    ``sizes`` are what the recipe asks for; ``counts`` how many rows there are, where that is another number. ``skip`` are
+    indices that the recipe leaves out; ``extra_fields`` are further fields of ``recipe.yaml``; ``extra_files`` maps the
+    names of further files to their text.
+
+    Raises:
+        ExportError: ``output`` holds something that is not ours, or cannot be written.
+    """
+    shown = {"keep_heat_maps": keep_heat_maps, "keep_threshold_curve": keep_threshold_curve}
+    text = recipe_text(recipe, sizes=sizes, skip=skip, **shown, **(extra_fields or {}))
+    features = features_of(recipe.classes, heat_maps=keep_heat_maps, threshold_curve=keep_threshold_curve)
+    write_rows(
+        output, rows, features=features, counts=counts or sizes, files={**(extra_files or {}), RECIPE_FILE: text}
+    )
+
+
+def write_rows(
+    output: Place,
+    rows: Mapping[str, Iterable[Row]],
+    *,
+    features: datasets.Features,
+    counts: Mapping[str, int],
+    files: Mapping[str, str],
+) -> None:
+    """Writes the rows of each split, of which there are ``counts``, and the text of ``files``, recipe.yaml among them.
 
     Raises:
         ExportError: ``output`` holds something that is not ours, or cannot be written.
     """
     check_target(output)
-    with whole_folder(output) as draft:
+    with _whole(output) as draft:
         (draft / "data").mkdir()
-        features = features_of(recipe.classes, heat_maps=keep_heat_maps, threshold_curve=keep_threshold_curve)
         for split, split_rows in rows.items():
-            _write_split(draft / "data", split, split_rows, schema=features.arrow_schema, size=sizes[split])
-        labels = json.dumps(id2label(recipe.classes), indent=2, ensure_ascii=False)
-        (draft / "id2label.json").write_text(labels + "\n", encoding="utf-8")
-        for name, content in (extra_files or {}).items():
+            _write_split(draft / "data", split, split_rows, schema=features.arrow_schema, size=counts[split])
+        labels = json.dumps(id2label(class_names(features)), indent=2, ensure_ascii=False)
+        for name, content in {"id2label.json": labels + "\n", **files}.items():
             (draft / name).write_text(content, encoding="utf-8")
-        shown = {"keep_heat_maps": keep_heat_maps, "keep_threshold_curve": keep_threshold_curve}
-        text = recipe_text(recipe, sizes=sizes, skip=skip, **shown, **(extra_fields or {}))
-        (draft / RECIPE_FILE).write_text(text, encoding="utf-8")
 
 
 def split_files(folder: Path) -> dict[str, list[Path]]:
@@ -122,6 +146,23 @@ def dataset_classes(folder: Path) -> tuple[str, ...]:
     except (OSError, ValueError) as error:
         raise ExportError(f"{folder} is no dataset folder: its id2label.json cannot be read ({error})") from error
     return tuple(name for class_id, name in sorted(names.items(), key=lambda item: int(item[0])) if int(class_id))
+
+
+def _whole(output: Place) -> AbstractContextManager[Path]:
+    return whole_remote(output, last=RECIPE_FILE) if isinstance(output, str) else whole_folder(output)
+
+
+def _check_remote(url: str) -> None:
+    files, path = filesystem(url)
+    try:
+        files.invalidate_cache()
+        names = {name.rpartition("/")[2] for name in files.ls(path, detail=False)}
+    except FileNotFoundError:
+        return
+    except remote_errors() as error:
+        raise ExportError(f"cannot look at {url}: {error}; check the address and your rights") from error
+    if names and not {RECIPE_FILE, "data"} <= names and names != {"data"}:
+        raise ExportError(f"{url} is not empty and not a dataset of ours: choose another --output or remove it")
 
 
 def _is_ours(output: Path) -> bool:

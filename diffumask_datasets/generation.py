@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 from tqdm import tqdm
 
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.columns import Row
-from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.engines import local
+from diffumask_datasets.engines.devices import refiners_of
+from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.plan import Shard
+from diffumask_datasets.places import Place, place_of
+from diffumask_datasets.plan import Shard, ShardNumber
 from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.synthesis import Synthesizer
+from diffumask_datasets.shards import SHARD_FILE, shard_text
+from diffumask_datasets.synthesis import Runtime, Synthesizer
 from diffumask_datasets.views import view_row
 
 __all__ = ["generate"]
@@ -26,40 +33,118 @@ logger = logging.getLogger(__name__)
 
 PREVIEW_SAMPLES = 24
 
+ENGINES = ("local", "ray")
 
-def generate(output: str | Path, *, preview: bool = False, **fields: Any) -> None:
-    """Generates what ``fields`` ask for (those of :class:`DiffuMaskConfig`) into the folder ``output``.
+
+def generate(
+    output: str | Path,
+    *,
+    preview: bool = False,
+    shard: str | None = None,
+    engine: str = "local",
+    workers: int | None = None,
+    refiners: int | None = None,
+    address: str | None = None,
+    **fields: Any,
+) -> None:
+    """Generates what ``fields`` ask for (those of :class:`DiffuMaskConfig`) into ``output``, a folder or a URL.
 
     Started again after any end, it takes what is finished from the store and goes on. ``preview`` adds ``preview.png``,
-    a contact sheet of the first samples.
+    a contact sheet of the first samples. ``shard="i/n"`` makes the share of one of n machines, i from 0, for
+    :func:`diffumask_datasets.merge`. ``workers`` processes paint at once, each on a GPU of its own where there are some;
+    ``refiners`` processes for each of them make the masks meanwhile (default: 2 on a GPU, 0 on the CPU). A script that asks
+    for either must guard its start by ``if __name__ == "__main__":``, as for any of multiprocessing. ``engine="ray"`` paints
+    on the Ray cluster at ``address``, with as many workers as it has GPUs.
 
     Raises:
-        RecipeError: fields that are unknown or illegal, or no size.
+        RecipeError: fields that are unknown or illegal, no size, or no such shard.
         ExportError: ``output`` holds something that is not ours, or cannot be written.
+        WorkerError: a worker that dies again and again at the same place, or a cluster that cannot be reached.
     """
-    output = Path(output)
+    place = place_of(output)
+    number = None if shard is None else ShardNumber.parse(shard)
+    _check_engine(engine, workers, address)
     config = DiffuMaskConfig(**fields)
     if not isinstance(config.recipe, Recipe):
         raise RecipeError(f"config {config.name!r} is drawn, not generated: load_dataset('diffumask', {config.name!r})")
     config.plan.check_finite()
-    check_target(output)
-    sizes = {name: size for name, size in config.plan.sizes.items() if size is not None}
-    synthesizer = Synthesizer(config.recipe, config.runtime)
-    with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
-        rows = {name: _rows(synthesizer, config, shards, progress) for name, shards in config.plan.shards()}
-        write_folder(
-            output,
-            rows,
-            recipe=config.recipe,
-            sizes=sizes,
-            keep_heat_maps=config.keep_heat_maps,
-            keep_threshold_curve=config.keep_threshold_curve,
-            skip=config.plan.skip,
-        )
-    for reason, count in synthesizer.rejected.items():
+    check_target(place)
+    wanted = config.plan.shard(number or ShardNumber(0, 1))
+    runtime = dataclasses.replace(config.runtime, refiners=refiners_of(config.runtime.device, refiners))
+    rejected: Counter[str] = Counter()
+    with tqdm(total=sum(map(_size, wanted.values())), unit="image", disable=None) as progress:
+        every = list(itertools.chain.from_iterable(wanted.values()))
+        filled = _fill(engine, config.recipe, runtime, every, workers, address, lambda _: progress.update())
+        if filled is not None:
+            rejected = filled
+            # Nothing is left to do but what the store has lost.
+            runtime, progress.disable = dataclasses.replace(runtime, refiners=0), True
+        with Synthesizer(config.recipe, runtime) as synthesizer:
+            _write(place, config, wanted, number, synthesizer, progress)
+            rejected += synthesizer.rejected
+            if preview:
+                _write_preview(place, wanted, synthesizer)
+    for reason, count in rejected.items():
         logger.warning("%d attempts were painted again: %s", count, reason)
-    if preview:
-        _write_preview(output, config, synthesizer)
+
+
+def _check_engine(engine: str, workers: int | None, address: str | None) -> None:
+    if engine not in ENGINES:
+        raise RecipeError(f"unknown engine {engine!r}{suggestion(engine, ENGINES)}; legal: {', '.join(ENGINES)}")
+    if workers is not None and workers < 1:
+        raise RecipeError(f"workers: expected a number from 1 up, got {workers}")
+    if address is not None and engine != "ray":
+        raise RecipeError(f"address {address!r}: only engine='ray' has one")
+
+
+def _fill(
+    engine: str,
+    recipe: Recipe,
+    runtime: Runtime,
+    shards: Sequence[Shard],
+    workers: int | None,
+    address: str | None,
+    made: Callable[[int], object],
+) -> Counter[str] | None:
+    """Has others fill the store; None where this process is to do it by itself."""
+    if engine == "ray":
+        from diffumask_datasets.engines import ray
+
+        return ray.fill(recipe, runtime, shards, workers=workers, address=address, made=made)
+    if workers in (None, 1):
+        return None
+    return local.fill(recipe, runtime, shards, workers=workers, made=made)
+
+
+def _write(
+    output: Place,
+    config: DiffuMaskConfig,
+    wanted: Mapping[str, Sequence[Shard]],
+    number: ShardNumber | None,
+    synthesizer: Synthesizer,
+    progress: tqdm[Any],
+) -> None:
+    write_folder(
+        output,
+        {name: _rows(synthesizer, config, shards, progress) for name, shards in wanted.items()},
+        recipe=synthesizer.recipe,
+        sizes={name: size for name, size in config.plan.sizes.items() if size is not None},
+        keep_heat_maps=config.keep_heat_maps,
+        keep_threshold_curve=config.keep_threshold_curve,
+        skip=config.plan.skip,
+        counts={split: _size(shards) for split, shards in wanted.items()},
+        extra_files=_shard_files(config, number),
+    )
+
+
+def _size(shards: Sequence[Shard]) -> int:
+    return sum(stop - start for start, stop in shards)
+
+
+def _shard_files(config: DiffuMaskConfig, number: ShardNumber | None) -> dict[str, str]:
+    if number is None:
+        return {}
+    return {SHARD_FILE: shard_text(number, {split: config.plan.range_of(split, number) for split in config.plan.sizes})}
 
 
 def _rows(
@@ -77,8 +162,11 @@ def _rows(
             progress.update()
 
 
-def _write_preview(output: Path, config: DiffuMaskConfig, synthesizer: Synthesizer) -> None:
-    _, shards = next(config.plan.shards())
+def _write_preview(output: Place, wanted: Mapping[str, Sequence[Shard]], synthesizer: Synthesizer) -> None:
+    shards = next((shards for shards in wanted.values() if shards), [])
     stored = itertools.chain.from_iterable(synthesizer.rows(start, stop) for start, stop in shards)
     rows = [row for _, row in itertools.islice(stored, PREVIEW_SAMPLES)]
-    contact_sheet(rows, synthesizer.recipe.classes).save(output / "preview.png")
+    if rows:
+        sheet = contact_sheet(rows, synthesizer.recipe.classes)
+        with fsspec.open(f"{output}/preview.png", "wb") as file:
+            sheet.save(file, format="PNG")

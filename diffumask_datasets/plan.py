@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from diffumask_datasets.errors import RecipeError, suggestion
 
-__all__ = ["EXTENT", "SPLIT_STARTS", "Shard", "SplitPlan", "split_of"]
+__all__ = ["EXTENT", "SPLIT_STARTS", "Shard", "ShardNumber", "SplitPlan", "split_of"]
 
 Shard = tuple[int, int]
 """Indices start ≤ k < stop."""
@@ -32,6 +32,33 @@ ENDLESS_SHARD = 1000
 def split_of(index: int) -> str:
     """The split whose indices hold ``index``."""
     return next((name for name, stop in _SPLIT_STOPS.items() if SPLIT_STARTS[name] <= index < stop), "test")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardNumber:
+    """Shard ``index`` (from 0) of ``count``: the share of one machine.
+
+    Raises:
+        RecipeError: a count under 1, or an index that is not under the count.
+    """
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise RecipeError(f"shard {self}: expected i/n with i from 0 to n - 1, e.g. 0/8 … 7/8")
+
+    @classmethod
+    def parse(cls, text: str) -> ShardNumber:
+        """Reads ``i/n``."""
+        index, _, count = text.partition("/")
+        if not (index.isdecimal() and count.isdecimal()):
+            raise RecipeError(f"shard {text!r}: expected i/n with i from 0 to n - 1, e.g. 0/8 … 7/8")
+        return cls(int(index), int(count))
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +112,32 @@ class SplitPlan:
                 stop = _SPLIT_STOPS[name]
                 shards = [(first, first + ENDLESS_SHARD) for first in range(start, stop, ENDLESS_SHARD)]
             else:
-                shards = self._cut(start, self._extent(start, size))
-            skipped = sorted(index for index in self.skip if start <= index < _SPLIT_STOPS[name])
-            yield name, _without(shards, skipped) if skipped else shards
+                shards = self._cut(start, self._extent(start, size), self.num_shards)
+            yield name, self._wanted(name, shards)
+
+    def range_of(self, split: str, number: ShardNumber) -> Shard:
+        """The indices of a split that are the share of shard ``number``, skipped ones included; an empty range for none.
+
+        Raises:
+            RecipeError: the split has no size.
+        """
+        self.check_finite()
+        start, size = SPLIT_STARTS[split], self.sizes[split] or 0
+        extent = self._extent(start, size)
+        shards = self._cut(start, extent, number.count)
+        return shards[number.index] if number.index < len(shards) else (start + extent, start + extent)
+
+    def shard(self, number: ShardNumber) -> dict[str, list[Shard]]:
+        """Split → what shard ``number`` makes of it: disjoint between shards, together everything, in order."""
+        ranges = {split: self.range_of(split, number) for split in self.sizes}
+        return {
+            split: self._wanted(split, [(start, stop)] if start < stop else [])
+            for split, (start, stop) in ranges.items()
+        }
+
+    def _wanted(self, split: str, shards: list[Shard]) -> list[Shard]:
+        skipped = sorted(index for index in self.skip if SPLIT_STARTS[split] <= index < _SPLIT_STOPS[split])
+        return _without(shards, skipped) if skipped else shards
 
     def _extent(self, start: int, size: int) -> int:
         """How many indices from ``start`` on hold ``size`` that are not skipped."""
@@ -97,11 +147,11 @@ class SplitPlan:
                 stop += 1
         return stop - start
 
-    def _cut(self, start: int, size: int) -> list[Shard]:
+    def _cut(self, start: int, size: int, wanted: int | None) -> list[Shard]:
         batches = -(-size // self.batch_size)
-        grain = self.batch_size if self.num_shards is None or self.num_shards <= batches else 1
+        grain = self.batch_size if wanted is None or wanted <= batches else 1
         grains = -(-size // grain)
-        count = min(self.num_shards or MAX_SHARDS, grains)
+        count = min(wanted or MAX_SHARDS, grains)
         edges = [min(size, (grains * part // count) * grain) for part in range(count + 1)]
         return [(start + first, start + last) for first, last in itertools.pairwise(edges)]
 

@@ -158,7 +158,7 @@ def _remasked(rows: Iterator[Row], recipe: Recipe, shown: Mapping[str, bool], pr
             prompt=row["prompt"],
             seed=row["seed"],
         )
-        warn_of_missing_masks(sample, recipe)
+        warn_of_missing_masks(sample.sample_id, sample.maskless, recipe)
         made = {**row_of(sample), "image": row["image"], "model": row["model"]}
         yield made if shown["keep_threshold_curve"] else without_threshold_curve(made)
         progress.update()

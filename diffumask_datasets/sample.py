@@ -104,6 +104,11 @@ class Sample:
         if not 0 <= self.quality <= 1:
             raise ShapeError(f"quality: expected a number in [0, 1], got {self.quality}")
 
+    @property
+    def maskless(self) -> tuple[int, ...]:
+        """The class ids that were prompted and are not visible, ascending."""
+        return tuple(sorted(set(self.prompted) - set(self.classes)))
+
 
 def check_array(name: str, array: npt.NDArray[Any], *, shape: tuple[int | str, ...], dtype: str) -> tuple[int, ...]:
     """The shape of ``array``, once it is known to fit: numbers must match, a word stands for any size from 1 up.

@@ -13,10 +13,12 @@ import os
 import time
 import uuid
 from pathlib import Path
+from typing import Protocol
 
 from diffumask_datasets.errors import StoreError
+from diffumask_datasets.places import Place, place_of
 
-__all__ = ["SampleStore", "default_store_root"]
+__all__ = ["FOLDER_SIZE", "SUFFIX", "SampleStore", "Store", "default_store_root", "sealed", "unsealed"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,18 +26,44 @@ CHECKSUM_BYTES = 32
 FOLDER_SIZE = 1000
 """Entries per folder: listing stays fast and file systems stay content."""
 
+SUFFIX = ".sample"
+
 STALE_SECONDS = 3600
 """A draft older than this was left by a process that was killed."""
 
 
-def default_store_root() -> Path:
+def default_store_root() -> Place:
     """``$DIFFUMASK_CACHE``, else ``diffumask`` in the Hugging Face home."""
     own = os.environ.get("DIFFUMASK_CACHE")
     if own:
-        return Path(own).expanduser()
+        return place_of(own)
     # Asked of the environment and not of huggingface_hub: its constant is frozen at import.
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
     return Path(home).expanduser() / "diffumask"
+
+
+class Store(Protocol):
+    """Finished samples by index."""
+
+    def get(self, index: int) -> bytes | None:
+        """The payload, or None where the sample has to be generated (again)."""
+
+    def put(self, index: int, payload: bytes) -> None:
+        """Stores a payload, whole or not at all."""
+
+    def present(self, start: int, stop: int) -> set[int]:
+        """The indices of the range that have an entry."""
+
+
+def sealed(payload: bytes) -> bytes:
+    """The entry of a payload."""
+    return hashlib.sha256(payload).digest() + payload
+
+
+def unsealed(entry: bytes) -> bytes | None:
+    """The payload of an entry, None where it is damaged."""
+    checksum, payload = entry[:CHECKSUM_BYTES], entry[CHECKSUM_BYTES:]
+    return payload if hashlib.sha256(payload).digest() == checksum else None
 
 
 class SampleStore:
@@ -65,10 +93,9 @@ class SampleStore:
             return None
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror}; check the disk or delete the file") from error
-        checksum, payload = entry[:CHECKSUM_BYTES], entry[CHECKSUM_BYTES:]
-        if hashlib.sha256(payload).digest() != checksum:
+        payload = unsealed(entry)
+        if payload is None:
             logger.warning("store entry %s is damaged; it will be generated again", path)
-            return None
         return payload
 
     def put(self, index: int, payload: bytes) -> None:
@@ -78,7 +105,7 @@ class SampleStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:
-                file.write(hashlib.sha256(payload).digest() + payload)
+                file.write(sealed(payload))
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
@@ -86,13 +113,31 @@ class SampleStore:
             draft.unlink(missing_ok=True)
             raise _unwritable(path, error) from error
 
+    def present(self, start: int, stop: int) -> set[int]:
+        """The indices ``start`` ≤ k < ``stop`` that have an entry, by the names of files alone: nothing is read.
+
+        Raises:
+            StoreError: a folder cannot be listed.
+        """
+        found: set[int] = set()
+        for number in range(start // FOLDER_SIZE, -(-stop // FOLDER_SIZE)):
+            folder = self.folder / f"{number:05d}"
+            try:
+                names = os.listdir(folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StoreError(f"cannot list {folder}: {error.strerror}; check the disk") from error
+            found.update(int(name[:8]) for name in names if name.endswith(SUFFIX))
+        return {index for index in found if start <= index < stop}
+
     def _sweep(self) -> None:
         for draft in self._drafts.iterdir():
             if time.time() - draft.stat().st_mtime > STALE_SECONDS:
                 draft.unlink(missing_ok=True)
 
     def _path(self, index: int) -> Path:
-        return self.folder / f"{index // FOLDER_SIZE:05d}" / f"{index:08d}.sample"
+        return self.folder / f"{index // FOLDER_SIZE:05d}" / f"{index:08d}{SUFFIX}"
 
 
 def _unwritable(path: Path, error: OSError) -> StoreError:

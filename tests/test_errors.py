@@ -16,6 +16,7 @@ from diffumask_datasets.errors import DiffuMaskError, MissingDependencyError, Un
         ("StoreError", OSError),
         ("DataError", ValueError),
         ("TrainingError", RuntimeError),
+        ("WorkerError", RuntimeError),
         ("ExportError", ValueError),
         ("HubError", OSError),
         ("ReviewError", ValueError),

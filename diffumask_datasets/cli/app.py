@@ -30,7 +30,7 @@ def _common(debug: Annotated[bool, typer.Option(help="Show the traceback of an e
 
 
 for command in (
-    *(making.generate, making.prompts, making.augment, making.reproduce),
+    *(making.generate, making.merge, making.prompts, making.augment, making.reproduce),
     *(masking.label, masking.remask, masking.curate, masking.train_affinity, masking.tune_attention),
     *(sharing.export, sharing.verify, sharing.review, sharing.push),
     *(segmenting.train, segmenting.evaluate),

@@ -1,4 +1,4 @@
-"""Commands that make samples: generate, prompts, augment, reproduce."""
+"""Commands that make samples: generate, merge, prompts, augment, reproduce."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from diffumask_datasets.cli.options import (
 )
 from diffumask_datasets.plan import EXTENT
 
-__all__ = ["augment", "generate", "prompts", "reproduce"]
+__all__ = ["augment", "generate", "merge", "prompts", "reproduce"]
 
 CLOSE_ENOUGH = 0.98
 """Share of equal mask pixels; other machines and batch sizes round differently."""
@@ -31,7 +31,10 @@ BESIDE_THE_RECIPE = (*EXTENT, "num_shards", "batch_size", "device", "dtype", "st
 
 
 def generate(
-    output: Annotated[Path, typer.Option(help="Folder of the dataset; load_dataset(FOLDER) reads it.")],
+    output: Annotated[
+        str,
+        typer.Option(help="Folder of the dataset, which load_dataset(FOLDER) reads; or a URL, e.g. s3://bucket/ds."),
+    ],
     classes: Classes = None,
     num_samples: Annotated[int | None, typer.Option(help="Images in the split train.")] = None,
     config: Config = None,
@@ -47,7 +50,23 @@ def generate(
     preview: Annotated[bool, typer.Option(help="Write preview.png: image | mask overlay | heat map.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images painted at once.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Sample store; default: the Hugging Face cache.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Folder or URL of the sample store; default: in the Hugging Face cache.")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="The share of machine I (from 0) of N; diffumask merge joins them."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for a Ray cluster.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that paint, one a GPU or CPU; default: 1, with ray all GPUs.")
+    ] = None,
+    refiners: Annotated[
+        int | None, typer.Option(min=0, help="Processes a worker that make masks meanwhile; default: 2 on a GPU.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="The Ray cluster, e.g. auto; default: one of this machine.")
+    ] = None,
 ) -> None:
     """Generate images and masks of CLASSES into a dataset folder; started again, it goes on where it stopped."""
     from diffumask_datasets.generation import generate as generate_folder
@@ -59,7 +78,19 @@ def generate(
     if num_samples is not None:
         fields.pop("splits", None)
     with resumable(SAMPLES_ARE_KEPT):
-        generate_folder(output, preview=preview, **fields)
+        how: dict[str, Any] = {"engine": engine, "workers": workers, "refiners": refiners, "address": address}
+        generate_folder(output, preview=preview, shard=shard, **how, **fields)
+    typer.echo(f"wrote {output}")
+
+
+def merge(
+    shards: Annotated[list[str], typer.Argument(help="The folder or URL of each shard, in any order.")],
+    output: Annotated[str, typer.Option(help="Folder or URL of the whole dataset.")],
+) -> None:
+    """Join SHARDS, made by generate --shard, to the dataset that one machine would have written, byte for byte."""
+    from diffumask_datasets.shards import merge as merge_shards
+
+    merge_shards(shards, output)
     typer.echo(f"wrote {output}")
 
 

@@ -1,0 +1,207 @@
+"""Processes that do tasks, and that may die: a dead one is replaced and its task done again.
+
+A thread for each process hands it one task at a time through a pipe of its own. A lock that all of them shared would stay
+locked if its holder were killed; a pipe with one end in each process only ends. It ends too when the parent dies, whatever
+way, and a process whose pipe has ended stops.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any, Generic, TypeVar
+
+from diffumask_datasets.errors import DiffuMaskError, WorkerError
+
+__all__ = ["Crew", "Inline", "Report", "Work"]
+
+logger = logging.getLogger(__name__)
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Report = Callable[[Any], None]
+Work = Callable[[Any, Report], Any]
+"""Does one task, and may report on the way; runs in the process."""
+
+REPORT, DONE, FAILED = "report", "done", "failed"
+
+MAX_DEATHS = 3
+"""In a row, without a report between them: the task itself kills its process."""
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""Libraries read these when they are loaded. Processes share the cores already."""
+
+_environment = threading.Lock()
+
+
+class Inline(Generic[Task, Result]):
+    """Does tasks here and now, with the face of a :class:`Crew`."""
+
+    def __init__(self, do: Callable[[Task], Result]) -> None:
+        self._do = do
+
+    def submit(self, task: Task) -> Future[Result]:
+        """The task, done already."""
+        future: Future[Result] = Future()
+        future.set_result(self._do(task))
+        return future
+
+
+class Crew(Generic[Task, Result]):
+    """One process for each of ``arguments``. Each calls ``setup(*arguments)`` once, and what that gives for every task.
+
+    ``setup`` and all that is sent must pickle. Processes start when their first task comes. ``daemon`` processes die with
+    this one and can have no processes of their own. Close it, or use it as a context.
+    """
+
+    def __init__(
+        self, setup: Callable[..., Work], arguments: Sequence[tuple[Any, ...]], *, daemon: bool = False
+    ) -> None:
+        self._members = [_Member(setup, given, daemon) for given in arguments]
+        self._threads = ThreadPoolExecutor(len(self._members))
+        self._idle: queue.SimpleQueue[_Member] = queue.SimpleQueue()
+        for member in self._members:
+            self._idle.put(member)
+
+    def submit(self, task: Task, report: Report = lambda _: None) -> Future[Result]:
+        """Does a task in the next free process; ``report`` is called in a thread with what it reports.
+
+        The future raises the :class:`DiffuMaskError` that the task raised, or WorkerError where its process died again and
+        again.
+        """
+        return self._threads.submit(self._do, task, report)
+
+    def close(self) -> None:
+        """Ends the processes, also amid a task."""
+        for member in self._members:
+            member.close()
+        self._threads.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Crew[Task, Result]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _do(self, task: Task, report: Report) -> Any:
+        member = self._idle.get()
+        try:
+            return member.do(task, report)
+        finally:
+            self._idle.put(member)
+
+
+class _Member:
+    def __init__(self, setup: Callable[..., Work], arguments: tuple[Any, ...], daemon: bool) -> None:
+        self._setup, self._arguments, self._daemon = setup, arguments, daemon
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._closed = False
+        self._starting = threading.Lock()
+
+    def do(self, task: Any, report: Report) -> Any:
+        deaths = 0
+        while True:
+            connection = self._connected()
+            try:
+                connection.send(task)
+                while True:
+                    kind, value = connection.recv()
+                    if kind == DONE:
+                        return value
+                    if kind == FAILED:
+                        raise value
+                    deaths = 0
+                    report(value)
+            except (EOFError, ConnectionError):
+                deaths += 1
+                self._bury(deaths)
+
+    def close(self) -> None:
+        with self._starting:
+            self._closed = True
+            process = self._process
+        if process is not None:
+            process.terminate()
+            process.join()
+
+    def _connected(self) -> Connection:
+        with self._starting:
+            if self._closed:
+                raise WorkerError("the workers were stopped")
+            if self._connection is None:
+                # A fork would take the threads' locks and CUDA with it.
+                context = multiprocessing.get_context("spawn")
+                self._connection, theirs = context.Pipe()
+                self._process = context.Process(
+                    target=_serve, args=(theirs, self._setup, self._arguments), daemon=self._daemon
+                )
+                # Ctrl-C reaches the whole group; the parent decides what it means.
+                with _one_thread(), _interrupts_blocked():
+                    self._process.start()
+                theirs.close()
+            return self._connection
+
+    def _bury(self, deaths: int) -> None:
+        process, connection = self._process, self._connection
+        assert process is not None
+        assert connection is not None
+        connection.close()
+        process.join()
+        self._connection = None
+        if self._closed:
+            raise WorkerError("the workers were stopped")
+        if deaths == MAX_DEATHS:
+            raise WorkerError(
+                f"a worker died {deaths} times at the same place (exit code {process.exitcode}; -9 is often a lack of "
+                "memory): take fewer workers or a smaller --batch-size; finished samples are kept"
+            )
+        logger.warning("worker %s died (exit code %s); another takes its place", process.pid, process.exitcode)
+
+
+def _serve(connection: Connection, setup: Callable[..., Work], arguments: tuple[Any, ...]) -> None:
+    work: Work | None = None
+    try:
+        while True:
+            task = connection.recv()
+            try:
+                work = work or setup(*arguments)
+                answer = (DONE, work(task, lambda value: connection.send((REPORT, value))))
+            except DiffuMaskError as error:
+                answer = (FAILED, error)
+            connection.send(answer)
+    except (EOFError, ConnectionError):
+        return  # the parent is gone
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process that is started within never sees Ctrl-C, not even while it is still loading."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    with _environment:
+        before = {name: os.environ.get(name) for name in ONE_THREAD}
+        os.environ.update(ONE_THREAD)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value

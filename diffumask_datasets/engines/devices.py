@@ -1,0 +1,28 @@
+"""Which device each worker paints on."""
+
+from __future__ import annotations
+
+__all__ = ["devices_of", "gpu_count", "refiners_of"]
+
+REFINERS_OF_A_GPU = 2
+
+
+def devices_of(device: str | None, workers: int) -> list[str | None]:
+    """A device for each worker: the GPUs in turn where there are some and ``device`` names none of them, else ``device``."""
+    gpus = gpu_count() if device in (None, "cuda") else 0
+    return [f"cuda:{number % gpus}" if gpus else device for number in range(workers)]
+
+
+def refiners_of(device: str | None, wanted: int | None) -> int:
+    """Processes that refine for one painter: as many as ``wanted``, else 2 on a GPU, none on the CPU, where both compete."""
+    if wanted is not None:
+        return wanted
+    on_gpu = gpu_count() > 0 if device is None else device.startswith(("cuda", "mps"))
+    return REFINERS_OF_A_GPU if on_gpu else 0
+
+
+def gpu_count() -> int:
+    """CUDA devices of this machine, without taking one."""
+    import torch
+
+    return torch.cuda.device_count()

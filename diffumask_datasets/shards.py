@@ -1,0 +1,119 @@
+"""The folder of one shard: what it holds of the whole, and how the folders of all shards become the dataset.
+
+A shard's folder is a dataset folder whose ``recipe.yaml`` is that of the whole, and ``shard.json`` beside it:
+
+    {"shard": "2/8", "ranges": {"train": [16, 24]}}
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
+from diffumask_datasets.errors import DataError, ExportError
+from diffumask_datasets.folder import count_rows, dataset_classes, read_rows, split_files, write_rows
+from diffumask_datasets.places import Place, fetched, place_of
+from diffumask_datasets.plan import Shard, ShardNumber
+from diffumask_datasets.recipe_file import RECIPE_FILE
+
+__all__ = ["SHARD_FILE", "merge", "shard_text"]
+
+SHARD_FILE = "shard.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    folder: Path
+    number: ShardNumber
+    ranges: Mapping[str, Shard]
+    files: Mapping[str, list[Path]]
+    recipe: str
+
+
+def shard_text(number: ShardNumber, ranges: Mapping[str, Shard]) -> str:
+    """The text of ``shard.json``."""
+    return json.dumps({"shard": str(number), "ranges": ranges}) + "\n"
+
+
+def merge(parts: Iterable[str | Path], output: str | Path) -> None:
+    """Joins the folders of all shards, given in any order, to the dataset that a run without shards writes, byte for byte.
+
+    Raises:
+        ExportError: ``output`` holds something that is not ours, or cannot be written.
+        DataError: a folder that is no shard, shards of different recipes or numbers, one that is missing or comes twice.
+    """
+    with ExitStack() as copies:
+        folders = [copies.enter_context(fetched(place_of(part))) for part in parts]
+        found = sorted(map(_read, folders), key=lambda part: part.number.index)
+        _check(found)
+        _join(found, place_of(output))
+
+
+def _join(found: Sequence[_Part], output: Place) -> None:
+    holder = next((part.folder for part in found if part.files), None)
+    if holder is None:
+        raise DataError("the shards hold no samples")
+    columns = pq.read_schema(next(iter(split_files(holder).values()))[0]).names
+    features = features_of(
+        dataset_classes(holder), heat_maps=HEAT_MAPS in columns, threshold_curve=THRESHOLD_CURVE in columns
+    )
+    counts = [count_rows(part.files) for part in found]
+    splits = list(found[0].ranges)
+    write_rows(
+        output,
+        {split: _rows(found, split) for split in splits},
+        features=features,
+        counts={split: sum(count.get(split, 0) for count in counts) for split in splits},
+        files={RECIPE_FILE: found[0].recipe},
+    )
+
+
+def _rows(parts: Sequence[_Part], split: str) -> Iterator[Row]:
+    return itertools.chain.from_iterable(read_rows(part.files.get(split, ())) for part in parts)
+
+
+def _read(folder: Path) -> _Part:
+    try:
+        fields = json.loads((folder / SHARD_FILE).read_text(encoding="utf-8"))
+        number = ShardNumber.parse(fields["shard"])
+        ranges = {split: (int(start), int(stop)) for split, (start, stop) in fields["ranges"].items()}
+        recipe = (folder / RECIPE_FILE).read_text(encoding="utf-8")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{folder} is not the folder of a shard ({error}); make one with diffumask generate --shard i/n"
+        ) from error
+    try:
+        files = split_files(folder)
+    except ExportError:  # more shards than samples: some hold none
+        files = {}
+    return _Part(folder, number, ranges, files, recipe)
+
+
+def _check(parts: Sequence[_Part]) -> None:
+    if not parts:
+        raise DataError("no shards given: name the folder of each, e.g. out/shard-*")
+    first = parts[0]
+    for part in parts[1:]:
+        if part.number.count != first.number.count or part.recipe != first.recipe:
+            raise DataError(
+                f"{part.folder} (shard {part.number}) and {first.folder} (shard {first.number}) are of different runs; "
+                "generate them with the same recipe, size and number of shards"
+            )
+    there = [part.number.index for part in parts]
+    missing = [str(number) for number in range(first.number.count) if number not in there]
+    if missing:
+        raise DataError(f"shards {', '.join(missing)} of {first.number.count} are missing: generate them, then merge")
+    for before, after in itertools.pairwise(parts):
+        if before.number == after.number:
+            raise DataError(f"{before.folder} and {after.folder} are both shard {after.number}: leave one out")
+        if any(before.ranges[split][1] != after.ranges[split][0] for split in first.ranges):
+            raise DataError(
+                f"shards {before.number} and {after.number} do not meet: generate all with the same --batch-size"
+            )

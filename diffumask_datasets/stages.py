@@ -1,0 +1,79 @@
+"""The stages that follow painting, and how they overlap with it: in order, a bounded number of batches on their way."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+from diffumask_datasets.crew import Crew, Inline
+from diffumask_datasets.painting import Painted
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.refining import Refined, Refiner, refine_in_process
+from diffumask_datasets.store import Store
+
+__all__ = ["Pending", "Stages", "in_order"]
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome", covariant=True)
+
+AHEAD = 2
+"""Images painted ahead for each refiner: one in its hands, one at its door."""
+
+WRITERS = 4
+"""Threads that store samples while the next are painted; a store far away answers late."""
+
+
+class Pending(Protocol[Outcome]):
+    """Something begun and not ended."""
+
+    def advance(self) -> None:
+        """Does what can be done by now without waiting."""
+
+    def end(self) -> Outcome:
+        """Waits for the rest."""
+
+
+def in_order(begin: Callable[[Item], Pending[Outcome]], items: Iterable[Item], *, ahead: int) -> Iterator[Outcome]:
+    """Begins items, ``ahead`` of them more than have ended, and ends them in their order."""
+    begun: deque[Pending[Outcome]] = deque()
+    for item in items:
+        begun.append(begin(item))
+        while len(begun) > ahead:
+            yield begun.popleft().end()
+        for pending in begun:
+            pending.advance()
+    while begun:
+        yield begun.popleft().end()
+
+
+class Stages:
+    """Where samples are refined and stored: here and now, or by ``refiners`` processes and a few threads."""
+
+    def __init__(self, recipe: Recipe, store: Store, *, refiners: int, batch_size: int) -> None:
+        self._store = store
+        self._crew: Crew[Painted, Refined] | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self.batches_refined_ahead = self.batches_stored_ahead = 0
+        if refiners:
+            self._crew = Crew(refine_in_process, [(recipe,)] * refiners, daemon=True)
+            self._threads = ThreadPoolExecutor(WRITERS)
+            self.batches_refined_ahead = -(-AHEAD * refiners // batch_size)
+            self.batches_stored_ahead = WRITERS
+        self.refiner: Crew[Painted, Refined] | Inline[Painted, Refined] = self._crew or Inline(Refiner(recipe).refine)
+
+    def store(self, payloads: Mapping[int, bytes]) -> list[Future[None]]:
+        """Puts payloads into the store; a future raises StoreError where one cannot be written."""
+        if self._threads:
+            return [self._threads.submit(self._store.put, index, payload) for index, payload in payloads.items()]
+        for index, payload in payloads.items():
+            self._store.put(index, payload)
+        return []
+
+    def close(self) -> None:
+        """Ends processes and threads; what was being stored is stored first."""
+        if self._threads:
+            self._threads.shutdown()
+        if self._crew:
+            self._crew.close()

@@ -1,0 +1,180 @@
+"""What more workers, overlap, a cluster and a large store cost and bring. Run by ``make bench-scale``."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from diffumask_datasets.engines import local
+from diffumask_datasets.painting import Painter
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.refining import Refiner
+from diffumask_datasets.store import FOLDER_SIZE, SUFFIX, SampleStore
+from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
+from tests.benchmarks.chaos import clean_runs, full_disk_is_said
+from tests.benchmarks.harness import run
+from tests.benchmarks.stage_times import stage_seconds
+
+CLASSES = ["car", "boat", "tree", "house", "mushroom"]
+
+ROUNDS = 5
+"""The fastest counts: others use the machine too."""
+
+Fill = Callable[[Path, int, Callable[[int], object]], object]
+
+
+def measure(quick: bool) -> Mapping[str, float]:
+    toybox = prepare(Recipe.of(classes=CLASSES))
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stages = stage_seconds(toybox, 4 if quick else 20)
+        figures |= {f"seconds_{stage.replace(' ', '_')}": spent for stage, spent in stages.items()}
+        figures |= _throughput(toybox, folder, 12 if quick else 60)
+        figures |= _overlap("overlap_ratio", toybox, folder, 8 if quick else 40)
+        slow = {"classes": CLASSES[:2], "model": "planted", "height": 384, "width": 384, "threshold": 0.5}
+        figures |= _overlap("overlap_ratio_slow_refinement", prepare(Recipe.of(**slow)), folder, 8 if quick else 40)
+        figures |= _memory(500 if quick else 5000)
+        figures |= _lookups(folder, 500 if quick else 5000)
+        figures |= _index(100_000 if quick else 1_000_000)
+        runs = 3 if quick else 30
+        figures |= {"chaos_runs": runs, "chaos_runs_clean": clean_runs(folder, runs)}
+        figures |= {"full_disk_said": full_disk_is_said(folder)}
+    return figures
+
+
+def _throughput(recipe: Recipe, folder: Path, count: int) -> dict[str, float]:
+    """Images per second once the models are loaded, so that the count does not decide."""
+
+    def workers(number: int) -> Fill:
+        return lambda store, stop, made: local.fill(
+            recipe, Runtime(store=store), [(0, stop)], workers=number, made=made
+        )
+
+    # By default Ray lets its workers run only where nobody else wants the CPU.
+    os.environ.update(RAY_worker_niceness="0")
+
+    def ray(store: Path, stop: int, made: Callable[[int], object]) -> object:
+        from diffumask_datasets.engines.ray import fill
+
+        return fill(recipe, Runtime(store=store), [(0, stop)], workers=2, address=None, made=made)
+
+    one, two = _rate(workers(1), folder / "one", count // 2), _rate(workers(2), folder / "two", count)
+    clustered = _rate(ray, folder / "ray", count)
+    import ray as library
+
+    library.shutdown()
+    return {
+        "images_per_second_1_worker": one,
+        "images_per_second_2_workers": two,
+        "images_per_second_ray_2_actors": clustered,
+        "two_workers_speedup": two / one,
+        "ray_vs_workers": clustered / two,
+    }
+
+
+def _rate(fill: Fill, store: Path, count: int) -> float:
+    times: list[float] = []
+    lock = threading.Lock()
+
+    def made(_: int) -> None:
+        with lock:
+            times.append(time.perf_counter())
+
+    fill(store, count, made)
+    # From where both workers have given one: their start is not what is measured.
+    warm = 2
+    return (len(times) - 1 - warm) / (times[-1] - times[warm])
+
+
+def _overlap(name: str, recipe: Recipe, folder: Path, count: int) -> dict[str, float]:
+    """Wall time of an image with one refiner against the longer of its two stages alone."""
+    painter, refiner = Painter(recipe, batch_size=1, device=None, dtype=None), Refiner(recipe)
+    refiner.refine(painter.paint(0, [0], 0)[0])
+    started = time.perf_counter()
+    painted = [painter.paint(index, [index], 0)[0] for index in range(count)]
+    painting = time.perf_counter() - started
+    started = time.perf_counter()
+    for one in painted:
+        refiner.refine(one)
+    refining = time.perf_counter() - started
+    with Synthesizer(recipe, Runtime(store=folder / name, refiners=1)) as synthesizer:
+        made = synthesizer.fill(0, count + 4)
+        for _ in range(4):  # the refiner has started
+            next(made)
+        started = time.perf_counter()
+        overlapped = len(list(made)) / count
+        wall = (time.perf_counter() - started) / overlapped
+    stages = {f"{name}_painting_seconds": painting / count, f"{name}_refining_seconds": refining / count}
+    return {name: wall / max(painting, refining), **stages}
+
+
+def _memory(count: int) -> dict[str, float]:
+    """Growth of a process's memory between a tenth of its samples and all of them."""
+    code = f"from tests.benchmarks.bench_scale import fill_and_weigh; fill_and_weigh({count})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    early, late = map(float, done.stdout.split())
+    return {"memory_samples": count, "memory_growth_5000": late / early}
+
+
+def fill_and_weigh(count: int) -> None:
+    fields = {"classes": ["car", "boat"], "model": "planted", "height": 48, "width": 64, "refinement": None}
+    with tempfile.TemporaryDirectory() as folder:
+        synthesizer = Synthesizer(prepare(Recipe.of(**fields)), Runtime(store=Path(folder)))
+        for number, _ in enumerate(synthesizer.fill(0, count), start=1):
+            if number in (count // 10, count):
+                print(_resident_mb())
+
+
+def _resident_mb() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
+
+
+def _lookups(folder: Path, count: int) -> dict[str, float]:
+    store = SampleStore(folder / "lookups", "abc")
+    payload = np.random.default_rng(0).bytes(40_000)  # an entry of the toybox
+    for index in range(count):
+        store.put(index, payload)
+    return {"lookups_per_second": count / min(_look_up_all(store, count) for _ in range(ROUNDS))}
+
+
+def _look_up_all(store: SampleStore, count: int) -> float:
+    started = time.perf_counter()
+    for index in range(count):
+        store.get(index)
+    return time.perf_counter() - started
+
+
+def _index(count: int) -> dict[str, float]:
+    """Which of ``count`` samples are there, asked by a fresh process of a store of empty entries."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        for first in range(0, count, FOLDER_SIZE):
+            shelf = Path(folder) / "abc" / f"{first // FOLDER_SIZE:05d}"
+            shelf.mkdir(parents=True)
+            for index in range(first, first + FOLDER_SIZE):
+                (shelf / f"{index:08d}{SUFFIX}").touch()
+        code = f"from tests.benchmarks.bench_scale import open_index; open_index({folder!r}, {count})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = ("index_open_seconds", "index_open_cpu_seconds", "index_open_mb")
+    return {"index_entries": count, **dict(zip(names, map(float, done.stdout.split()), strict=True))}
+
+
+def open_index(folder: str, count: int) -> None:
+    before, started, computed = _resident_mb(), time.perf_counter(), time.process_time()
+    present = SampleStore(Path(folder), "abc").present(0, count)
+    print(time.perf_counter() - started, time.process_time() - computed, _resident_mb() - before)
+    assert len(present) == count
+
+
+if __name__ == "__main__":
+    run("scale", measure)

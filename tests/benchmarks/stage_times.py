@@ -1,0 +1,77 @@
+"""Where the time of one toybox image goes, stage by stage, by clocks around the functions that do the work.
+
+CPU seconds of this process, which computes on one thread: on an idle machine they are wall time, on a busy one they hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from diffumask_datasets import painting, refining
+from diffumask_datasets.attention.recorder import CrossAttentionRecorder
+from diffumask_datasets.masks import pipeline
+from diffumask_datasets.masks.densecrf import DenseCrf
+from diffumask_datasets.painting import Painter
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.refining import Refiner
+from diffumask_datasets.store import SampleStore
+
+
+def stage_seconds(recipe: Recipe, count: int) -> dict[str, float]:
+    """CPU seconds of one image in each stage, mean over ``count`` in batches of one; ``paint`` and ``refine`` are sums."""
+    painter = Painter(recipe, batch_size=1, device="cpu", dtype=None)
+    refiner = Refiner(recipe)
+    painter.paint(0, [0], 0)
+    spent: Counter[str] = Counter()
+    pipe = painter._checked_backbone().pipeline  # type: ignore[attr-defined]
+    places: list[tuple[Any, str, str]] = [
+        (pipe.text_encoder, "forward", "text encoder"),
+        (pipe.unet, "forward", "denoise"),
+        (CrossAttentionRecorder, "record", "capture"),
+        (pipe.vae, "decode", "decode"),
+        (painting, "_soft_maps", "fuse"),
+        (pipeline, "_thresholds", "threshold"),
+        (DenseCrf, "refine", "CRF"),
+        (DenseCrf, "__init__", "CRF"),
+        (refining, "row_of", "encode"),
+        (refining, "to_payload", "encode"),
+    ]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as clocks:
+        store = SampleStore(Path(folder), recipe.digest)
+        for owner, name, stage in places:
+            clocks.enter_context(_clocked(owner, name, stage, spent))
+        for index in range(1, count + 1):
+            with _clock("paint", spent):
+                (painted,) = painter.paint(index, [index], 0)
+            with _clock("refine", spent):
+                refined = refiner.refine(painted)
+            with _clock("write", spent):
+                store.put(index, refined.payload)
+    spent["denoise"] -= spent["capture"]
+    return {stage: seconds / count for stage, seconds in spent.items()}
+
+
+@contextlib.contextmanager
+def _clock(stage: str, spent: Counter[str]) -> Iterator[None]:
+    started = time.process_time()
+    try:
+        yield
+    finally:
+        spent[stage] += time.process_time() - started  # type: ignore[assignment]
+
+
+def _clocked(owner: Any, name: str, stage: str, spent: Counter[str]) -> Any:
+    function: Callable[..., Any] = getattr(owner, name)
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        with _clock(stage, spent):
+            return function(*args, **kwargs)
+
+    return patch.object(owner, name, timed)

@@ -1,0 +1,161 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffumask_datasets import generate
+from diffumask_datasets.engines.devices import devices_of
+from diffumask_datasets.engines.local import fill, runs_of
+from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.plan import SplitPlan
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
+from tests.test_shards import files
+
+
+@given(
+    sizes=st.fixed_dictionaries({"train": st.integers(1, 300), "test": st.integers(1, 40)}),
+    workers=st.integers(1, 9),
+    batch_size=st.integers(1, 7),
+    skip=st.sets(st.integers(0, 40), max_size=6),
+)
+def test_runs_are_the_shards_in_order(sizes: dict[str, int], workers: int, batch_size: int, skip: set[int]) -> None:
+    plan = SplitPlan.of(splits=sizes, skip=sorted(skip))
+    shards = [shard for _, cut in plan.shards() for shard in cut]
+    runs = runs_of(shards, workers=workers, batch_size=batch_size)
+    assert [k for run in runs for k in range(*run)] == [k for shard in shards for k in range(*shard)]
+    inner = {stop for _, stop in runs} - {stop for _, stop in shards}
+    assert all(stop % batch_size == 0 for stop in inner)
+
+
+def test_two_workers_write_what_one_writes(planted: dict[str, Any], tmp_path: Path, painted: Any) -> None:
+    fields = {**planted, "splits": {"train": 9, "validation": 3}, "batch_size": 2}
+    generate(tmp_path / "one", store=tmp_path / "store 1", **fields)
+    before = painted()
+    generate(tmp_path / "two", store=tmp_path / "store 2", workers=2, refiners=1, **fields)
+    assert painted() == before
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+    assert files(tmp_path / "store 2") == files(tmp_path / "store 1")
+
+
+def test_refiners_keep_order_and_bytes_and_paint_ahead(planted: dict[str, Any], tmp_path: Path, painted: Any) -> None:
+    # Poor samples are painted again, so that attempts cross each other.
+    recipe = prepare(Recipe.of(**{**planted, "min_area": 0.3, "max_attempts": 4}))
+    plain = Synthesizer(recipe, Runtime(batch_size=3, store=tmp_path / "plain"))
+    straight = list(plain.rows(0, 20))
+    before = painted()
+    with Synthesizer(recipe, Runtime(batch_size=3, store=tmp_path / "ahead", refiners=2)) as synthesizer:
+        rows = synthesizer.rows(0, 20)
+        overlapped = [next(rows)]
+        assert 3 < painted() - before < 60
+        overlapped += rows
+    assert overlapped == straight
+    assert synthesizer.rejected == plain.rejected
+    assert files(tmp_path / "ahead") == files(tmp_path / "plain")
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_counted_twice(
+    planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = prepare(Recipe.of(**planted))
+    generate(tmp_path / "undisturbed", num_samples=24, store=tmp_path / "other", **planted)
+    monkeypatch.setenv("DIFFUMASK_PLANTED_SECONDS", "0.05")
+    made: list[int] = []
+    killed = threading.Event()
+
+    def note(index: int) -> None:
+        made.append(index)
+        if len(made) >= 5 and not killed.is_set():
+            killed.set()
+            os.kill(children()[0], signal.SIGKILL)
+
+    fill(recipe, Runtime(store=tmp_path / "store"), [(0, 24)], workers=2, made=note)
+    assert sorted(made) == list(range(24))
+    assert "another takes its place" in caplog.text
+    generate(tmp_path / "ds", num_samples=24, store=tmp_path / "store", **planted)
+    assert files(tmp_path / "ds") == files(tmp_path / "undisturbed")
+
+
+def children() -> list[int]:
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdecimal() and parent_of(entry) == os.getpid() and b"spawn_main" in command_of(entry)
+    ]
+
+
+def parent_of(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def command_of(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def test_errors_of_a_worker_are_errors_of_the_run(
+    planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = prepare(Recipe.of(**planted))
+    seed = next(Synthesizer(recipe).rows(3, 4))[1]["seed"]
+    monkeypatch.setenv("DIFFUMASK_PLANTED_BROKEN", str(seed))
+    with pytest.raises(ModelError, match="NaN"):
+        generate(tmp_path / "ds", num_samples=8, workers=2, store=tmp_path / "fresh", **planted)
+    assert not (tmp_path / "ds").exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("workers", 0), ("refiners", -1)])
+def test_numbers_that_make_no_sense(planted: dict[str, Any], tmp_path: Path, name: str, value: int) -> None:
+    with pytest.raises(RecipeError, match=rf"{name}: expected a number from [01] up, got {value}"):
+        generate(tmp_path / "ds", num_samples=2, **{name: value}, **planted)
+
+
+def test_gpus_are_taken_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffumask_datasets.engines.devices.gpu_count", lambda: 2)
+    assert devices_of(None, 3) == devices_of("cuda", 3) == ["cuda:0", "cuda:1", "cuda:0"]
+    assert devices_of("cuda:1", 2) == ["cuda:1", "cuda:1"]
+    assert devices_of("cpu", 2) == ["cpu", "cpu"]
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
+def test_ctrl_c_stops_every_worker(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "diffumask_datasets", "generate", "car", "--num-samples", "500", "--output", "ds"]
+    options = ["--model", "planted", "--set", "height=48", "--set", "width=64", "--workers", "2"]
+    environment = {**os.environ, "DIFFUMASK_PLANTED_SECONDS": "0.2"}
+    process = subprocess.Popen(
+        [*command, *options], stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment, start_new_session=True
+    )
+    while not list(tmp_path.rglob("*.sample")) and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "interrupted; finished samples are kept" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "rays"}, r"unknown engine 'rays' \(did you mean 'ray'\?\); legal: local, ray"),
+        ({"address": "auto"}, "address 'auto': only engine='ray' has one"),
+    ],
+)
+def test_options_that_make_no_sense(
+    planted: dict[str, Any], tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        generate(tmp_path / "ds", num_samples=2, **options, **planted)

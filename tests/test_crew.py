@@ -1,0 +1,116 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from diffumask_datasets.crew import Crew, Report, Work
+from diffumask_datasets.errors import ModelError, WorkerError
+
+# What crews run stands in diffumask_datasets or in a module of the tests: the processes import it by name.
+
+
+def careless(folder: Path) -> Work:
+    """Does ("die" | "fail" | "wait" | a number); dies of one name once, of another always."""
+
+    def work(task: tuple[str, int], report: Report) -> tuple[int, int]:
+        what, number = task
+        report(number)
+        if what == "dies once" and not (folder / str(number)).exists():
+            (folder / str(number)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "dies always":
+            os._exit(3)
+        if what == "fails":
+            raise ModelError(f"{number} cannot be")
+        if what == "waits":
+            time.sleep(600)
+        return number, os.getpid()
+
+    return work
+
+
+def silent(_: Path) -> Work:
+    def work(task: int, report: Report) -> None:
+        os._exit(3)
+
+    return work
+
+
+def test_tasks_are_done_by_other_processes_in_any_number(tmp_path: Path) -> None:
+    with Crew(careless, [(tmp_path,), (tmp_path,)]) as crew:
+        done = [crew.submit(("is done", number)) for number in range(8)]
+        assert [future.result()[0] for future in done] == list(range(8))
+        assert os.getpid() not in {future.result()[1] for future in done}
+    assert multiprocessing.active_children() == []
+
+
+def test_the_dead_are_replaced_and_their_task_done_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    reports: list[int] = []
+    with Crew(careless, [(tmp_path,)]) as crew:
+        first, second = crew.submit(("dies once", 1), reports.append), crew.submit(("dies once", 2), reports.append)
+        assert (first.result()[0], second.result()[0]) == (1, 2)
+    assert reports == [1, 1, 2, 2]
+    assert caplog.text.count("died (exit code -9); another takes its place") == 2
+
+
+def test_a_task_that_kills_every_process_is_given_up(tmp_path: Path) -> None:
+    with (
+        Crew(silent, [(tmp_path,)]) as crew,
+        pytest.raises(WorkerError, match=r"died 3 times at the same place \(exit"),
+    ):
+        crew.submit(1).result()
+
+
+def test_errors_of_ours_come_back_and_the_process_lives_on(tmp_path: Path) -> None:
+    with Crew(careless, [(tmp_path,)]) as crew:
+        before = crew.submit(("is done", 1)).result()[1]
+        with pytest.raises(ModelError, match="7 cannot be"):
+            crew.submit(("fails", 7)).result()
+        assert crew.submit(("is done", 1)).result()[1] == before
+
+
+def test_closing_ends_tasks_that_take_long(tmp_path: Path) -> None:
+    crew = Crew(careless, [(tmp_path,)])
+    begun: list[int] = []
+    future = crew.submit(("waits", 1), begun.append)
+    while not begun:
+        time.sleep(0.01)
+    crew.close()
+    with pytest.raises(WorkerError, match="the workers were stopped"):
+        future.result()
+
+
+ORPHANS = """
+import os, sys, time
+from pathlib import Path
+from diffumask_datasets.crew import Crew
+from tests.test_crew import careless
+if __name__ == "__main__":
+    crew = Crew(careless, [(Path(sys.argv[1]),)], daemon=len(sys.argv) > 2)
+    print(crew.submit(("is done", 1)).result()[1], flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("daemon", [[], ["daemon"]])
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path, daemon: list[str]) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(ORPHANS)
+    root = str(Path(__file__).parent.parent)
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path), *daemon],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    while Path(f"/proc/{child}").exists():
+        time.sleep(0.02)

@@ -1,0 +1,152 @@
+import json
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from datasets import load_dataset
+
+from diffumask_datasets import generate, merge
+from diffumask_datasets.errors import ExportError, MissingDependencyError, RecipeError, StoreError
+from diffumask_datasets.places import filesystem, place_of
+from diffumask_datasets.remote_store import RemoteStore, open_store
+from diffumask_datasets.store import SampleStore, default_store_root
+from tests.test_shards import files
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    """The address of a server of this module that speaks S3."""
+    from moto.server import ThreadedMotoServer
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """An empty bucket of this test alone, which s3fs finds as users would have it: by their environment."""
+    import s3fs
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "me",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    name = f"bucket-{abs(hash(request.node.name))}"
+    s3fs.S3FileSystem().mkdir(name)
+    return f"s3://{name}"
+
+
+def remote_files(url: str) -> dict[str, bytes]:
+    there, path = filesystem(url)
+    there.invalidate_cache()
+    return {name.removeprefix(f"{path}/"): there.cat_file(name) for name in there.find(path)}
+
+
+def test_what_is_a_url_and_what_a_folder() -> None:
+    assert place_of("s3://bucket/ds/") == "s3://bucket/ds"
+    assert place_of("out/ds") == place_of(Path("out/ds")) == Path("out/ds")
+    assert place_of("file:///data/ds") == Path("/data/ds")
+    assert place_of("~/ds") == Path.home() / "ds"
+
+
+def test_the_root_may_be_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIFFUMASK_CACHE", "s3://bucket/store")
+    assert default_store_root() == "s3://bucket/store"
+
+
+def test_a_store_in_a_bucket_is_a_store(bucket: str, caplog: pytest.LogCaptureFixture) -> None:
+    store = open_store(f"{bucket}/store", "abc")
+    assert isinstance(store, RemoteStore)
+    assert (store.get(7), store.present(0, 10_000)) == (None, set())
+    for index in (7, 999, 1000, 5000):
+        store.put(index, b"x" * index)
+    again = RemoteStore(f"{bucket}/store", "abc")
+    assert again.get(999) == b"x" * 999
+    assert (again.present(0, 10_000), again.present(8, 1001)) == ({7, 999, 1000, 5000}, {999, 1000})
+    there, path = filesystem(f"{bucket}/store/abc/00000/00000007.sample")
+    there.pipe_file(path, there.cat_file(path)[:-1] + b"y")
+    with caplog.at_level(logging.WARNING):
+        assert again.get(7) is None
+    assert "00000007.sample is damaged; it will be generated again" in caplog.text
+
+
+def test_present_is_what_was_put(tmp_path: Path) -> None:
+    store = SampleStore(tmp_path, "abc")
+    for index in (7, 999, 1000, 90_000_000):
+        store.put(index, b"x")
+    assert store.present(0, 2000) == {7, 999, 1000}
+    assert store.present(8, 1000) == {999}
+    assert store.present(90_000_000, 90_000_001) == {90_000_000}
+
+
+def test_store_and_output_in_a_bucket(planted: dict[str, Any], tmp_path: Path, bucket: str, painted: Any) -> None:
+    generate(tmp_path / "ds", num_samples=5, preview=True, **planted)
+    before = painted()
+    generate(f"{bucket}/ds", num_samples=9, store=f"{bucket}/store", **planted)
+    generate(f"{bucket}/ds", num_samples=5, store=f"{bucket}/store", preview=True, refiners=1, **planted)
+    assert painted() - before == 9
+    assert remote_files(f"{bucket}/ds") == files(tmp_path / "ds")
+    files_there = f"{bucket}/ds/data/*.parquet"
+    cache = str(tmp_path / "cache")
+    assert load_dataset("parquet", data_files=files_there, split="train", cache_dir=cache).num_rows == 5
+
+
+def test_shards_in_a_bucket_are_merged(planted: dict[str, Any], tmp_path: Path, bucket: str) -> None:
+    generate(tmp_path / "ds", num_samples=5, **planted)
+    for index in range(2):
+        generate(f"{bucket}/parts/{index}", num_samples=5, shard=f"{index}/2", **planted)
+    merge([f"{bucket}/parts/{index}" for index in range(2)], f"{bucket}/merged")
+    assert remote_files(f"{bucket}/merged") == files(tmp_path / "ds")
+
+
+def test_a_bucket_with_other_things_is_left_alone(planted: dict[str, Any], bucket: str, painted: Any) -> None:
+    with fsspec.open(f"{bucket}/photos/cat.jpg", "wb") as file:
+        file.write(b"cat")
+    with pytest.raises(ExportError, match="photos is not empty and not a dataset of ours"):
+        generate(f"{bucket}/photos", num_samples=2, **planted)
+    assert painted() == 0
+    assert remote_files(f"{bucket}/photos") == {"cat.jpg": b"cat"}
+
+
+def test_places_that_cannot_be_used(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match="cannot write the sample store at s3://nobodys-bucket/abc: "):
+        open_store("s3://nobodys-bucket", "abc")
+    with pytest.raises(RecipeError, match="cannot use nowhere://x/abc: Protocol not known: nowhere"):
+        open_store("nowhere://x", "abc")
+    with pytest.raises(MissingDependencyError, match=r"gcsfs is not installed: pip install 'diffumask-datasets\[gs\]'"):
+        open_store("gs://bucket", "abc")
+
+
+def test_a_half_uploaded_dataset_does_not_look_finished(
+    planted: dict[str, Any], bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    generate(f"{bucket}/ds", num_samples=2, **planted)
+    put_file = s3fs.S3FileSystem._put_file
+
+    async def fails(self: Any, here: str, there: str, **options: Any) -> None:
+        if there.endswith(".json"):
+            raise OSError("the line was cut")
+        await put_file(self, here, there, **options)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_put_file", fails)
+    with pytest.raises(ExportError, match=r"cannot write s3://.*: the line was cut; check the address and your rights"):
+        generate(f"{bucket}/ds", num_samples=4, **planted)
+    assert "recipe.yaml" not in remote_files(f"{bucket}/ds")
+    monkeypatch.setattr(s3fs.S3FileSystem, "_put_file", put_file)
+    generate(f"{bucket}/ds", num_samples=4, **planted)
+    assert json.loads(remote_files(f"{bucket}/ds")["id2label.json"])["1"] == "car"
