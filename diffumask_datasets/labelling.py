@@ -29,13 +29,16 @@ from diffumask_datasets.errors import CaptureError, DataError, ModelError, Recip
 from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.image_folder import FoundImage, find_images, read_pixels
 from diffumask_datasets.masks.soft_maps import compact, soft_size
+from diffumask_datasets.places import Place
+from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import fill, find_terms, noun
 from diffumask_datasets.recipe import DEFAULT_PROMPTS, Recipe
 from diffumask_datasets.recipe_file import LABELLED
+from diffumask_datasets.refining import label_image, warn_of_missing_masks
+from diffumask_datasets.remote_store import open_store
 from diffumask_datasets.settings import PLACE
-from diffumask_datasets.store import SampleStore, default_store_root
-from diffumask_datasets.synthesis import label_image, prepare, warn_of_missing_masks
+from diffumask_datasets.synthesis import prepare
 from diffumask_datasets.tuning import TIMESTEPS
 from diffumask_datasets.views import view_row
 
@@ -64,7 +67,7 @@ def label_folder(
     keep_heat_maps: bool = False,
     device: str | None = None,
     dtype: str | None = None,
-    store: Path | None = None,
+    store: Place | None = None,
     **fields: Any,
 ) -> dict[str, int]:
     """Labels the images of a folder and writes them as a dataset folder, in the format of ``diffumask generate``.
@@ -96,7 +99,7 @@ def label_folder(
         raise DataError(
             f"no image of {images} shows one of the classes {', '.join(recipe.classes)}, as captions have it"
         )
-    labeller = _Labeller(recipe, visited, device, dtype, store or default_store_root())
+    labeller = _Labeller(recipe, visited, device, dtype, store)
     digest = labeller.digest_of(tasks)
     described = {"images": len(tasks), "timesteps": list(visited), "digest": digest}
     with tqdm(total=len(tasks), unit="image", disable=None) as progress:
@@ -124,12 +127,12 @@ class _Labeller:
     """Labels images one by one, asking the store first; loads the model when first needed."""
 
     def __init__(
-        self, recipe: Recipe, timesteps: tuple[int, ...], device: str | None, dtype: str | None, root: Path
+        self, recipe: Recipe, timesteps: tuple[int, ...], device: str | None, dtype: str | None, root: Place | None
     ) -> None:
         self._recipe, self._timesteps = recipe, timesteps
         self._device, self._dtype = device, dtype
         self._digest = _hashed([recipe.digest, LABELLED, *timesteps])[:12]
-        self._store = SampleStore(root, self._digest)
+        self._store = open_store(root, self._digest)
         self._features = features_of(recipe.classes, heat_maps=True, threshold_curve=True)
         self._loaded: Observer | None = None
 
@@ -168,7 +171,7 @@ class _Labeller:
             prompt=task.prompt.text,
             seed=seed,
         )
-        warn_of_missing_masks(sample, recipe)
+        warn_of_missing_masks(sample.sample_id, sample.maskless, recipe)
         return row_of(sample)
 
     def _soft_maps(self, image: npt.NDArray[np.uint8], prompt: Prompt, seed: int) -> npt.NDArray[np.uint8]:
@@ -236,7 +239,7 @@ def _prompt(found: FoundImage, recipe: Recipe) -> Prompt | None:
     """What the image is asked for; None where its caption names no class."""
     if found.caption is not None:
         terms = find_terms(found.caption, recipe.words)
-        return Prompt(found.caption, terms) if terms else None
+        return attended(Prompt(found.caption, terms), recipe.attention_words) if terms else None
     of_folder = [name for word, name in recipe.words if word.lower() == found.folder.lower().replace("_", " ")]
     template = next((prompt for prompt in recipe.prompts if PLACE in prompt), DEFAULT_PROMPTS[0])
     return fill(template, [noun(recipe.words_of(name)) for name in of_folder[:1] or recipe.classes])

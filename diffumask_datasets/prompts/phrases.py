@@ -7,7 +7,7 @@ from typing import Final
 
 from diffumask_datasets.prompts.prompt import Prompt, Term
 
-__all__ = ["MAX_MODIFIERS", "with_phrases"]
+__all__ = ["MAX_MODIFIERS", "attended", "with_phrases"]
 
 MAX_MODIFIERS: Final = 3
 """Words before a term that may belong to it: further back, captions speak of something else."""
@@ -24,6 +24,11 @@ _FUNCTION_WORDS: Final = (
 )
 _ENDS: Final = frozenset(_FUNCTION_WORDS.split())
 """Words that no noun phrase has between its article and its noun."""
+
+
+def attended(prompt: Prompt, words: str) -> Prompt:
+    """The prompt with the spans that a recipe's ``attention_words`` ask for: ``"class"`` or ``"phrase"``."""
+    return with_phrases(prompt) if words == "phrase" else prompt
 
 
 def with_phrases(prompt: Prompt) -> Prompt:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from diffumask_datasets.captions import fingerprint_captions
-from diffumask_datasets.prompts.phrases import with_phrases
+from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.templates import TemplateSource
 from diffumask_datasets.recipe import Recipe
@@ -41,8 +41,7 @@ def prompt_for(recipe: Recipe, index: int) -> Prompt:
         TokenAlignmentError: a caption without any of the recipe's classes.
         RecipeError: no prompt is left for the split of ``index``.
     """
-    prompt = _source(recipe).prompt(index)
-    return with_phrases(prompt) if recipe.attention_words == "phrase" else prompt
+    return attended(_source(recipe).prompt(index), recipe.attention_words)
 
 
 def check_prompts(recipe: Recipe, splits: Sequence[str] = ("train",)) -> None:

@@ -82,7 +82,8 @@ def judge_loss(opinion: Opinion, scenes: Sequence[Scene]) -> Tensor:
 def train_judge(team: Team, minutes: float, output: Path, path: Path) -> None:
     """Train for ``minutes`` and write the averaged weights to ``path``; log in ``output/judge.jsonl``."""
     torch.manual_seed(5)
-    judge = Judge().train().to(memory_format=torch.channels_last)
+    judge = Judge().train()
+    judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     autoencoder = load_autoencoder(output, WEIGHTS)
     gradients = PooledGradients(judge.parameters())
     optimizer = MatrixDescent(judge, gradients, matrix_share=1.0)

@@ -20,7 +20,7 @@ from diffumask_datasets.masks.combine import best_labels, label_probabilities
 from diffumask_datasets.masks.densecrf import DenseCrf
 from diffumask_datasets.masks.pipeline import Masks, make_masks
 from diffumask_datasets.masks.soft_maps import compact, expand, soft_size
-from diffumask_datasets.prompts.phrases import with_phrases
+from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import find_terms
 from diffumask_datasets.recipe import MaskSettings, Recipe
@@ -50,7 +50,7 @@ def show(model: Observer, seed: int, *, demand: Demand, recipe: Recipe, split: s
     """Renders a scene and pushes it through the model, described by its own caption."""
     scene = render_scene(seed, split=split, demand=demand)
     prompt = Prompt(scene.caption, find_terms(scene.caption, tuple((name, name) for name in CLASS_NAMES)))
-    prompt = with_phrases(prompt) if recipe.attention_words == "phrase" else prompt
+    prompt = attended(prompt, recipe.attention_words)
     first, last = recipe.attention_timesteps
     steps = np.linspace(max(first, 1), min(last, 999), OBSERVED_STEPS).round().astype(int).tolist()
     table = np.zeros(256, np.uint8)
