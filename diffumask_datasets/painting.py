@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import multiprocessing
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -60,12 +59,15 @@ class Painter:
         Raises:
             As :meth:`diffumask_datasets.backbones.protocol.Backbone.check` and ``paint``.
         """
-        backbone = self._checked_backbone()
-        rows = range(first, first + self._batch_size)
-        # Rows that nobody wants repeat a wanted one: they keep the batch's size, on which the last bits depend.
-        requests = [self._request(index if index in wanted else wanted[0], attempt) for index in rows]
-        painted = zip(rows, requests, backbone.paint(requests, self._recipe), strict=True)
-        return [self._painted(index, request, painting) for index, request, painting in painted if index in wanted]
+        # All of it, loading and recording included: OpenMP's threads do not survive a fork, and the first operation on
+        # several would wait for ever.
+        with single_thread():
+            backbone = self._checked_backbone()
+            rows = range(first, first + self._batch_size)
+            # Rows that nobody wants repeat a wanted one: they keep the batch's size, on which the last bits depend.
+            requests = [self._request(index if index in wanted else wanted[0], attempt) for index in rows]
+            painted = zip(rows, requests, backbone.paint(requests, self._recipe), strict=True)
+            return [self._painted(index, request, painting) for index, request, painting in painted if index in wanted]
 
     def _checked_backbone(self) -> Backbone:
         if self._backbone is None:
@@ -111,18 +113,10 @@ def _fused(painting: Painting, recipe: Recipe, *, power: int) -> npt.NDArray[np.
     from diffumask_datasets.attention.fusion import fuse
 
     height, width = soft_size(*painting.image.shape[:2])
-    with single_thread():
-        maps = fuse(
-            painting.attention, height=height, width=width, competition=recipe.competition, affinity_power=power
-        )
+    maps = fuse(painting.attention, height=height, width=width, competition=recipe.competition, affinity_power=power)
     return compact(maps.numpy())
 
 
 @functools.lru_cache(maxsize=1)
 def _loaded(model: str, revision: str | None, device: str | None, dtype: str | None, options: LoadOptions) -> Backbone:
-    if multiprocessing.parent_process() is not None:
-        import torch
-
-        # OpenMP's threads do not survive a fork, and workers share the cores already.
-        torch.set_num_threads(1)
     return load_backbone(model, revision=revision, device=device, dtype=dtype, options=options)
