@@ -40,18 +40,35 @@ def measure(quick: bool) -> Mapping[str, float]:
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        spent = stage_seconds(toybox, 4 if quick else 20)
-        figures |= {f"cpu_seconds_{stage.replace(' ', '_')}": seconds for stage, seconds in spent.items()}
-        figures |= _throughput(toybox, folder, 12 if quick else 60)
-        figures |= _overlap("overlap_ratio", toybox, folder, 8 if quick else 40)
-        figures |= _slow_refinement(folder, 20 if quick else 100)
-        figures |= _memory(500 if quick else 5000)
-        figures |= _lookups(folder, 500 if quick else 5000)
-        figures |= _index(100_000 if quick else 1_000_000)
-        runs = 3 if quick else 30
-        figures |= {"chaos_runs": runs, "chaos_runs_clean": clean_runs(folder, runs)}
-        figures |= {"full_disk_said": full_disk_is_said(folder)}
+        parts: list[Callable[[], dict[str, float]]] = [
+            lambda: _stages(toybox, 4 if quick else 20),
+            lambda: _slow_refinement(folder, 20 if quick else 100),
+            lambda: _throughput(toybox, folder, 8 if quick else 60),
+            lambda: _overlap("overlap_ratio", toybox, folder, 6 if quick else 40),
+            lambda: _lookups(folder, 500 if quick else 5000),
+            lambda: _index(20_000 if quick else 1_000_000),
+            lambda: _chaos(folder, 2 if quick else 30),
+            lambda: _memory(300 if quick else 5000),
+        ]
+        for part in parts:
+            found = part()
+            # It takes long: what is known is said.
+            print(found, flush=True)
+            figures |= found
     return figures
+
+
+def _stages(recipe: Recipe, count: int) -> dict[str, float]:
+    spent = stage_seconds(recipe, count)
+    return {f"cpu_seconds_{stage.replace(' ', '_')}": seconds for stage, seconds in spent.items()}
+
+
+def _chaos(folder: Path, runs: int) -> dict[str, float]:
+    return {
+        "full_disk_said": full_disk_is_said(folder),
+        "chaos_runs": runs,
+        "chaos_runs_clean": clean_runs(folder, runs),
+    }
 
 
 def _throughput(recipe: Recipe, folder: Path, count: int) -> dict[str, float]:
