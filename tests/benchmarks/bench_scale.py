@@ -20,7 +20,7 @@ from diffumask_datasets.crew import Report, Work
 from diffumask_datasets.engines import local
 from diffumask_datasets.painting import Painted, Painter
 from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.refining import Refined, refine_in_process
+from diffumask_datasets.refining import Refined, Refiner, refine_in_process
 from diffumask_datasets.store import FOLDER_SIZE, SUFFIX, SampleStore
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from tests.benchmarks.chaos import clean_runs, full_disk_is_said
@@ -60,7 +60,18 @@ def measure(quick: bool) -> Mapping[str, float]:
 
 def _stages(recipe: Recipe, count: int) -> dict[str, float]:
     spent = stage_seconds(recipe, count)
-    return {f"cpu_seconds_{stage.replace(' ', '_')}": seconds for stage, seconds in spent.items()}
+    figures = {f"cpu_seconds_{stage.replace(' ', '_')}": seconds for stage, seconds in spent.items()}
+    return {**figures, "cpu_seconds_refine_512": _refining_at_512(count)}
+
+
+def _refining_at_512(count: int) -> float:
+    recipe = prepare(Recipe.of(classes=CLASSES[:2], model="planted", height=512, width=512))
+    painter, refiner = Painter(recipe, batch_size=1, device=None, dtype=None), Refiner(recipe)
+    painted = [painter.paint(index, [index], 0)[0] for index in range(count)]
+    started = time.process_time()
+    for one in painted:
+        refiner.refine(one)
+    return (time.process_time() - started) / count
 
 
 def _chaos(folder: Path, runs: int) -> dict[str, float]:
