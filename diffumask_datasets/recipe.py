@@ -43,7 +43,6 @@ _MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "attention_layers": ("up_blocks.2.attentions.*",),
         "attention_timesteps": (50, 450),
         "attention_words": "phrase",
-        "contrast": "start",
         "competition": 16.0,
         "affinity": "self-attention",
         "affinity_power": 1,

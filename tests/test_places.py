@@ -144,9 +144,11 @@ def test_a_half_uploaded_dataset_does_not_look_finished(
         await put_file(self, here, there, **options)
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_put_file", fails)
+    s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(ExportError, match=r"cannot write s3://.*: the line was cut; check the address and your rights"):
         generate(f"{bucket}/ds", num_samples=4, **planted)
     assert "recipe.yaml" not in remote_files(f"{bucket}/ds")
     monkeypatch.setattr(s3fs.S3FileSystem, "_put_file", put_file)
+    s3fs.S3FileSystem.clear_instance_cache()
     generate(f"{bucket}/ds", num_samples=4, **planted)
     assert json.loads(remote_files(f"{bucket}/ds")["id2label.json"])["1"] == "car"
