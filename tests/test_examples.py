@@ -17,7 +17,7 @@ def test_quickstart(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("4 samples with the columns sample_id, image, label, objects,")
-    assert "first of the stream: 'a photo of a " in done.stdout
+    assert "first of the stream: 'a picture of a mushroom on sand'" in done.stdout
     for name in ("coco", "voc"):
         assert f"demo-{name}: read back and compared with the dataset, " in done.stdout
         assert (tmp_path / f"demo-{name}" / "diffumask-export.json").exists()

@@ -61,7 +61,7 @@ HEAVY = {
     },
     "diffusers": {"backbones", "toybox"},
     "transformers": {"attention", "backbones", "curation", "masks", "prompts", "segmentation", "toybox"},
-    "matplotlib": {"segmentation"},
+    "matplotlib": {"segmentation", "toybox"},
     "pydensecrf": {"masks", "doctor"},
     "fiftyone": {"review"},
     "ray": {"engines"},

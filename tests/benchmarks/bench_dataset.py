@@ -27,7 +27,7 @@ SHEET_SAMPLES = 40
 
 def measure(quick: bool) -> Mapping[str, float]:
     count = 40 if quick else 500
-    classes = list(CLASS_NAMES)
+    classes = "toybox"  # the vocabulary: ten classes, eight colours, eight places
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         dataset = load_dataset(
@@ -46,14 +46,14 @@ def measure(quick: bool) -> Mapping[str, float]:
         )
         picture = (ROOT / "build" / "benchmarks" if quick else ROOT / "docs") / "dataset.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet([row for _, row in rows], classes, columns=4).save(picture)
+        contact_sheet([row for _, row in rows], CLASS_NAMES, columns=4).save(picture)
     return {"images": dataset.num_rows, "images_per_second_2_processes": count / seconds, **figures}
 
 
 def _figures(dataset: Any) -> dict[str, float]:
     labels = [decode_image(row["label"]) for row in dataset]
     plain = dataset.remove_columns(["image", "label"])
-    prompted = Counter(row["prompt"].rpartition(" ")[2] for row in plain)
+    prompted = Counter(name for row in plain for name in CLASS_NAMES if name in row["prompt"].split())
     ignored = np.array([(label == 255).mean() for label in labels])
     covered = np.array([((label > 0) & (label < 255)).mean() for label in labels])
     return {

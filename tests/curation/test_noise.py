@@ -85,7 +85,8 @@ def test_a_damaged_mask_is_the_one_that_is_not_confirmed() -> None:
         labels.append(label)
     labels[3] = np.roll(labels[3], 24, axis=1)
     labels[8] = np.where(labels[8] == 1, 2, 0).astype(np.uint8)
-    settings = SegmenterSettings(side=32, epochs=30, batch_size=4, learning_rate=5e-3)
+    # Of three seeds and two rates, each finds both; at 5e-3 one of three learns too little on some processors.
+    settings = SegmenterSettings(side=64, epochs=40, batch_size=4, learning_rate=2e-3)
     heard: list[int] = []
     agreements = cross_validated_agreements(
         images, labels, classes=2, folds=2, settings=settings, progress=heard.append
