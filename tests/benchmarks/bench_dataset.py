@@ -22,7 +22,7 @@ from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from diffumask_datasets.toybox.world import CLASS_NAMES
 from tests.benchmarks.harness import ROOT, run
 
-SHEET_SAMPLES = 40
+SHEET_SAMPLES = 28
 
 
 def measure(quick: bool) -> Mapping[str, float]:

@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from diffumask_datasets.attention.search import best_threshold_iou
 from diffumask_datasets.backbones.protocol import Observer
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.backbones.steady import single_thread
@@ -94,7 +93,9 @@ def _table(shown: Sequence[Shown], recipe: Recipe, net: AffinityNet) -> dict[str
         "iou_affinitynet": methods.mean_iou(
             shown, lambda k, s: affinity_labels(spread_heat(net, s.image, everything[k]))
         ),
-        "iou_best_threshold_raw": float(np.mean([i for k, s in enumerate(shown) for i in _best_raw(ours[k], s)])),
+        "iou_best_threshold_raw": float(
+            np.mean([i for k, s in enumerate(shown) for i in methods.best_raw(s, ours[k])])
+        ),
         "iou_ceiling": float(np.mean([np.mean(_ceiling(s, ours[k])) for k, s in enumerate(shown)])),
     }
 
@@ -105,11 +106,6 @@ def _crf_iou(shown: Sequence[Shown], heats: Sequence[Heat], gamma: float) -> flo
 
 def _refined_iou(shown: Sequence[Shown], heats: Sequence[Heat], settings: MaskSettings) -> float:
     return methods.mean_iou(shown, lambda k, s: methods.through_pipeline(s, heats[k], settings).semantic)
-
-
-def _best_raw(heat: Heat, item: Shown) -> list[float]:
-    present = [index for index in range(len(heat)) if np.any(item.truth == index + 1)]
-    return [best_threshold_iou(heat[index], item.truth == index + 1)[0] for index in present]
 
 
 def _ceiling(item: Shown, heat: Heat) -> list[float]:

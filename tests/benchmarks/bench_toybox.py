@@ -20,13 +20,18 @@ from datasets import load_dataset
 from PIL import Image
 
 from diffumask_datasets.attention.search import best_threshold_iou
+from diffumask_datasets.backbones.protocol import Observer
+from diffumask_datasets.backbones.registry import load_backbone
+from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import decode_image
 from diffumask_datasets.masks.quality import iou
-from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, render_scene
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, Demand, render_scene
 from diffumask_datasets.toybox.captions import with_article
 from diffumask_datasets.toybox.judge import Judge, Verdict, load_judge
 from diffumask_datasets.toybox.judging import judge_accuracy, judge_miou
 from diffumask_datasets.toybox.training import WEIGHTS
+from tests.benchmarks import mask_methods as methods
 from tests.benchmarks.harness import ROOT, run
 
 SHEET_SEEDS = 8
@@ -43,6 +48,7 @@ def measure(quick: bool) -> Mapping[str, float]:
         figures |= _single_figures(judge, folder, per_class=4 if quick else 24, quick=quick)
         figures |= _colour_figures(judge, folder, rounds=1 if quick else 3)
         figures |= _pair_figures(judge, folder, count=15 if quick else 90)
+    figures |= _rendered_figures(count=10 if quick else 200)
     return {**figures, **_model_figures(), "scenes_per_second": _scenes_per_second(100 if quick else 400)}
 
 
@@ -92,6 +98,20 @@ def _single_figures(judge: Judge, folder: str, *, per_class: int, quick: bool) -
         "mask_iou_generated": float(np.mean(mask_overlaps)) if mask_overlaps else 0.0,
         "labelled_images_per_second_2_processes": dataset.num_rows / seconds,
     }
+
+
+def _rendered_figures(*, count: int) -> dict[str, float]:
+    """Heat maps of held-out drawn scenes that the model is shown, at the best threshold, as the recipe reads them."""
+    recipe, model = Recipe.of(classes=CLASS_NAMES), load_backbone("toybox", device="cpu")
+    assert isinstance(model, Observer)
+    figures = {}
+    with single_thread():
+        for name, counts in (("single", (1,)), ("multi", (2, 3))):
+            demands = [Demand(count=counts[number % len(counts)]) for number in range(count)]
+            shown = [methods.show(model, k, demand=demand, recipe=recipe) for k, demand in enumerate(demands)]
+            ious = [iou for item in shown for iou in methods.best_raw(item, methods.our_heat(item, recipe))]
+            figures[f"heatmap_iou_{name}"] = float(np.mean(ious))
+    return figures
 
 
 def _colour_figures(judge: Judge, folder: str, *, rounds: int) -> dict[str, float]:

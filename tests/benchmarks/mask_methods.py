@@ -14,6 +14,7 @@ from diffumask_datasets.attention.affinity import propagate
 from diffumask_datasets.attention.fusion import fuse
 from diffumask_datasets.attention.maps import AttentionMaps
 from diffumask_datasets.attention.observation import Observation
+from diffumask_datasets.attention.search import best_threshold_iou
 from diffumask_datasets.backbones.protocol import Observer
 from diffumask_datasets.masks.affinity_net import AffinityNet, spread_heat
 from diffumask_datasets.masks.combine import best_labels, label_probabilities
@@ -141,6 +142,12 @@ def class_ious(labels: npt.NDArray[np.integer], truth: npt.NDArray[np.uint8]) ->
     return [
         np.count_nonzero((labels == i) & (truth == i)) / np.count_nonzero((labels == i) | (truth == i)) for i in present
     ]
+
+
+def best_raw(shown: Shown, heat: Heat) -> list[float]:
+    """IoU at the best threshold of each class that is there, without refinement."""
+    present = [index for index in range(len(heat)) if np.any(shown.truth == index + 1)]
+    return [best_threshold_iou(heat[index], shown.truth == index + 1)[0] for index in present]
 
 
 def best_fixed(heats: Sequence[Heat], shown: Sequence[Shown], gammas: Sequence[float]) -> tuple[float, float]:
