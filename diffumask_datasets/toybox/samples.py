@@ -32,7 +32,7 @@ def sheet_prompts() -> list[str]:
 def write_sample_sheet(
     painter: Painter, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, path: Path, *, steps: int = 10
 ) -> None:
-    """Paint ``sheet_prompts`` (fixed seeds) and save them at ``path``, one class a column pair, five classes a row."""
+    """Paint ``sheet_prompts`` (fixed seeds) and save them at ``path``, row by row, ten a row."""
     pipeline = assemble(painter, autoencoder, tokenizer)
     prompts, images = sheet_prompts(), []
     for start in range(0, len(prompts), 4):
@@ -54,5 +54,5 @@ def read_sample_sheet(path: Path, *, side: int = 128) -> list[NDArray[np.uint8]]
     """The images of a sheet, uint8 (side, side, 3), in the order of ``sheet_prompts``."""
     sheet = np.asarray(Image.open(path).convert("RGB"))
     rows, columns = sheet.shape[0] // side, sheet.shape[1] // side
-    tiles = sheet.reshape(rows, side, columns, side, 3).transpose(2, 0, 1, 3, 4)  # prompts run down the columns
+    tiles = sheet.reshape(rows, side, columns, side, 3).transpose(0, 2, 1, 3, 4)
     return list(tiles.reshape(rows * columns, side, side, 3))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, Demand, render_scene
+from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, Demand, render_scene, samples
 from diffumask_datasets.toybox.judge import Judge, Verdict
 from diffumask_datasets.toybox.progress import Sighting, draw_curves, judge_sheet, read_losses, read_sheets
 from diffumask_datasets.toybox.samples import read_sample_sheet, sheet_prompts
@@ -28,13 +28,13 @@ class Reader(Judge):
 
 
 def sheet(path: Path, *, wrong: int) -> None:
-    """What ``write_sample_sheet`` lays out: prompt k at row k % 4, column k // 4; the first ``wrong`` lie."""
+    """What ``write_sample_sheet`` lays out: prompt k at row k // 10, column k % 10; the first ``wrong`` lie."""
     canvas = np.zeros((4 * 128, 10 * 128, 3), np.uint8)
     for number, prompt in enumerate(sheet_prompts()):
         words = prompt.split()
         name = CLASS_NAMES.index(next(word for word in words if word in CLASS_NAMES))
         shade = next((list(COLOURS).index(word) for word in words if word in COLOURS), 0)
-        row, column = number % 4 * 128, number // 4 * 128
+        row, column = number // 10 * 128, number % 10 * 128
         canvas[row, column, :2] = ((name + (number < wrong)) % 10, shade)
     Image.fromarray(canvas).save(path)
 
@@ -76,3 +76,20 @@ def test_curves_of_a_log_are_drawn(tmp_path: Path) -> None:
 def test_a_log_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_losses(tmp_path)
+
+
+def test_a_painted_sheet_is_read_back_in_order(tmp_path: Path) -> None:
+    """The writer and the reader agree: each tile is what the pipeline painted for its prompt."""
+    painted: list[np.ndarray] = []
+
+    class Pipeline:
+        def __call__(self, prompts: list[str], **options: object) -> object:
+            start = len(painted)
+            made = [np.full((128, 128, 3), (start + k) / 255, np.float32) for k in range(len(prompts))]
+            painted.extend(made)
+            return type("Output", (), {"images": np.stack(made)})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, "assemble", lambda *parts: Pipeline())
+        samples.write_sample_sheet(None, None, None, tmp_path / "sheet.png")  # type: ignore[arg-type]
+    assert [int(tile[0, 0, 0]) for tile in read_sample_sheet(tmp_path / "sheet.png")] == list(range(40))
