@@ -1,4 +1,4 @@
-"""The denoiser's optimizer: Muon for matrices, AdamW for everything else, behind one small face."""
+"""The optimizer of denoiser and judge: Muon for matrices, AdamW for everything else, behind one small face."""
 
 from __future__ import annotations
 
