@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
@@ -185,6 +186,7 @@ def _serve(connection: Connection, setup: Callable[..., Work], arguments: tuple[
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """A process that is started within never sees Ctrl-C, not even while it is still loading."""
+    resource_tracker.ensure_running()  # the first process would start it, and its start lets interrupts through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

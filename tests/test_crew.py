@@ -97,19 +97,32 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("daemon", [[], ["daemon"]])
-def test_processes_end_when_their_parent_is_killed(tmp_path: Path, daemon: list[str]) -> None:
-    script = tmp_path / "script.py"
+def parent_and_child(folder: Path, *options: str) -> tuple[subprocess.Popen[str], int]:
+    script = folder / "script.py"
     script.write_text(ORPHANS)
-    root = str(Path(__file__).parent.parent)
     parent = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path), *daemon],
+        [sys.executable, str(script), str(folder), *options],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": root},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
     )
     assert parent.stdout is not None
-    child = int(parent.stdout.readline())
+    return parent, int(parent.stdout.readline())
+
+
+def test_the_first_process_of_all_never_sees_ctrl_c(tmp_path: Path) -> None:
+    parent, child = parent_and_child(tmp_path)
+    blocked = next(
+        line for line in Path(f"/proc/{child}/status").read_text().splitlines() if line.startswith("SigBlk:")
+    )
+    parent.kill()
+    parent.wait()
+    assert int(blocked.split()[1], base=16) >> (signal.SIGINT - 1) & 1
+
+
+@pytest.mark.parametrize("daemon", [[], ["daemon"]])
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path, daemon: list[str]) -> None:
+    parent, child = parent_and_child(tmp_path, *daemon)
     parent.kill()
     parent.wait()
     while Path(f"/proc/{child}").exists():
