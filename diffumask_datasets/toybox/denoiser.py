@@ -62,10 +62,14 @@ class Settings:
 
 
 def draw_timesteps(count: int, generator: torch.Generator) -> Tensor:
-    """Timesteps int64 (count,) in [0, 1000): half uniform, half logit-normal, where shapes are decided."""
-    middle = torch.sigmoid(torch.randn(count, generator=generator))
+    """Timesteps int64 (count,) in [0, 1000): a quarter uniform, the others logit-normal around 575.
+
+    From 400 to 800 it is decided which of two objects is which: shown a drawn scene at 250 the model finishes it as two
+    objects, from 550 on it often paints both with parts of each other.
+    """
+    middle = torch.sigmoid(0.3 + 0.8 * torch.randn(count, generator=generator))
     even = torch.rand(count, generator=generator)
-    pick = torch.rand(count, generator=generator) < 0.5
+    pick = torch.rand(count, generator=generator) < 0.25
     return (torch.where(pick, even, middle) * 1000).long().clamp(0, 999)
 
 

@@ -42,7 +42,7 @@ WORST = 20
 
 
 def measure(quick: bool) -> Mapping[str, float]:
-    count = 12 if quick else 500
+    count = 12 if quick else 300
     recipe = Recipe.of(classes=CLASS_NAMES)
     model = load_backbone("toybox", device="cpu")
     assert isinstance(model, Observer)
