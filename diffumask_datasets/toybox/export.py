@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +79,15 @@ def _portable_autoencoder(output: Path, weights: Path) -> AutoencoderKL:
 
 
 def _history(output: Path) -> dict[str, Any]:
-    """Figures for the model card: the last loss, and the autoencoder's PSNR in dB."""
+    """Figures for the model card: the last loss, the minutes of all schedules, and the autoencoder's PSNR in dB."""
     history: dict[str, Any] = {}
     log = output / "denoiser.jsonl"
     if log.exists():
-        lines = log.read_text().splitlines()
-        if lines:
-            last = json.loads(lines[-1])
-            history = {"loss": round(last["loss"], 4), "minutes": round(last["minutes"])}
+        entries = [json.loads(line) for line in log.read_text().splitlines()]
+        if entries:
+            clock = [entry["minutes"] for entry in entries]
+            spent = sum(now for now, then in pairwise([*clock, 0.0]) if then < now)
+            history = {"loss": round(entries[-1]["loss"], 4), "minutes": round(spent)}
     figures = output / "autoencoder" / "figures.json"
     if figures.exists():
         history["autoencoder_psnr_db"] = round(json.loads(figures.read_text())["psnr"], 2)
