@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["fingerprint"]
+__all__ = ["file_fingerprint", "fingerprint"]
 
 _CONTENT = {".json", ".txt", ".safetensors", ".model", ".bin"}
 
@@ -20,6 +20,12 @@ def fingerprint(folder: Path) -> str:
             state = path.stat()
             whole.update(f"{relative.as_posix()}\0{_file_digest(path, state.st_mtime_ns, state.st_size)}\n".encode())
     return whole.hexdigest()[:16]
+
+
+def file_fingerprint(path: Path) -> str:
+    """Sixteen hex digits over the content of a file."""
+    state = path.stat()
+    return _file_digest(path, state.st_mtime_ns, state.st_size)[:16]
 
 
 @lru_cache(maxsize=4096)

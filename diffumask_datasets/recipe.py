@@ -66,12 +66,15 @@ _MAY_BE_NONE = ("refinement", "affinity", "contrast")
 class LoadSettings(Settings):
     """How the model is loaded, apart from its name.
 
-    ``variant`` of the weight files ("fp16"); ``lora``, a safetensors file, folder or Hub id, is merged into the weights
-    and ``lora_revision`` pins its content; ``scheduler`` names a class of diffusers in place of the model's own;
-    ``pickle_weights`` also reads ``.bin`` files, which can run any code.
+    ``variant`` of the weight files ("fp16"); ``checkpoint``, a single safetensors file, has the weights of a model that is
+    built as ``model`` is, and ``checkpoint_revision`` pins its content; ``lora``, a safetensors file, folder or Hub id, is
+    merged into the weights and ``lora_revision`` pins its content; ``scheduler`` names a class of diffusers in place of the
+    model's own; ``pickle_weights`` also reads ``.bin`` files, which can run any code.
     """
 
     variant: str | None = None
+    checkpoint: str | None = None
+    checkpoint_revision: str | None = None
     lora: str | None = None
     lora_revision: str | None = None
     scheduler: str | None = None
@@ -332,7 +335,8 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
     def digest(self) -> str:
         """Twelve hex digits that change when any field does; the start of every sample id.
 
-        A pinned model, LoRA or affinity net is known by its revision alone, so that moving a local folder changes nothing.
+        A pinned model, checkpoint, LoRA or affinity net is known by its revision alone, so that moving a file or folder
+        changes nothing.
         """
         fields = {**self.model_dump(mode="json"), "prompt_source": self.prompt_source.identity()}
         for name in _LATER:
@@ -340,6 +344,7 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
                 del fields[name]
         for name, pinned in (
             ("model", self.revision),
+            ("checkpoint", self.checkpoint_revision),
             ("lora", self.lora_revision),
             ("affinity_net", self.affinity_net_revision),
         ):

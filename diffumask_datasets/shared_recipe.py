@@ -29,7 +29,12 @@ BUILT_IN_MODELS = ("toybox", "planted")
 _NAMES = ("classes", "model", "revision", "variant", "scheduler", "lora", "lora_revision", "affinity_net_revision")
 """Fields in which no path may stand."""
 
-_PINS = {"model": "revision", "lora": "lora_revision", "affinity_net": "affinity_net_revision"}
+_PINS = {
+    "model": "revision",
+    "checkpoint": "checkpoint_revision",
+    "lora": "lora_revision",
+    "affinity_net": "affinity_net_revision",
+}
 """Field → the field that pins its content, which says nothing of another one."""
 
 _PLACES_IN_SOURCE = ("path", "model", "encoder")

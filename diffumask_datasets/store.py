@@ -12,6 +12,7 @@ import logging
 import os
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -110,7 +111,9 @@ class SampleStore:
                 os.fsync(file.fileno())
             draft.replace(path)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            # A disk that has become read-only refuses this too.
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
             raise _unwritable(path, error) from error
 
     def present(self, start: int, stop: int) -> set[int]:

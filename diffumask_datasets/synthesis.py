@@ -16,7 +16,7 @@ from pathlib import Path
 from diffumask_datasets.attempts import Batch, Making, Storing
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
 from diffumask_datasets.augmentation.scene import scene_of
-from diffumask_datasets.backbones.options import resolve_lora
+from diffumask_datasets.backbones.options import resolve_checkpoint, resolve_lora
 from diffumask_datasets.backbones.registry import known_classes, resolve_revision
 from diffumask_datasets.categories import check_known
 from diffumask_datasets.columns import Row, from_payload
@@ -75,6 +75,7 @@ def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
     pinned = {
         "revision": resolve_revision(recipe.model, recipe.revision),
         "affinity_net_revision": pin_affinity_net(recipe.affinity_net, recipe.affinity_net_revision),
+        "checkpoint_revision": resolve_checkpoint(recipe.checkpoint, recipe.checkpoint_revision),
         "lora_revision": resolve_lora(recipe.lora, recipe.lora_revision),
     }
     return recipe.model_copy(update=pinned)

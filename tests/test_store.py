@@ -1,3 +1,4 @@
+import errno
 import logging
 import multiprocessing
 import os
@@ -52,6 +53,19 @@ def test_a_damaged_entry_is_noticed_and_made_again(tmp_path: Path, caplog: pytes
     assert f"store entry {path} is damaged; it will be generated again" in caplog.text
     store.put(7, b"x" * 100)
     assert store.get(7) == b"x" * 100
+
+
+def test_a_disk_that_has_become_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SampleStore(tmp_path, "abc")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    # A read-only disk refuses to remove even what is not there.
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StoreError, match="Read-only file system; free space or set DIFFUMASK_CACHE"):
+        store.put(7, b"seven")
 
 
 def test_a_root_that_cannot_be_made(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from diffumask_datasets.attention.maps import Grid
-from diffumask_datasets.attention.recorder import CHUNK_LOGITS
+from diffumask_datasets.attention.recorder import queries_at_once
 from diffumask_datasets.attention.tap import AttentionCall
 from diffumask_datasets.errors import CaptureError, ModelError, ShapeError
 
@@ -39,11 +39,11 @@ class SelfAttentionRecorder:
 
     Memory depends on the grids alone. ``layers`` gives the (height, width) in tokens of each tapped module, ``images`` the
     number of images, ``first_row`` the batch row of the first of them. Every call counts alike; whoever taps decides
-    which timesteps are seen.
+    which timesteps are seen. Logits are made in chunks of at most ``chunk_logits`` (None: what suits the device).
     """
 
     def __init__(
-        self, layers: Mapping[str, Grid], images: int, *, first_row: int = 0, chunk_logits: int = CHUNK_LOGITS
+        self, layers: Mapping[str, Grid], images: int, *, first_row: int = 0, chunk_logits: int | None = None
     ) -> None:
         self._layers = dict(layers)
         self._images = images
@@ -95,7 +95,7 @@ class SelfAttentionRecorder:
     def _add(self, call: AttentionCall, row: int, total: torch.Tensor) -> None:
         heads, queries = call.query.shape[1:3]
         keys = call.key[row].float().transpose(1, 2)  # (heads, dim, keys)
-        step = max(1, self._chunk_logits // (heads * queries))
+        step = queries_at_once(heads * keys.shape[2], keys.device, self._chunk_logits)
         for start in range(0, queries, step):
             logits = (call.query[row, :, start : start + step].float() * call.scale) @ keys
             total[start : start + step] += logits.softmax(dim=2).mean(dim=0)

@@ -12,7 +12,7 @@ from diffumask_datasets.attention.maps import AttentionMaps, Grid
 from diffumask_datasets.attention.tap import AttentionCall
 from diffumask_datasets.errors import CaptureError, ModelError
 
-__all__ = ["CrossAttentionRecorder", "select_layers"]
+__all__ = ["CrossAttentionRecorder", "queries_at_once", "select_layers"]
 
 CHUNK_LOGITS = 2**22
 """Attention logits held at once on an accelerator (16 MB in float32), where each further chunk costs its launches."""
@@ -50,6 +50,13 @@ def select_layers(
             f"{', '.join(chosen)}"
         )
     return named
+
+
+def queries_at_once(logits: int, device: torch.device, chunk_logits: int | None) -> int:
+    """How many queries, each of ``logits`` logits, make a chunk of ``chunk_logits``; None for what suits the device."""
+    if chunk_logits is not None:
+        return max(1, chunk_logits // logits)
+    return max(FEWEST_QUERIES, (CPU_CHUNK_LOGITS if device.type == "cpu" else CHUNK_LOGITS) // logits)
 
 
 class CrossAttentionRecorder:
@@ -155,19 +162,13 @@ class CrossAttentionRecorder:
         """Mean attention of each class, float32 (classes, queries)."""
         heads, queries = call.query.shape[1:3]
         keys = call.key[row].float().transpose(1, 2)  # (heads, dim, keys)
-        step = self._queries_at_once(heads * keys.shape[2], on_cpu=keys.device.type == "cpu")
+        step = queries_at_once(heads * keys.shape[2], keys.device, self._chunk_logits)
         parts = []
         for start in range(0, queries, step):
             logits = (call.query[row, :, start : start + step].float() * call.scale) @ keys
             weights = _masked(logits, call.mask, row, slice(start, start + step)).softmax(dim=2)
             parts.append(average @ weights.mean(dim=0).T)  # (classes, keys) @ (keys, queries)
         return torch.cat(parts, dim=1)
-
-    def _queries_at_once(self, logits: int, *, on_cpu: bool) -> int:
-        """How many queries, each of ``logits`` logits, make a chunk."""
-        if self._chunk_logits is not None:
-            return max(1, self._chunk_logits // logits)
-        return max(FEWEST_QUERIES, (CPU_CHUNK_LOGITS if on_cpu else CHUNK_LOGITS) // logits)
 
     def _add(self, image: int, grid: Grid, weights: torch.Tensor) -> None:
         sums = self._sums[image]

@@ -9,10 +9,11 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError
 
 from diffumask_datasets.backbones.loading import quiet_loading
-from diffumask_datasets.backbones.options import PLAIN, LoadOptions
+from diffumask_datasets.backbones.options import PLAIN, LoadOptions, resolve_checkpoint
 from diffumask_datasets.backbones.revision import INDEX, hub_index, local_folder, pipeline_class
 from diffumask_datasets.errors import MissingDependencyError, ModelError
 
@@ -47,22 +48,31 @@ def load_pipeline(
         with quiet_loading():
             checker = {"safety_checker": None, "requires_safety_checker": False}
             unchecked = {name: value for name, value in checker.items() if name in index}
-            pipeline = _class(model, index["_class_name"]).from_pretrained(
-                model,
-                revision=revision,
-                variant=options.variant,
-                # None takes pickles where there is nothing else.
-                use_safetensors=None if options.pickle_weights else True,
-                **unchecked,
-                **{_DTYPE_OPTION: precision},
-            )
+            how = {"revision": revision, **unchecked, _DTYPE_OPTION: precision}
+            pipeline = _loaded(_class(model, index["_class_name"]), model, options, how)
             _merge_lora(pipeline, options)
         _replace_scheduler(pipeline, options)
         return pipeline.to(place)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except (
+        *(OSError, ValueError, KeyError, RuntimeError, ImportError),
+        *(SafetensorError, SingleFileComponentError),
+    ) as error:
         if isinstance(error, (ModelError, MissingDependencyError)):
             raise
         raise ModelError(f"cannot load the model {model!r}: {_first_line(error)}{_mend(error)}") from error
+
+
+def _loaded(kind: Any, model: str, options: LoadOptions, how: dict[str, Any]) -> Any:
+    if options.checkpoint is None:
+        # None takes pickles where there is nothing else.
+        use_safetensors = None if options.pickle_weights else True
+        return kind.from_pretrained(model, variant=options.variant, use_safetensors=use_safetensors, **how)
+    if not hasattr(kind, "from_single_file"):
+        raise ModelError(f"a {kind.__name__} takes no single-file checkpoint; leave checkpoint out")
+    if options.variant is not None:
+        raise ModelError("a single-file checkpoint has no variant; leave variant out")
+    resolve_checkpoint(options.checkpoint)  # refuses what is no safetensors file
+    return kind.from_single_file(str(Path(options.checkpoint).expanduser()), config=model, **how)
 
 
 def _index(model: str, revision: str | None) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def load_backbone(
 
         if options != PLAIN:
             raise ModelError(
-                "the model 'planted' has no weights: leave out lora, scheduler, variant and pickle_weights"
+                "the model 'planted' has no weights: leave out lora, checkpoint, scheduler, variant and pickle_weights"
             )
 
         return PlantedBackbone.from_environment()

@@ -26,9 +26,9 @@ def local_folder(model: str) -> Path | None:
             raise ModelError(f"the folder {model!r} is not a diffusers pipeline: it has no {INDEX}")
         return path
     if path.exists():
-        mend = "a single file becomes one by StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
         raise ModelError(
-            f"{model!r} is a file; give the folder of a diffusers pipeline (with {INDEX}) or a Hub id; {mend}"
+            f"{model!r} is a file; give it as checkpoint=…, and as model=… the folder of a diffusers pipeline "
+            f"(with {INDEX}) or the Hub id of the model that it was made from, which says how it is built"
         )
     if model.startswith((".", "/", "~")) or model.count("/") != 1 or "\\" in model:
         raise ModelError(f"no model {model!r}: give 'toybox', an existing folder or a Hub id owner/name")

@@ -169,13 +169,18 @@ def _rows(
         object_store_memory=OBJECT_STORE_BYTES
     )
     gpus = int(ray.cluster_resources().get("GPU", 0)) if runtime.device != "cpu" else 0
-    painters = workers or gpus or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    painters = workers or gpus or cpus
+    is_one_stage = runtime.refiners == 0 or recipe.max_attempts > 1
     needs = {"num_gpus": min(1.0, gpus / painters)} if gpus else {"num_cpus": 1}
     items = [{"first": batch.first, "wanted": list(batch.indices)} for batch in batches]
     data = ray.data.from_items(items, override_num_blocks=len(items))
     given: dict[str, Any] = {"fn_constructor_args": (recipe, runtime), **STUBBORN}
-    pool = ActorPoolStrategy(min_size=1, max_size=painters)
-    if runtime.refiners == 0 or recipe.max_attempts > 1:
+    # All at once: left to grow, the pool would start an actor whenever the others have long been busy. Where painters and
+    # refiners share the CPUs, one is left to a refiner, without which nothing would ever be done.
+    at_once = painters if gpus or is_one_stage else min(painters, max(1, cpus - 1))
+    pool = ActorPoolStrategy(min_size=1, max_size=painters, initial_size=at_once)
+    if is_one_stage:
         data = data.flat_map(_Make, compute=pool, **needs, **given)
     else:
         refiners = ActorPoolStrategy(min_size=1, max_size=painters * runtime.refiners)
@@ -196,7 +201,8 @@ def _connect(address: str | None) -> None:
     if ray.is_initialized():
         return
     try:
-        ray.init(address=address, log_to_driver=False)
+        # A cluster that is started here ends with this process: a dashboard would only take CPU from the actors.
+        ray.init(address=address, log_to_driver=False, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise WorkerError(
             f"cannot reach a Ray cluster at {address or 'this machine'} ({str(error).splitlines()[0]}): "

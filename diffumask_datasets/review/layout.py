@@ -74,9 +74,10 @@ def _sidebar(fo: Any, dataset: Any) -> list[Any]:
     for name, paths in GROUPS.items():
         listed = [*paths, *heat_maps] if name == "labels" else list(paths)
         groups.append(fo.SidebarGroupDocument(name=name, paths=[path for path in listed if path in present]))
-    rest = present - {path for group in groups for path in group.paths} - {"tags"}
-    # Every field needs a place, or the App adds groups of its own.
-    groups.append(fo.SidebarGroupDocument(name="other", paths=sorted(rest), expanded=False))
+    rest = present - {path for group in groups for path in group.paths} - {"tags", "metadata"}
+    sizes = {path for path in dataset.get_field_schema(flat=True) if path.startswith("metadata.")}
+    # Every field needs a place, or the App adds groups of its own; a group of this name it adds in any case, open and empty.
+    groups.append(fo.SidebarGroupDocument(name="metadata", paths=sorted(rest | sizes), expanded=False))
     return groups
 
 

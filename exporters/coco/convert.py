@@ -60,7 +60,7 @@ def panoptic_segments(
     Raises:
         ExportError: two objects overlap.
     """
-    segments = sample.places()
+    segments = sample.places().astype(np.int32)
     region = np.where(segments == 0, sample.label, 0).astype(np.int32)
     infos = []
     for place, found in enumerate(sample.objects, start=1):

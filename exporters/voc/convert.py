@@ -35,12 +35,14 @@ def segmentation_masks(sample: ExportSample, classes: Sequence[FormatClass], *, 
             f"sample {sample.sample_id}: {len(sample.objects)} objects; SegmentationObject holds at most {MAX_OBJECTS} "
             "(255 is void); raise min_area, drop the sample, or export as coco"
         )
-    places = sample.places()
-    semantic = lookup([known.number for known in classes]).take(sample.label)
-    objects = places.astype(np.uint8)
-    void = sample.label == VOID
-    void &= objects == 0
-    objects[void] = VOID
+    numbers = lookup([known.number for known in classes])
+    is_same = all(numbers[value] == value for value in sample.values)
+    semantic = sample.label.copy() if is_same else numbers.take(sample.label)
+    objects = sample.places().astype(np.uint8, copy=False)
+    if VOID in sample.values:
+        void = sample.label == VOID
+        void &= objects == 0
+        objects[void] = VOID
     if ring:
         border = _border(semantic, objects, ring)
         semantic[border] = objects[border] = VOID

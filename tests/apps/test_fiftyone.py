@@ -115,6 +115,11 @@ def test_targets_colours_and_sidebar(dataset: Any) -> None:
     groups = {group.name: group.paths for group in dataset.app_config.sidebar_groups}
     assert groups["labels"] == ["semantic", "instances", "heat_map_1", "heat_map_2"]
     assert {"quality", "uniqueness", "raw_disagreement"} <= set(groups["quality"])
+    assert {"filepath", "metadata.width", "metadata.height"} <= set(groups["metadata"])
+    assert set(dataset.get_field_schema()) - {path for paths in groups.values() for path in paths} == {
+        "tags",
+        "metadata",
+    }
 
 
 def test_the_saved_views(clean: Any, rows: dict[str, Row]) -> None:

@@ -8,6 +8,7 @@ import torch
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
 from diffumask_datasets.attention.tap import AttentionCall
 from diffumask_datasets.errors import CaptureError, ModelError
+from tests.benchmarks.allocation import allocated_mb
 
 GRID = (2, 3)
 
@@ -95,6 +96,20 @@ def test_memory_does_not_depend_on_the_number_of_steps():
         return sum(tensor.numel() for grids in recorder._sums for tensor in grids.values())
 
     assert held(1) == held(20) == 6
+
+
+def test_the_largest_layer_of_stable_diffusion_takes_under_5_mb():
+    call = AttentionCall("a", torch.randn(2, 8, 4096, 40), torch.randn(2, 8, 77, 40), None, 40**-0.5)
+
+    def record(steps):
+        recorder = CrossAttentionRecorder({"a": (64, 64)}, [{"car": (6,)}], timesteps=(0, 1000), first_row=1)
+        for _ in range(steps):
+            recorder.begin_step(1)
+            recorder.record(call)
+        return recorder
+
+    peaks = [allocated_mb(lambda steps=steps: record(steps))[0] for steps in (2, 6)]
+    assert 1 < peaks[0] == peaks[1] <= 5
 
 
 def test_no_call_seen():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
 
 from diffumask_datasets.backbones.diffusion import DiffusionBackbone
-from diffumask_datasets.backbones.options import LoadOptions, resolve_lora
+from diffumask_datasets.backbones.options import LoadOptions, resolve_checkpoint, resolve_lora
 from diffumask_datasets.backbones.pipelines import load_pipeline
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.errors import MissingDependencyError, ModelError
@@ -17,6 +20,7 @@ from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.synthesis import prepare
 from tests.backbones.tiny import models
 from tests.backbones.tiny.cases import CASES, REQUESTS
+from tests.backbones.tiny.single_file import single_file
 
 SD = CASES[0]
 
@@ -106,9 +110,52 @@ def test_pickles_only_when_asked_for(tmp_path):
     assert load_pipeline(str(tmp_path), device="cpu", options=LoadOptions(pickle_weights=True)).unet
 
 
+def test_a_single_file_has_the_weights_of_the_model_beside_it(folder, tmp_path):
+    pipeline = load_pipeline(str(folder), device="cpu")
+    architecture = tmp_path / "architecture"
+    shutil.copytree(folder, architecture, ignore=shutil.ignore_patterns("*.safetensors"))
+    file = tmp_path / "tuned.safetensors"
+    save_file(single_file(pipeline), file)
+    loaded = load_pipeline(str(architecture), device="cpu", options=LoadOptions(checkpoint=str(file)))
+    for part in ("unet", "vae", "text_encoder"):
+        expected, found = (getattr(one, part).state_dict() for one in (pipeline, loaded))
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(weight, found[name]) for name, weight in expected.items())
+    one, other = (DiffusionBackbone(each, SD.family).paint(REQUESTS[:1], SD.recipe())[0] for each in (pipeline, loaded))
+    assert (one.image == other.image).all()
+    torch.testing.assert_close(one.attention.grids[4, 8], other.attention.grids[4, 8], atol=0, rtol=0)
+
+
+def test_a_single_file_is_known_by_its_content(folder, tmp_path):
+    fields = {"classes": ["car"], "model": str(folder)}
+    one, copy = tmp_path / "one.safetensors", tmp_path / "copy.safetensors"
+    one.write_bytes(b"1")
+    copy.write_bytes(b"1")
+    digests = [prepare(Recipe.of(**fields, checkpoint=str(place))).digest for place in (one, copy)]
+    assert digests[0] == digests[1] != prepare(Recipe.of(**fields)).digest
+    with pytest.raises(ModelError, match=r"has content '[0-9a-f]{16}', not 'f00' that is asked for"):
+        resolve_checkpoint(str(one), "f00")
+    with pytest.raises(ModelError, match=r"is no \.safetensors file; pickled ones can run any code"):
+        resolve_checkpoint("model.ckpt")
+    with pytest.raises(ModelError, match=r"there is no checkpoint 'missing\.safetensors'"):
+        resolve_checkpoint("missing.safetensors")
+
+
+def test_a_single_file_that_does_not_fit(folder, tmp_path):
+    file = tmp_path / "other.safetensors"
+    save_file({"some.weight": torch.zeros(1)}, file)
+    with pytest.raises(ModelError, match="cannot load the model"):
+        load_pipeline(str(folder), device="cpu", options=LoadOptions(checkpoint=str(file)))
+    with pytest.raises(ModelError, match="has no variant"):
+        load_pipeline(str(folder), device="cpu", options=LoadOptions(checkpoint=str(file), variant="fp16"))
+    with pytest.raises(ModelError, match=r"is a file; give it as checkpoint=…, and as model=…"):
+        load_pipeline(str(file), device="cpu")
+
+
 def test_every_option_is_a_recipe_field():
     fields = {"variant": "fp16", "lora": "me/it", "lora_revision": "abc", "scheduler": "S", "pickle_weights": True}
+    fields |= {"checkpoint": "it.safetensors"}
     recipe = Recipe.of(classes=["car"], **fields)
     assert LoadOptions.of(recipe) == LoadOptions(**fields)
     digests = {Recipe.of(classes=["car"], **{name: value}).digest for name, value in fields.items()}
-    assert len(digests | {Recipe.of(classes=["car"]).digest}) == 6
+    assert len(digests | {Recipe.of(classes=["car"]).digest}) == 7

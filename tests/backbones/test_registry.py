@@ -148,7 +148,7 @@ def test_names_that_are_no_model(ask, tmp_path):
     file.write_bytes(b"")
     with pytest.raises(ModelError, match=r"is not a diffusers pipeline: it has no model_index.json"):
         ask(str(tmp_path))
-    with pytest.raises(ModelError, match=r"is a file; give the folder of a diffusers pipeline"):
+    with pytest.raises(ModelError, match=r"is a file; give it as checkpoint=…"):
         ask(str(file))
     for name in (str(tmp_path / "missing"), "./missing", "toyboxx", "a/b/c"):
         with pytest.raises(ModelError, match="give 'toybox', an existing folder or a Hub id owner/name"):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 
+from diffumask_datasets.attention.affinity import MAX_AFFINITY_SIDE, SelfAttentionRecorder
 from diffumask_datasets.attention.layout import Layout, TextTokens, narrow
-from diffumask_datasets.attention.recorder import CrossAttentionRecorder
+from diffumask_datasets.attention.recorder import CHUNK_LOGITS, CrossAttentionRecorder
 from diffumask_datasets.attention.tap import AttentionCall
 from diffumask_datasets.backbones.diffusion import DiffusionBackbone
 from diffumask_datasets.backbones.families.flux import FLUX
@@ -25,6 +28,7 @@ from tests.backbones.tiny import models, vocabularies
 from tests.backbones.tiny.cases import CAR
 from tests.backbones.tiny.parts import autoencoder, clip_encoder, t5_encoder
 from tests.backbones.tiny.table import write_table
+from tests.benchmarks.allocation import allocated_mb
 from tests.benchmarks.harness import paired_ratio, run
 from tests.benchmarks.peers import StoreAll, SumPerHead, processors
 
@@ -32,8 +36,8 @@ REQUESTS = [PaintRequest(CAR, 1)]
 CLOCK = time.process_time
 """Painting on the CPU takes one thread of this process: other work on the machine is none of ours."""
 
-SD15_GRIDS = [(64, 5), (32, 5), (16, 5), (8, 1)]
-"""Side of the token grid at 512 px, and cross-attention layers on it."""
+SD15_LAYERS = [(64, 5, 40), (32, 5, 80), (16, 5, 160), (8, 1, 160)]
+"""Side of the token grid at 512 px, cross-attention layers on it (and as many of self-attention), width of a head."""
 
 
 def measure(quick: bool) -> Mapping[str, float]:
@@ -130,12 +134,19 @@ def _joint(backbone: DiffusionBackbone, steps: int, *, rounds: int, size: int = 
 
 
 def _recorder_alone() -> dict[str, float]:
-    """Memory of a fresh process that records calls of full size, beyond what the calls themselves take."""
+    """What the recorders themselves allocate at full size: most at once, and what they hold between two calls."""
+    record_sd15(1, affinity=True)  # the calls themselves are made here, and are none of the recorders'
+    record_flux(1)
+    peak, held = allocated_mb(lambda: record_sd15(3))
+    with_affinity, affinity_held = allocated_mb(lambda: record_sd15(3, affinity=True))
     return {
-        "recorder_held_mb_sd15_512": sum(4 * side * side for side, _ in SD15_GRIDS) / 2**20,
-        "recorder_mb_sd15_512": _peak_mb("record_sd15(20)") - _peak_mb("record_sd15(0)"),
-        "recorder_mb_sd15_512_80_steps": _peak_mb("record_sd15(80)") - _peak_mb("record_sd15(0)"),
-        "recorder_mb_flux_1024": _peak_mb("record_flux(2)") - _peak_mb("record_flux(0)"),
+        "recorder_mb_sd15_512": peak,
+        "recorder_mb_sd15_512_50_steps": allocated_mb(lambda: record_sd15(50))[0],
+        "recorder_held_mb_sd15_512": held,
+        "recorder_mb_sd15_512_chunks_of_accelerators": allocated_mb(lambda: record_sd15(3, CHUNK_LOGITS))[0],
+        "recorder_mb_sd15_512_with_affinity": with_affinity,
+        "recorder_held_mb_sd15_512_with_affinity": affinity_held,
+        "recorder_mb_flux_1024": allocated_mb(lambda: record_flux(2))[0],
     }
 
 
@@ -168,39 +179,62 @@ def paint_sd15(way: str, size: int) -> None:
             backbone._run(REQUESTS, recipe)
 
 
-def record_sd15(steps: int) -> None:
-    """The recorder on the cross-attention calls of SD 1.5 at 512 px, guided, one image."""
-    calls = [
-        AttentionCall(f"{side}-{number}", torch.randn(2, 8, side * side, 40), torch.randn(2, 8, 77, 40), None, 40**-0.5)
-        for side, layers in SD15_GRIDS
+def record_sd15(steps: int, chunk_logits: int | None = None, *, affinity: bool = False) -> object:
+    """The recorders after the attention calls of SD 1.5 at 512 px, guided, one image, on every grid they take."""
+    cross = CrossAttentionRecorder(
+        {call.name: _grid(call) for call in _sd15_calls(keys=77)},
+        [{"car": (6,)}],
+        timesteps=(0, 1000),
+        first_row=1,
+        chunk_logits=chunk_logits,
+    )
+    near = [call for call in _sd15_calls(keys=None) if max(_grid(call)) == MAX_AFFINITY_SIDE] if affinity else []
+    itself = SelfAttentionRecorder({call.name: _grid(call) for call in near}, 1, first_row=1)
+    for _ in range(steps):
+        cross.begin_step(1)
+        for call in _sd15_calls(keys=77):
+            cross.record(call)
+        for call in near:
+            itself.record(call)
+    return cross, itself
+
+
+@cache
+def _sd15_calls(*, keys: int | None) -> list[AttentionCall]:
+    """Calls of every layer with so many keys, None for as many as queries."""
+    return [
+        AttentionCall(
+            f"{side}-{number}",
+            torch.randn(2, 8, side**2, dim),
+            torch.randn(2, 8, keys or side**2, dim),
+            None,
+            dim**-0.5,
+        )
+        for side, layers, dim in SD15_LAYERS
         for number in range(layers)
     ]
-    _load_kernels()
-    layers = {call.name: (int(call.name.split("-")[0]),) * 2 for call in calls}
-    recorder = CrossAttentionRecorder(layers, [{"car": (6,)}], timesteps=(0, 1000), first_row=1)
-    for _ in range(steps):
-        recorder.begin_step(1)
-        for call in calls:
-            recorder.record(call)
 
 
-def record_flux(calls: int) -> None:
-    """The recorder on joint calls of FLUX.1 at 1024 px: 4096 image tokens after 512 text tokens, 24 heads of 128."""
-    query, key = torch.randn(1, 24, 4608, 128).bfloat16(), torch.randn(1, 24, 4608, 128).bfloat16()
-    _load_kernels()
-    call = AttentionCall("joint", query, key, None, 128**-0.5)
+def _grid(call: AttentionCall) -> tuple[int, int]:
+    side = math.isqrt(call.query.shape[2])
+    return side, side
+
+
+def record_flux(calls: int) -> object:
+    """The recorder after joint calls of FLUX.1 at 1024 px: 4096 image tokens after 512 text tokens, 24 heads of 128."""
+    call = _flux_call()
     columns = Layout("text first").columns(TextTokens({"car": (5,)}, 7), 4096)
     recorder = CrossAttentionRecorder({"joint": (64, 64)}, [columns], timesteps=(0, 1000))
     for _ in range(calls):
         recorder.begin_step(1)
         recorder.record(narrow(call, slice(0, 1), [512], 4096))
+    return recorder
 
 
-def _load_kernels() -> None:
-    """Records a call of one token: what torch loads for the first product is not the recorder's."""
-    recorder = CrossAttentionRecorder({"one": (1, 1)}, [{"car": (0,)}], timesteps=(0, 1000))
-    recorder.begin_step(1)
-    recorder.record(AttentionCall("one", torch.ones(1, 1, 1, 8), torch.ones(1, 1, 2, 8), None, 1.0))
+@cache
+def _flux_call() -> AttentionCall:
+    query, key = torch.randn(1, 24, 4608, 128).bfloat16(), torch.randn(1, 24, 4608, 128).bfloat16()
+    return AttentionCall("joint", query, key, None, 128**-0.5)
 
 
 def _on_accelerator() -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments and started again, and a full disk: is the dataset the same in the end?"""
+"""Runs that are killed at random moments and started again, and disks that refuse: is the dataset the same in the end?"""
 
 from __future__ import annotations
 
@@ -8,55 +8,98 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 SAMPLES = 24
-LONGEST = 12.0
-"""Seconds within which a kill falls: starting takes a few, painting SAMPLES of 0.1 s the rest."""
-
 RECIPE = ["car", "boat", "--model", "planted", "--set", "height=48", "--set", "width=64", "--set", "refinement=null"]
-OPTIONS = ["--num-samples", str(SAMPLES), "--workers", "2", "--refiners", "1"]
+OPTIONS = ["--workers", "2", "--refiners", "1"]
+ENVIRONMENT = {"DIFFUMASK_PLANTED_SECONDS": "0.1", "OMP_NUM_THREADS": "1"}
+
+Kill = Callable[["subprocess.Popen[bytes]", random.Random], None]
 
 
 def clean_runs(folder: Path, runs: int, *, seed: int = 0) -> int:
     """How many of ``runs``, each killed once in a random process and resumed, end with the undisturbed bytes."""
-    whole = folder / "undisturbed"
-    _generate(folder, "undisturbed").wait()
-    wanted, stored = _files(whole), _samples(folder / "undisturbed-store")
+
+    def kill(process: subprocess.Popen[bytes], rng: random.Random) -> None:
+        _kill_any(_session(process.pid), rng)
+
+    return _clean(folder, "run", runs, seed, OPTIONS, kill)
+
+
+def clean_cluster_runs(folder: Path, runs: int, *, seed: int = 0) -> int:
+    """The same on a Ray cluster of two nodes, where a whole node, the driver or one of Ray's actors is killed."""
+    from tests.benchmarks.two_nodes import TwoNodes
+
+    os.environ.update(ENVIRONMENT)  # the nodes take it over
+    with TwoNodes() as cluster:
+
+        def kill(process: subprocess.Popen[bytes], rng: random.Random) -> None:
+            victim = rng.choice(["node", "driver", "actor"])
+            if victim == "node":
+                cluster.kill_node()
+            else:
+                _kill_any([process.pid] if victim == "driver" else cluster.actors(), rng)
+
+        options = [*OPTIONS, "--engine", "ray", "--address", cluster.address]
+        return _clean(folder, "cluster", runs, seed, options, kill, mend=cluster.mend)
+
+
+def _clean(
+    folder: Path,
+    name: str,
+    runs: int,
+    seed: int,
+    options: list[str],
+    kill: Kill,
+    *,
+    mend: Callable[[], object] = lambda: None,
+) -> int:
+    """How many of ``runs`` are clean; each is killed at a moment that is drawn from the time of an undisturbed one."""
+    whole = folder / "undisturbed"  # by no engine: all must give the same
+    if not whole.exists():
+        _generate(whole, []).wait()
+    started = time.monotonic()
+    _generate(folder / name / "undisturbed", options).wait()
+    longest = time.monotonic() - started
     clean = 0
     for number in range(runs):
-        name = f"run-{number}"
-        process = _generate(folder, name)
-        _kill_one(process, random.Random(f"{seed}/{number}"))
+        run, rng = folder / name / str(number), random.Random(f"{seed}/{number}")
+        process = _generate(run, options)
+        _wait(process, rng.uniform(0, longest))
+        kill(process, rng)
         _end(process)
-        again = _generate(folder, name)
+        again = _generate(run, options)
         again.wait()
-        same = again.returncode == 0 and _files(folder / name) == wanted
-        clean += same and _samples(folder / f"{name}-store") == stored
+        same = _files(run / "dataset") == _files(whole / "dataset") and _samples(run) == _samples(whole)
+        clean += again.returncode == 0 and same
+        mend()
     return clean
 
 
-def _generate(folder: Path, name: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "diffumask_datasets", "generate", *RECIPE, *OPTIONS]
-    places = ["--output", str(folder / name), "--store", str(folder / f"{name}-store")]
-    environment = {**os.environ, "DIFFUMASK_PLANTED_SECONDS": "0.1", "OMP_NUM_THREADS": "1"}
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        time.sleep(0.01)
+
+
+def _generate(folder: Path, options: list[str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "diffumask_datasets", "generate", *RECIPE, "--num-samples", str(SAMPLES), *options]
     return subprocess.Popen(
-        [*command, *places],
-        env=environment,
+        [*command, "--output", str(folder / "dataset"), "--store", str(folder / "store")],
+        env={**os.environ, **ENVIRONMENT},
         start_new_session=True,
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
 
 
-def _kill_one(process: subprocess.Popen[bytes], rng: random.Random) -> None:
-    """SIGKILL to the parent, a worker or a refiner, whichever is drawn of those that run at a moment that is drawn."""
-    until = time.monotonic() + rng.uniform(0, LONGEST)
-    while time.monotonic() < until and process.poll() is None:
-        time.sleep(0.01)
-    victims = sorted(_session(process.pid))
+def _kill_any(victims: list[int], rng: random.Random) -> None:
     if victims:
-        os.kill(rng.choice(victims), signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may just have ended
+            os.kill(rng.choice(sorted(victims)), signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -83,8 +126,8 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def _samples(store: Path) -> dict[str, bytes]:
-    return {name: entry for name, entry in _files(store).items() if name.endswith(".sample")}
+def _samples(folder: Path) -> dict[str, bytes]:
+    return {name: entry for name, entry in _files(folder / "store").items() if name.endswith(".sample")}
 
 
 def full_disk_is_said(folder: Path) -> bool:
@@ -92,16 +135,26 @@ def full_disk_is_said(folder: Path) -> bool:
 
     Needs the right to mount.
     """
-    small = folder / "small-store"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=True)
+    message = "No space left on device; free space"
+    return _said_and_mended(folder / "full", "size=64k", "remount,size=16m", message)
+
+
+def read_only_store_is_said(folder: Path) -> bool:
+    """The same of a store on a read-only path."""
+    return _said_and_mended(folder / "read-only", "size=16m,ro", "remount,rw", "Read-only file system; free space")
+
+
+def _said_and_mended(folder: Path, broken: str, mended: str, message: str) -> bool:
+    store = folder / "store"
+    store.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", broken, "tmpfs", str(store)], check=True)
     command = [sys.executable, "-m", "diffumask_datasets", "generate", *RECIPE, "--num-samples", str(SAMPLES)]
-    places = ["--output", str(folder / "small"), "--store", str(small)]
+    places = ["--output", str(folder / "dataset"), "--store", str(store)]
     try:
-        full = subprocess.run([*command, *places], capture_output=True, text=True, check=False)
-        subprocess.run(["mount", "-o", "remount,size=16m", str(small)], check=True)
+        stopped = subprocess.run([*command, *places], capture_output=True, text=True, check=False)
+        subprocess.run(["mount", "-o", mended, str(store)], check=True)
         again = subprocess.run([*command, *places], capture_output=True, text=True, check=False)
     finally:
-        subprocess.run(["umount", str(small)], check=True)
-    said = full.returncode == 1 and "No space left on device; free space" in full.stderr
-    return said and "Traceback" not in full.stderr and again.returncode == 0
+        subprocess.run(["umount", str(store)], check=True)
+    said = stopped.returncode == 1 and message in stopped.stderr and "Traceback" not in stopped.stderr
+    return said and again.returncode == 0
