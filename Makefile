@@ -59,8 +59,8 @@ lint: $(READY)  ## ruff check and format
 types: $(READY)  ## mypy strict
 	$(BIN)/mypy
 
-$(BENCHMARKS): bench-%: $(READY)  ## run one benchmark, e.g. make bench-spine (QUICK=1 for a small sample)
-	$(BIN)/python -m tests.benchmarks.bench_$* $(if $(QUICK),--quick)
+$(BENCHMARKS): bench-%: $(READY)  ## run one benchmark, e.g. make bench-spine (QUICK=1: a small sample; PARTS=a,b: some of it)
+	$(BIN)/python -m tests.benchmarks.bench_$* $(if $(QUICK),--quick) $(if $(PARTS),--parts $(PARTS))
 
 clean:  ## remove everything that can be made again
 	rm -rf $(VENV) $(MINIMUM) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

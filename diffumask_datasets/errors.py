@@ -9,7 +9,7 @@
     ├── TokenAlignmentError       (ValueError)    a class term is not in the prompt, or was truncated away
     ├── StoreError                (OSError)       the sample store cannot be read or written
     ├── DataError                 (ValueError)    labelled images that lack files, columns, classes or rows
-    ├── TrainingError             (RuntimeError)  a training that cannot go on: no finite loss, no memory
+    ├── TrainingError             (RuntimeError)  a training or evaluation that cannot go on: no finite loss, no memory
     ├── WorkerError               (RuntimeError)  processes or a cluster that cannot do the work, or die of it
     ├── ExportError               (ValueError)    a dataset that a format, or a target that a writer, cannot take
     ├── HubError                  (OSError)       the Hub refuses or lacks what is asked for, or cannot be reached
@@ -86,7 +86,7 @@ class DataError(DiffuMaskError, ValueError):
 
 
 class TrainingError(DiffuMaskError, RuntimeError):
-    """A training that cannot go on; the message says at which step, and which knob to turn."""
+    """A training or an evaluation that cannot go on; the message says where, and which knob to turn."""
 
 
 class WorkerError(DiffuMaskError, RuntimeError):

@@ -7,11 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from diffumask_datasets.cli.options import (
-    assignments,
-    pairs_in,
-    resumable,
-)
+from diffumask_datasets.cli.options import assignments, pairs_in, resumable, yaml_value
 from diffumask_datasets.errors import RecipeError
 
 __all__ = ["evaluate", "train"]
@@ -38,6 +34,10 @@ def train(
     accumulate: Annotated[int | None, typer.Option(help="Batches that make one step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At the top of the schedule.")] = None,
     size: Annotated[tuple[int, int] | None, typer.Option(help="Height and width the model sees.")] = None,
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(help="splice, splice:2x2, blur, occlude, perspective, or a YAML mapping; repeatable, in order."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Other seed, other order and other first weights.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other setting; repeatable.")
@@ -53,6 +53,7 @@ def train(
     fields = read_experiment(config)["train"] if config else {}
     given: dict[str, Any] = {"model": model, "steps": steps, "batch_size": batch_size, "accumulate": accumulate}
     given |= {"learning_rate": learning_rate, "seed": seed, "sources": _sources(datasets or [], weight or [])}
+    given |= {"augment": [yaml_value(text, "--augment") for text in augment]} if augment else {}
     given |= dict(zip(("height", "width"), size, strict=True)) if size else {}
     fields |= {name: value for name, value in given.items() if value is not None} | assignments(set_ or [])
     settings = TrainingSettings.of(**{"sources": (), **fields})
@@ -82,12 +83,12 @@ def evaluate(
     from diffumask_datasets.segmentation.settings import EvaluationSettings, read_experiment
     from diffumask_datasets.segmentation.sources import open_source
 
-    fields = (read_experiment(config).get("evaluate") or {}) if config else {}
+    fields = read_experiment(config).get("evaluate", {}) if config else {}
     given = {"root": root, "benchmark": benchmark, "split": split}
     fields |= {name: value for name, value in given.items() if value is not None}
     renamed = pairs_in(rename or [], option="--map", form="CLASS=NAME", example="rider=human")
-    fields["rename"] = {**fields.get("rename", {}), **dict(renamed)}
     settings = EvaluationSettings.of(**fields)
+    settings = settings.model_copy(update={"rename": {**settings.rename, **dict(renamed)}})
     if output is not None:
         evaluation.check_evaluation_target(output)
     data = open_source(settings.source(), split="test")

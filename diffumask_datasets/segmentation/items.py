@@ -4,7 +4,7 @@ exactly where it would have been."""
 from __future__ import annotations
 
 import functools
-import itertools
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +13,9 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
+from diffumask_datasets.augmentation.pipeline import augmented
+from diffumask_datasets.augmentation.scene import Scene
+from diffumask_datasets.augmentation.transform import RowPool
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.segmentation.labelled import read_example, translated
 from diffumask_datasets.segmentation.models import inputs_of
@@ -28,21 +31,37 @@ Item = dict[str, Any]
 _JITTER, _ORDER = 1, 2
 """Purposes of random draws: each has a stream of its own."""
 
+LATEST = 64
+"""Rows of a stream, the last ones read, that may lend each other pixels: enough for the largest grid of splicing."""
+
 
 class _Maker:
     def __init__(self, mixture: Mixture, settings: TrainingSettings, preprocessing: Preprocessing) -> None:
         self.tables, self.settings, self.preprocessing = mixture.tables, settings, preprocessing
 
-    def item(self, row: Mapping[str, Any], position: int) -> Item:
+    def item(self, row: Mapping[str, Any], position: int, lenders: RowPool) -> Item:
+        """The item made of ``row``, and of others of ``lenders`` where an augmentation takes them."""
+        settings, scene = self.settings, self._scene(row)
+        if settings.augment:
+            others = functools.partial(self._others, lenders)
+            key = f"training/{position}"
+            scene = augmented(scene, settings.augment, seed=settings.seed, key=key, others=others)
+        rng = np.random.default_rng([settings.seed, _JITTER, position])
+        jitter = Jitter.drawn(rng, scale=settings.scale, flip=settings.flip)
+        return {
+            "pixel_values": self.preprocessing.pixels(scene.image, jitter),
+            "labels": self.preprocessing.labels(scene.label, jitter),
+            "sample_id": str(row["sample_id"]),
+        }
+
+    def _scene(self, row: Mapping[str, Any]) -> Scene:
+        """In the class ids of the model; nobody asks for instances."""
         example = read_example(row)
         label = translated(example, self.tables[row[SOURCE]])
-        rng = np.random.default_rng([self.settings.seed, _JITTER, position])
-        jitter = Jitter.drawn(rng, scale=self.settings.scale, flip=self.settings.flip)
-        return {
-            "pixel_values": self.preprocessing.pixels(example.image, jitter),
-            "labels": self.preprocessing.labels(label, jitter),
-            "sample_id": example.sample_id,
-        }
+        return Scene(example.image, label, np.zeros(label.shape, dtype=np.int32))
+
+    def _others(self, lenders: RowPool, count: int, rng: np.random.Generator) -> list[Scene]:
+        return [self._scene(lenders[int(place)]) for place in rng.integers(len(lenders), size=count)]
 
 
 class TrainingItems(Dataset[Item]):
@@ -59,7 +78,7 @@ class TrainingItems(Dataset[Item]):
     def __getitem__(self, position: int) -> Item:
         epoch, place = divmod(position, len(self.rows))
         index = int(_order(self._maker.settings.seed, epoch, len(self.rows))[place])
-        return self._maker.item(self.rows[index], position)
+        return self._maker.item(self.rows[index], position, self.rows)
 
 
 class TrainingStream(IterableDataset[Item]):
@@ -70,13 +89,15 @@ class TrainingStream(IterableDataset[Item]):
         self._maker = _Maker(mixture, settings, preprocessing)
 
     def __iter__(self) -> Iterator[Item]:
-        positions = itertools.count()
+        latest: deque[Mapping[str, Any]] = deque(maxlen=LATEST)
+        position = 0
         while True:
-            seen = 0
+            before = position
             for row in self.rows:
-                seen += 1
-                yield self._maker.item(row, next(positions))
-            if not seen:
+                latest.append(row)
+                yield self._maker.item(row, position, latest)
+                position += 1
+            if position == before:
                 raise DataError("the stream to train on has no rows: check its split")
 
 

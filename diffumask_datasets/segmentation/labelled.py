@@ -109,10 +109,12 @@ def translation(
     ids = {plain_name(name): number for number, name in enumerate(classes, start=first)}
     ids[plain_name(BACKGROUND_NAME)] = background
     renamed = {plain_name(old): plain_name(new) for old, new in rename.items()}
+    shown = {plain_name(name) for name in data.classes}
     table = np.full(256, UNLISTED, dtype=np.int16)
     for value, names in data.names.items():
-        plain = [renamed.get(plain_name(name), plain_name(name)) for name in names]
-        known = [ids[name] for name in plain if name in ids]
+        # Of ADE20K's "screen door, screen" and "screen, silver screen" only the second is a screen.
+        own = [name for name in map(plain_name, names) if name not in shown or name == plain_name(names[0])]
+        known = [ids[name] for name in (renamed.get(name, name) for name in own) if name in ids]
         if known:
             table[value] = known[0]
         elif others is not None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 from transformers import PreTrainedModel
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from diffumask_datasets.drafts import whole_folder
 from diffumask_datasets.errors import ExportError, TrainingError
@@ -23,7 +24,7 @@ from diffumask_datasets.segmentation.pictures import save_curves
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 from diffumask_datasets.segmentation.settings import TrainingSettings
 
-__all__ = ["check_target", "claim", "finished_digest", "write_model"]
+__all__ = ["check_target", "checkpoints_of", "claim", "finished_digest", "last_checkpoint", "write_model"]
 
 TRAINING_FILE = "training.yaml"
 LOG_FILE = "log.jsonl"
@@ -43,6 +44,19 @@ def finished_digest(output: Path) -> str | None:
         return None
 
 
+def checkpoints_of(output: Path) -> Path:
+    """Where the checkpoints for ``output`` lie while it is trained."""
+    return output.with_name(f".{output.name}.checkpoints")
+
+
+def last_checkpoint(checkpoints: Path) -> Path | None:
+    """The latest checkpoint that is whole: a process that was killed while writing one leaves a part of it."""
+    # The Trainer writes its state last.
+    states = checkpoints.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{TRAINER_STATE_NAME}")
+    whole = [state.parent for state in states if _is_json(state)]
+    return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+
+
 def claim(output: Path, digest: str) -> Path:
     """The folder of the checkpoints for ``output``, marked as those of this training.
 
@@ -50,9 +64,9 @@ def claim(output: Path, digest: str) -> Path:
         TrainingError: it holds checkpoints of another one.
         ExportError: it cannot be written.
     """
-    checkpoints = output.with_name(f".{output.name}.checkpoints")
+    checkpoints = checkpoints_of(output)
     mark = checkpoints / "digest"
-    if mark.exists() and mark.read_text() != digest and get_last_checkpoint(str(checkpoints)):
+    if mark.exists() and mark.read_text() != digest and last_checkpoint(checkpoints):
         raise TrainingError(
             f"{checkpoints} holds checkpoints of another training (other settings or data): "
             f"remove it to start anew, or choose another --output than {output}"
@@ -88,3 +102,11 @@ def write_model(
         fields = {**settings.model_dump(mode="json"), "digest": digest}
         text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
         (draft / TRAINING_FILE).write_text(text, encoding="utf-8")
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
+from diffumask_datasets.augment_settings import AugmentSettings
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipe import check_fields
 from diffumask_datasets.recipe_file import read_mapping, read_recipe_file
@@ -97,8 +98,9 @@ class TrainingSettings(_Fields):
 
     ``model`` is a small model from scratch (``segformer-small``, ``mask2former-small``, ``upernet-small``), a Hub id or a
     local folder; ``model_options`` change its config and ``from_scratch`` drops its weights. One step sees
-    ``batch_size`` × ``accumulate`` images. ``scale`` is the range of a random resize before a crop to size, ``flip``
-    mirrors every other image. ``warmup`` is a share of ``steps``.
+    ``batch_size`` × ``accumulate`` images. ``augment`` are steps as in a recipe, drawn anew each time an image is seen;
+    then ``scale`` is the range of a random resize before a crop to size, and ``flip`` mirrors every other image. ``warmup``
+    is a share of ``steps``.
 
     Raises:
         RecipeError: an unknown field or an illegal value (through :meth:`of`).
@@ -118,6 +120,7 @@ class TrainingSettings(_Fields):
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.05, ge=0, lt=1)
     schedule: Literal["linear", "cosine", "polynomial", "constant_with_warmup"] = "cosine"
+    augment: tuple[AugmentSettings, ...] = ()
     scale: tuple[float, float] = (1.0, 1.0)
     flip: bool = True
     seed: int = Field(0, ge=0, lt=2**32)
@@ -192,4 +195,8 @@ def read_experiment(path: Path) -> dict[str, Any]:
     check_fields(fields, [*_NOTES, "train", "evaluate"])
     if "train" not in fields:
         raise RecipeError(f"{path}: no field 'train', which holds the settings of the training")
-    return {name: value for name, value in fields.items() if name not in _NOTES}
+    parts = {name: value for name, value in fields.items() if name not in _NOTES}
+    for name, value in parts.items():
+        if not isinstance(value, dict):
+            raise RecipeError(f"{path}: {name}: expected fields like 'steps: 1000', got {value!r}")
+    return parts

@@ -117,7 +117,7 @@ def _load(source: Source, split: str) -> Any:
     config = {"name": source.config} if source.config else {}
     try:
         return datasets.load_dataset(str(source.dataset), split=split, streaming=source.stream, **config)
-    except (FileNotFoundError, ValueError, ConnectionError) as error:
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         if isinstance(error, RecipeError):
             raise
         raise DataError(f"cannot read the dataset {source.dataset!r}: {str(error).splitlines()[0]}") from error

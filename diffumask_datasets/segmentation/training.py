@@ -17,16 +17,25 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint, set_seed
+from transformers.trainer_utils import set_seed
 from transformers.utils.logging import disable_progress_bar
 
-from diffumask_datasets.errors import DataError, TrainingError
+from diffumask_datasets.errors import DataError, ModelError, RecipeError, TrainingError
+from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.items import TrainingItems, TrainingStream, collated
 from diffumask_datasets.segmentation.labelled import LabelledImages, read_example
-from diffumask_datasets.segmentation.model_folder import check_target, claim, finished_digest, write_model
+from diffumask_datasets.segmentation.memory import names_the_knob
+from diffumask_datasets.segmentation.model_folder import (
+    check_target,
+    checkpoints_of,
+    claim,
+    finished_digest,
+    last_checkpoint,
+    write_model,
+)
 from diffumask_datasets.segmentation.models import SMALL, build_model, check_model
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
-from diffumask_datasets.segmentation.segmenter import Segmenter, best_device
+from diffumask_datasets.segmentation.segmenter import Segmenter, device_of
 from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import Mixture, mix, open_source
 
@@ -40,7 +49,10 @@ RATE_FINE_TUNING = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What changes how fast a model trains but not what it is meant to become: torch's device, processes that read data."""
+    """What changes how fast a model trains but not what it is meant to become: torch's device, processes that read data.
+
+    A stream is read by the training process itself, so that its images come in one order.
+    """
 
     device: str | None = None
     workers: int = 0
@@ -62,21 +74,24 @@ def train(
 
     Raises:
         DataError: a source cannot be read or is empty.
-        ModelError: no such model.
+        ModelError: no such model, or no such device.
+        RecipeError: a precision that the device does not have.
         TrainingError: the loss became nan or infinite, the memory ran out, or other checkpoints are in the way.
         ExportError: ``output`` holds something that is not ours, or cannot be written.
     """
     check_target(output)
     check_model(settings.model, settings.model_options)
+    device = _training_device(hardware.device)
     opened = data if data is not None else [open_source(source) for source in settings.sources]
     mixture = mix(settings.sources, opened, classes=settings.classes, seed=settings.seed)
     digest = settings.digest_with(mixture.fingerprint)
     if finished_digest(output) == digest:
+        shutil.rmtree(checkpoints_of(output), ignore_errors=True)  # of a process that was killed at its very end
         return Segmenter.load(output, device=hardware.device)
     checkpoints = claim(output, digest)
     with _seeded(settings.seed):
-        trainer = _trainer(settings, mixture, checkpoints, hardware)
-        _run(trainer, settings, get_last_checkpoint(str(checkpoints)))
+        trainer = _trainer(settings, mixture, checkpoints, device, workers=hardware.workers)
+        _run(trainer, settings, last_checkpoint(checkpoints))
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     write_model(output, trainer.unwrapped, trainer.preprocessing, settings=settings, digest=digest, history=history)
     shutil.rmtree(checkpoints)
@@ -105,9 +120,9 @@ class _SegmentationTrainer(Trainer):  # type: ignore[misc]  # transformers is no
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, Any]:
-        """The model's own loss; Raises TrainingError where it is no finite number."""
+        """The model's own loss, 0 where no pixel counts; raises TrainingError where it is no finite number."""
         outputs = model(**{name: value for name, value in inputs.items() if name != "sample_ids"})
-        loss = outputs.loss.mean()
+        loss = 0 * outputs.logits.sum() if _all_ignored(inputs) else outputs.loss.mean()
         if not math.isfinite(loss.item()):
             seen = ", ".join(inputs["sample_ids"][:4])
             raise TrainingError(
@@ -117,8 +132,13 @@ class _SegmentationTrainer(Trainer):  # type: ignore[misc]  # transformers is no
         return (loss, outputs) if return_outputs else loss
 
 
+def _all_ignored(inputs: dict[str, Any]) -> bool:
+    labels = inputs.get("labels")
+    return labels is not None and bool((labels == IGNORE).all())
+
+
 def _trainer(
-    settings: TrainingSettings, mixture: Mixture, checkpoints: Path, hardware: Hardware
+    settings: TrainingSettings, mixture: Mixture, checkpoints: Path, device: torch.device, *, workers: int
 ) -> _SegmentationTrainer:
     if not sys.stderr.isatty():
         disable_progress_bar()
@@ -126,11 +146,11 @@ def _trainer(
         settings.model, mixture.classes, from_scratch=settings.from_scratch, options=settings.model_options
     )
     preprocessing = _preprocessing(settings, mixture)
-    kind = TrainingStream if not hasattr(mixture.rows, "__len__") else TrainingItems
-    items: Any = kind(mixture, settings, preprocessing)
+    streaming = not hasattr(mixture.rows, "__len__")
+    items: Any = (TrainingStream if streaming else TrainingItems)(mixture, settings, preprocessing)
     trainer = _SegmentationTrainer(
         model=model,
-        args=_arguments(settings, checkpoints, hardware),
+        args=_arguments(settings, checkpoints, device, workers=0 if streaming else workers),
         train_dataset=items,
         data_collator=functools.partial(collated, model_type=model.config.model_type),
     )
@@ -154,11 +174,12 @@ def _preprocessing(settings: TrainingSettings, mixture: Mixture) -> Preprocessin
     return Preprocessing.of_checkpoint(settings.model, height=height, width=width)
 
 
-def _arguments(settings: TrainingSettings, checkpoints: Path, hardware: Hardware) -> TrainingArguments:
-    device = hardware.device or best_device()
+def _arguments(
+    settings: TrainingSettings, checkpoints: Path, device: torch.device, *, workers: int
+) -> TrainingArguments:
     precision = _precision(settings.precision, device)
     fresh = settings.from_scratch or settings.model in SMALL
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(checkpoints),
         max_steps=settings.steps,
         per_device_train_batch_size=settings.batch_size,
@@ -175,42 +196,50 @@ def _arguments(settings: TrainingSettings, checkpoints: Path, hardware: Hardware
         data_seed=settings.seed,
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        use_cpu=device == "cpu",
-        dataloader_num_workers=hardware.workers,
+        use_cpu=device.type == "cpu",
+        dataloader_num_workers=workers,
         remove_unused_columns=False,
         report_to=[],
         disable_tqdm=not sys.stderr.isatty(),
     )
+    if arguments.n_gpu > 1:
+        # Trainer would cut each batch into pieces for all GPUs, which the lists of masks do not survive.
+        arguments._n_gpu = 1
+    return arguments
 
 
-def _precision(wanted: str, device: str) -> str:
+def _training_device(name: str | None) -> torch.device:
+    device = device_of(name)
+    if device.index:
+        raise ModelError(
+            f"device {name!r}: a training takes the first GPU it sees; set CUDA_VISIBLE_DEVICES={device.index} instead"
+        )
+    return device
+
+
+def _precision(wanted: str, device: torch.device) -> str:
+    if wanted == "fp16" and device.type == "cpu":
+        raise RecipeError("precision: fp16 needs a GPU; on the CPU take float32 or bf16")
     if wanted != "auto":
         return wanted
-    if not device.startswith("cuda"):
+    if device.type != "cuda":
         return "float32"
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
 
 
-def _run(trainer: _SegmentationTrainer, settings: TrainingSettings, checkpoint: str | None) -> None:
+def _run(trainer: _SegmentationTrainer, settings: TrainingSettings, checkpoint: Path | None) -> None:
     if checkpoint:
-        logger.warning("going on from %s", Path(checkpoint).name)
-    try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory(trainer, settings) from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error) or "out of memory" in str(error):
-            raise _out_of_memory(trainer, settings) from error
-        raise
+        logger.warning("going on from %s", checkpoint.name)
+    with names_the_knob(functools.partial(_memory_advice, trainer, settings)):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
-def _out_of_memory(trainer: _SegmentationTrainer, settings: TrainingSettings) -> TrainingError:
-    size = trainer.preprocessing
-    smaller = max(1, settings.batch_size // 2)
-    return TrainingError(
-        f"out of memory at step {trainer.state.global_step + 1} with batches of {settings.batch_size} images of "
-        f"{size.height}x{size.width}: take --batch-size {smaller} and --accumulate {2 * settings.accumulate} (the same "
-        "images per step), or a smaller --size"
+def _memory_advice(trainer: _SegmentationTrainer, settings: TrainingSettings) -> str:
+    size, count = trainer.preprocessing, settings.batch_size
+    smaller = f"--batch-size {count // 2} and --accumulate {2 * settings.accumulate} (the same images per step), or "
+    return (
+        f"at step {trainer.state.global_step + 1} with batches of {count} images of {size.height}x{size.width}: "
+        f"take {smaller if count > 1 else ''}a smaller --size"
     )
 
 

@@ -1,133 +1,191 @@
 """What a segmenter trained on our images scores on real ones, here drawn ones. Run by ``make bench-segmentation``.
 
-Also writes the curve ``segmentation.png`` beside the figures. Stopped and run again, it goes on where it stopped: every
-model and every score lies under ``build/benchmarks/segmentation``.
+``PARTS=headline,open`` does those parts alone, in the order of ``segmentation_experiments.PARTS``. Stopped at any moment and
+run again, it goes on where it stopped: images, models and scores lie under ``build/benchmarks/segmentation``. The figures
+are of every experiment whose repeats are all there. Also writes the curve ``segmentation.png`` beside them.
 """
 
 from __future__ import annotations
 
 import itertools
-import multiprocessing
+import logging
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from diffumask_datasets.segmentation.metrics import Tally
-from diffumask_datasets.segmentation.segmenter import Segmenter
+from diffumask_datasets.crew import Crew, Report, Work
 from diffumask_datasets.toybox import CLASS_NAMES
 from tests.benchmarks.harness import ROOT, run
-from tests.benchmarks.segmentation_data import FULL, QUICK, Data, Sizes
-from tests.benchmarks.segmentation_experiments import experiments, run_quietly, unseen_mean
-
-PROCESSES = 2
-QUICK_EXPERIMENTS = ("real", "real 10 %", "synthetic 20", "synthetic + 10 % real", "open vocabulary", "γ 0.5")
+from tests.benchmarks.segmentation_cost import metrics_over_forward
+from tests.benchmarks.segmentation_data import PROCESSES, Data
+from tests.benchmarks.segmentation_experiments import (
+    FULL,
+    PARTS,
+    QUICK,
+    UNSEEN,
+    Experiment,
+    Repeat,
+    Sizes,
+    experiments,
+    iou_of,
+    plain,
+)
 
 Results = Mapping[str, Sequence[dict[str, Any]]]
+"""The figures of every repeat of an experiment, by its name."""
 
 
-def measure(quick: bool) -> Mapping[str, float]:
+@dataclass(frozen=True)
+class Task:
+    """What one process does alone; ``do`` takes the folder that everything lies in."""
+
+    name: str
+    do: Callable[[Path], object]
+
+
+def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
     sizes = QUICK if quick else FULL
     folder = ROOT / "build" / "benchmarks" / ("segmentation-quick" if quick else "segmentation")
-    data = Data(folder, sizes)
-    data.prepare(ablations=not quick)
-    results = _results(sizes, folder, QUICK_EXPERIMENTS if quick else tuple(experiments(sizes)))
-    _print_table(results)
+    made = experiments(sizes)
+    with Crew[Task, float](_worker, [(folder,)] * PROCESSES) as crew:
+        for part in (part for part in PARTS if part in parts):
+            _do_part(part, made[part], sizes, folder, crew)
+            _print_table(_results(made[part], sizes, folder))
+    results = _results(itertools.chain.from_iterable(made.values()), sizes, folder)
     _save_curve(results, sizes, (ROOT / "build" if quick else ROOT / "docs") / "benchmarks" / "segmentation.png")
-    figures = _headline(results, sizes)
-    figures |= _figures_of_ablations(results)
-    return {**figures, "metrics_over_forward": _metrics_over_forward(folder, data, quick=quick)}
+    return {**_headline(results), **_open_vocabulary(results), **_others(results), **metrics_over_forward(quick=quick)}
 
 
-def _results(sizes: Sizes, folder: Path, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    jobs = [(name, seed, sizes, folder) for seed in range(sizes.repeats) for name in names]
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    with multiprocessing.get_context("spawn").Pool(PROCESSES, maxtasksperchild=1) as pool:
-        for done, (name, seed, figures, seconds) in enumerate(pool.imap_unordered(run_quietly, jobs), start=1):
-            results[name].append(figures)
-            print(f"{done}/{len(jobs)}  {name}, repeat {seed}: mIoU {100 * figures['miou']:.1f}  ({seconds:.0f} s)")
-    return results
+def _do_part(part: str, members: Sequence[Experiment], sizes: Sizes, folder: Path, crew: Crew[Task, float]) -> None:
+    repeats = [Repeat(member, seed) for seed in range(sizes.repeats) for member in members]
+    pending = [repeat for repeat in repeats if repeat.figures(folder) is None]
+    print(f"{part}: {len(repeats) - len(pending)} of {len(repeats)} trainings are there", flush=True)
+    wanted = dict.fromkeys(data for repeat in pending for data in repeat.experiment.data)
+    needed = list(dict.fromkeys(itertools.chain.from_iterable((*data.needs, data) for data in wanted)))
+    for data in needed:
+        # Painting has processes of its own.
+        if not data.needs:
+            _make_here(data, folder)
+    _do_all([Task(f"data {type(data).__name__}", data.make) for data in needed if data.needs], crew)
+    _do_all([Task(f"{repeat.experiment.name}, repeat {repeat.seed}", repeat.do) for repeat in pending], crew)
 
 
-def _headline(results: Results, sizes: Sizes) -> dict[str, float]:
-    synthetic = f"synthetic {max(sizes.synthetic)}"
+def _make_here(data: Data, folder: Path) -> None:
+    started = time.perf_counter()
+    data.make(folder)
+    print(f"data {type(data).__name__}  ({time.perf_counter() - started:.0f} s)", flush=True)
+
+
+def _do_all(tasks: Sequence[Task], crew: Crew[Task, float]) -> None:
+    futures = {crew.submit(task): task for task in tasks}
+    for done, future in enumerate(as_completed(futures), start=1):
+        print(f"{done}/{len(tasks)}  {futures[future].name}  ({future.result():.0f} s)", flush=True)
+
+
+def _worker(folder: Path) -> Work:
+    """One thread: two processes are faster than one on two."""
+    import torch
+
+    import diffumask_datasets  # noqa: F401 - registers the builder in this process
+
+    torch.set_num_threads(1)
+    os.environ["TQDM_DISABLE"] = "1"
+    logging.disable(logging.WARNING)
+
+    def work(task: Task, _: Report) -> float:
+        started = time.process_time()
+        task.do(folder)
+        return time.process_time() - started
+
+    return work
+
+
+def _results(members: Iterable[Experiment], sizes: Sizes, folder: Path) -> Results:
+    """Of those whose repeats are all there."""
+    found = {member.name: [Repeat(member, seed).figures(folder) for seed in range(sizes.repeats)] for member in members}
+    return {
+        name: [figures for figures in repeats if figures]
+        for name, repeats in found.items()
+        if all(figures is not None for figures in repeats)
+    }
+
+
+def _headline(results: Results) -> dict[str, float]:
+    names = {
+        "real": "real_miou",
+        "real 10 %": "real_10_miou",
+        "synthetic": "synthetic_miou",
+        "synthetic + 10 % real": "synthetic_plus_10_real",
+    }
+    if not names.keys() <= results.keys():
+        return {}
     figures: dict[str, float] = {}
-    for figure, name in (
-        ("real_miou", "real"),
-        ("real_10_miou", "real 10 %"),
-        ("synthetic_miou", synthetic),
-        ("synthetic_plus_10_real", "synthetic + 10 % real"),
-    ):
+    for name, figure in names.items():
         figures |= {figure: _mean(results[name]), f"{figure}_sd": _deviation(results[name])}
-    gaps = {name: _class_mean(results["real"], name) - _class_mean(results[synthetic], name) for name in CLASS_NAMES}
-    real_unseen = float(np.mean([unseen_mean(found) for found in results["real"]]))
-    unseen = float(np.mean([unseen_mean(found) for found in results["open vocabulary"]]))
-    figures |= {
+    gaps = [_class_mean(results["real"], name) - _class_mean(results["synthetic"], name) for name in CLASS_NAMES]
+    return figures | {
         "synthetic_over_real": figures["synthetic_miou"] / figures["real_miou"],
-        "best_class_gap": min(gaps.values()),
+        "best_class_gap": min(gaps),
         "synthetic_10_real_over_real_points": 100 * (figures["synthetic_plus_10_real"] - figures["real_miou"]),
         "synthetic_10_real_over_10_real_points": 100 * (figures["synthetic_plus_10_real"] - figures["real_10_miou"]),
-        "unseen_over_real": unseen / real_unseen if real_unseen else float("nan"),
     }
-    for count in sizes.synthetic:
-        if f"synthetic {count}" in results:
-            figures[f"synthetic_{count}_miou"] = _mean(results[f"synthetic {count}"])
-    return figures
 
 
-def _figures_of_ablations(results: Results) -> dict[str, float]:
+def _open_vocabulary(results: Results) -> dict[str, float]:
+    if not {"real", "open vocabulary"} <= results.keys():
+        return {}
+    found = results["open vocabulary"]
+    seen = [name for name in CLASS_NAMES if name not in UNSEEN]
+    unseen_iou, seen_iou = (float(np.mean([_class_mean(found, name) for name in names])) for names in (UNSEEN, seen))
+    real = float(np.mean([_class_mean(results["real"], name) for name in UNSEEN]))
+    return {
+        "seen_iou": seen_iou,
+        "unseen_iou": unseen_iou,
+        "harmonic_iou": 2 * seen_iou * unseen_iou / max(seen_iou + unseen_iou, 1e-9),
+        "unseen_over_real": unseen_iou / real if real else float("nan"),
+    }
+
+
+def _others(results: Results) -> dict[str, float]:
     """Every other experiment under a name of plain letters."""
-    plain = str.maketrans({"γ": "gamma", "α": "alpha", "→": "to", " ": "_", ".": "", "%": "percent"})
     figures = {}
     for name, found in results.items():
-        if name.startswith(("γ", "without", "noise", "prompts", "with ")) or "→" in name:
-            figure = name.translate(plain)
-            figures |= {f"{figure}_miou": _mean(found), f"{figure}_sd": _deviation(found)}
+        if name not in ("real", "real 10 %", "synthetic", "synthetic + 10 % real", "open vocabulary"):
+            figures |= {f"{plain(name)}_miou": _mean(found), f"{plain(name)}_sd": _deviation(found)}
     return figures
-
-
-def _metrics_over_forward(folder: Path, data: Data, *, quick: bool) -> float:
-    """Seconds of counting over seconds of predicting, the same images, in turns."""
-    segmenter = Segmenter.load(folder / "models" / "real-0", device="cpu")
-    images = [np.asarray(row["image"]) for row in data.real("test").select(range(min(32, data.sizes.test)))]
-    labels = [np.asarray(row["label"]) for row in data.real("test").select(range(len(images)))]
-    predicting, counting = [], []
-    for _ in range(3 if quick else 9):
-        started = time.perf_counter()
-        masks = list(segmenter.predict(images))
-        between = time.perf_counter()
-        tally = Tally(len(segmenter.classes))
-        for label, mask in zip(labels, masks, strict=True):
-            tally.add(label, mask)
-        predicting.append(between - started)
-        counting.append(time.perf_counter() - between)
-    return float(np.median(np.array(counting) / np.array(predicting)))
 
 
 def _print_table(results: Results) -> None:
-    print(
-        f"\n{'experiment':24} {'mIoU':>6} {'sd':>5}  {'boundary':>8}   " + " ".join(f"{n[:8]:>8}" for n in CLASS_NAMES)
-    )
+    classes = " ".join(f"{name[:8]:>8}" for name in CLASS_NAMES)
+    print(f"\n{'experiment':24} {'mIoU':>6} {'sd':>5}  {'boundary':>8}   {classes}")
     for name, found in results.items():
         edges = 100 * float(np.mean([figures["mean_boundary_iou"] or 0.0 for figures in found]))
         classes = " ".join(f"{100 * _class_mean(found, label):8.1f}" for label in CLASS_NAMES)
         print(f"{name:24} {100 * _mean(found):6.1f} {100 * _deviation(found):5.1f}  {edges:8.1f}   {classes}")
-    print()
+    print(flush=True)
 
 
 def _save_curve(results: Results, sizes: Sizes, path: Path) -> None:
-    counts = [count for count in sizes.synthetic if f"synthetic {count}" in results]
+    names = {count: "synthetic" if count == sizes.most else f"synthetic {count}" for count in sizes.synthetic}
+    counts = [count for count, name in names.items() if name in results]
+    if len(counts) < 2:
+        return
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    means = [100 * _mean(results[f"synthetic {count}"]) for count in counts]
-    spread = [100 * _deviation(results[f"synthetic {count}"]) for count in counts]
+    means = [100 * _mean(results[names[count]]) for count in counts]
+    spread = [100 * _deviation(results[names[count]]) for count in counts]
     axes.errorbar(counts, means, yerr=spread, marker="o", capsize=3, label="synthetic only")
-    colours = itertools.cycle(("tab:green", "tab:orange", "tab:grey"))
-    for name, colour in zip(("real", "synthetic + 10 % real", "real 10 %"), colours, strict=False):
-        axes.axhline(100 * _mean(results[name]), color=colour, linestyle="--", label=name)
+    colours = {"real": "tab:green", "synthetic + 10 % real": "tab:orange", "real 10 %": "tab:grey"}
+    for name, colour in colours.items():
+        if name in results:
+            axes.axhline(100 * _mean(results[name]), color=colour, linestyle="--", label=name)
     axes.set(xscale="log", xlabel="synthetic images", ylabel="mIoU on test scenes, %", ylim=(0, 100))
     axes.legend(loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,8 +201,8 @@ def _deviation(found: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _class_mean(found: Sequence[Mapping[str, Any]], name: str) -> float:
-    return float(np.mean([figures["classes"][name]["iou"] or 0.0 for figures in found]))
+    return float(np.mean([iou_of(figures, name) for figures in found]))
 
 
 if __name__ == "__main__":
-    run("segmentation", measure)
+    run("segmentation", measure, parts=PARTS)

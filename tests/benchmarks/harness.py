@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +18,29 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("torch", "diffusers", "transformers", "datasets", "numpy")
 
 
-def run(name: str, measure: Callable[[bool], Mapping[str, float]]) -> None:
-    """Runs ``measure(quick)``, prints its figures and writes them where design says."""
+def run(name: str, measure: Callable[..., Mapping[str, float]], *, parts: Sequence[str] = ()) -> None:
+    """Runs ``measure(quick)``, prints its figures and writes them where design says.
+
+    A benchmark of several ``parts`` is called as ``measure(quick, chosen)``, with those that the command names.
+    """
     parser = argparse.ArgumentParser(description=f"make bench-{name}")
     parser.add_argument("--quick", action="store_true", help="a smaller sample, into build/benchmarks")
-    quick = parser.parse_args().quick
+    parser.add_argument("--parts", default=",".join(parts), help=f"some of {','.join(parts) or 'none'}")
+    given = parser.parse_args()
+    quick, chosen = given.quick, [part for part in given.parts.split(",") if part]
+    unknown = set(chosen) - set(parts)
+    if unknown:
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are: {', '.join(parts) or 'none'}")
     started = time.monotonic()
-    figures = measure(quick)
+    figures = measure(quick, chosen) if parts else measure(quick)
     width = max(map(len, figures))
     for figure, number in figures.items():
         print(f"{figure:{width}}  {number:.4g}")
     folder = ROOT / ("build" if quick else "docs") / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
-    record = {**figures, "_run": _circumstances(name, quick, time.monotonic() - started)}
+    command = f"make bench-{name}" + (" QUICK=1" if quick else "")
+    command += f" PARTS={given.parts}" if chosen != list(parts) else ""
+    record = {**figures, "_run": _circumstances(command, time.monotonic() - started)}
     (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -61,9 +71,9 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
     return clock() - started
 
 
-def _circumstances(name: str, quick: bool, seconds: float) -> dict[str, object]:
+def _circumstances(command: str, seconds: float) -> dict[str, object]:
     return {
-        "command": f"make bench-{name}" + (" QUICK=1" if quick else ""),
+        "command": command,
         "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {_processor()}, python {platform.python_version()}",
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},

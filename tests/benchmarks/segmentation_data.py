@@ -1,152 +1,238 @@
-"""The labelled images of the experiments on the toybox: drawn scenes stand for real ones, the model paints the rest."""
+"""The labelled images of the experiments on the toybox: drawn scenes stand for real ones, the model paints the rest.
+
+Each kind of data says what it is (``identity``, which names all that is made of it), makes itself once under a folder
+(``make``) and opens there (``rows``). All are frozen, so that other processes can be told of them.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import datasets
-import numpy as np
 
-from diffumask_datasets.columns import decode_image, png_cell
-from diffumask_datasets.masks.pipeline import make_masks
-from diffumask_datasets.recipe import MaskSettings, Recipe
+from diffumask_datasets.columns import decode_image
+from diffumask_datasets.curation.noise import agreement_floors, class_agreements, doubtful
+from diffumask_datasets.generation import generate
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipe_file import RECIPE_FILE
+from diffumask_datasets.remasking import remask
 from diffumask_datasets.segmentation.held_out import train_and_predict
 from diffumask_datasets.segmentation.training import Hardware
+from diffumask_datasets.synthesis import prepare
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES, render_scene
+from diffumask_datasets.toybox.rendered import RenderedScenes
 
-CLASSES = list(CLASS_NAMES)
-UNSEEN = ("star", "cup", "flower")
-"""Their real masks are withheld in the open-vocabulary experiment."""
-
-NEAR, FAR = BACKGROUNDS[:4], BACKGROUNDS[4:]
-"""Domain generalisation trains on scenes before the first and tests on scenes before the others."""
-
+PROCESSES = 2
 FOLDS = 3
+
+TRAINING: Mapping[str, Any] = {
+    "model": "segformer-small",
+    "height": 64,
+    "width": 64,
+    "batch_size": 16,
+    "scale": (0.7, 1.4),
+    "checkpoint_every": 100,
+}
+"""The settings of every training but its length."""
+
+Fields = tuple[tuple[str, Any], ...]
+"""(field, value): a mapping that can be hashed."""
+
+
+class Data(Protocol):
+    """Labelled images under a folder."""
+
+    @property
+    def needs(self) -> tuple[Data, ...]:
+        """What must be made before."""
+
+    def identity(self, folder: Path) -> Any:
+        """What JSON can hold; as long as it stays, so does the content."""
+
+    def make(self, folder: Path) -> None:
+        """Makes what is missing; goes on where it was interrupted."""
+
+    def rows(self, folder: Path) -> Any:
+        """A map-style dataset."""
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How much of everything: images, steps of each training, repeats."""
+class Drawn:
+    """Drawn scenes with exact masks, only those before ``backgrounds``; the splits share none."""
 
-    real: int
-    test: int
-    synthetic: tuple[int, ...]
-    ablation: int
+    split: str
+    count: int
+    backgrounds: tuple[str, ...] = BACKGROUNDS
+    needs: ClassVar[tuple[Data, ...]] = ()
+
+    def identity(self, folder: Path) -> Any:
+        return [RenderedScenes().digest, self.split, self.count, self.backgrounds]
+
+    def make(self, folder: Path) -> None:
+        self.rows(folder)
+
+    def rows(self, folder: Path) -> Any:
+        extent = {"splits": {self.split: self.count}, "cache_dir": str(folder / "datasets")}
+        rows = datasets.load_dataset("diffumask", "toybox-rendered", split=self.split, **extent)
+        if self.backgrounds == BACKGROUNDS:
+            return rows
+        grounds = [render_scene(seed, split=self.split).background for seed in rows["seed"]]
+        return rows.select([place for place, ground in enumerate(grounds) if ground in self.backgrounds])
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What the shipped model paints and labels, with its soft maps; ``captions`` of so many drawn scenes are the prompts."""
+
+    count: int
+    fields: Fields = ()
+    captions: int = 0
+    needs: ClassVar[tuple[Data, ...]] = ()
+
+    def identity(self, folder: Path) -> Any:
+        return [_digest(self, folder), self.count]
+
+    def make(self, folder: Path) -> None:
+        place = self.place(folder)
+        if not (place / RECIPE_FILE).exists():
+            wanted = {"num_samples": self.count, "keep_heat_maps": True, "workers": PROCESSES}
+            generate(place, store=str(folder / "store"), **wanted, **self.recipe(folder))
+
+    def rows(self, folder: Path) -> Any:
+        return _opened(self.place(folder), folder)
+
+    def place(self, folder: Path) -> Path:
+        """Its dataset folder."""
+        return folder / "painted" / _name(self, folder)
+
+    def recipe(self, folder: Path) -> dict[str, Any]:
+        """Its fields."""
+        fields = {"classes": list(CLASS_NAMES), **dict(self.fields)}
+        if self.captions:
+            fields["prompts"] = Drawn("train", self.captions).rows(folder)["prompt"][:]
+        return fields
+
+
+@dataclass(frozen=True)
+class Remasked:
+    """The same images with masks made anew from their soft maps."""
+
+    of: Painted
+    settings: Fields
+
+    @property
+    def needs(self) -> tuple[Data, ...]:
+        return (self.of,)
+
+    def identity(self, folder: Path) -> Any:
+        return [self.of.identity(folder), self.settings]
+
+    def make(self, folder: Path) -> None:
+        place = self._place(folder)
+        if not (place / RECIPE_FILE).exists():
+            remask(self.of.place(folder), place, **dict(self.settings))
+
+    def rows(self, folder: Path) -> Any:
+        return _opened(self._place(folder), folder)
+
+    def _place(self, folder: Path) -> Path:
+        return folder / "remasked" / _name(self, folder)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One part of the images, judged by a segmenter that is trained on the others for so many ``steps``."""
+
+    of: Painted
+    number: int
     steps: int
-    repeats: int
 
+    @property
+    def needs(self) -> tuple[Data, ...]:
+        return (self.of,)
 
-FULL = Sizes(real=4000, test=500, synthetic=(250, 500, 1000, 2000, 4000), ablation=1000, steps=800, repeats=3)
-QUICK = Sizes(real=60, test=20, synthetic=(10, 20), ablation=20, steps=20, repeats=1)
+    def identity(self, folder: Path) -> Any:
+        return [self.of.identity(folder), self.number, FOLDS, self.steps, TRAINING]
 
-
-class Data:
-    """Everything is made once and cached under ``folder``; fingerprints are ours, so that every process agrees on them."""
-
-    def __init__(self, folder: Path, sizes: Sizes) -> None:
-        self.folder, self.sizes = folder, sizes
-
-    def prepare(self, *, ablations: bool) -> None:
-        """Makes all that is painted, on two processes; the pool's own may not have children."""
-        self.real("test")
-        self.synthetic()
-        self.unseen_synthetic()
-        if ablations:
-            self.synthetic("plain")
-            for name in augmentations():
-                self.synthetic(augment=(name,))
-
-    @functools.cache  # noqa: B019 - one instance lives as long as its process
-    def real(self, split: str) -> Any:
-        """Drawn scenes with exact masks; ``train`` and ``test`` share none."""
-        splits = {"train": self.sizes.real, "test": self.sizes.test}
-        return self._load("toybox-rendered", split=split, splits=splits)
-
-    @functools.cache  # noqa: B019
-    def synthetic(self, prompts: str = "captions", **fields: Any) -> Any:
-        """Painted images with soft maps, as many as the largest experiment takes; ``plain`` prompts only for ablations."""
-        given = {"prompts": self.real("train")["prompt"][:]} if prompts == "captions" else {}
-        count = max(self.sizes.synthetic) if prompts == "captions" and not fields else self.sizes.ablation
-        return self._load(classes=CLASSES, num_samples=count, keep_heat_maps=True, split="train", **given, **fields)
-
-    def unseen_synthetic(self) -> Any:
-        """Painted images of the unseen classes alone."""
-        return self._load(classes=list(UNSEEN), num_samples=self.sizes.ablation, split="train")
-
-    def far(self, split: str, backgrounds: Sequence[str]) -> Any:
-        """The drawn scenes before some backgrounds."""
-        rows = self.real(split)
-        chosen = [
-            place
-            for place, seed in enumerate(rows["seed"][:])
-            if render_scene(seed, split=split).background in backgrounds
-        ]
-        return rows.select(chosen)
-
-    def with_masks(self, rows: Any, **settings: Any) -> Any:
-        """The same images with masks made anew from their soft maps."""
-        name = hashlib.sha256(f"{rows._fingerprint}/{sorted(settings.items())}".encode()).hexdigest()[:16]
-        return rows.map(_with_masks, fn_kwargs={"settings": settings}, features=rows.features, new_fingerprint=name)
-
-    def believed(self, rows: Any, share_dropped: float, *, seed: int, settings: Mapping[str, Any]) -> Any:
-        """Noise learning: without the share of each class whose masks agree least with held-out predictions."""
-        agreement = self._agreement(rows, seed=seed, settings=settings)
-        kept = np.ones(len(rows), dtype=bool)
-        for class_id in range(1, len(CLASSES) + 1):
-            holders = np.flatnonzero(~np.isnan(agreement[:, class_id]))
-            worst = holders[np.argsort(agreement[holders, class_id], kind="stable")]
-            kept[worst[: round(share_dropped * len(worst))]] = False
-        return rows.select(np.flatnonzero(kept))
-
-    def _agreement(self, rows: Any, *, seed: int, settings: Mapping[str, Any]) -> np.ndarray:
-        """(rows, classes + 1) IoU of mask and held-out prediction, nan where the mask lacks the class."""
-        path = self.folder / "agreement" / f"{rows._fingerprint}-{seed}-{settings['steps']}.npy"
+    def make(self, folder: Path) -> None:
+        """For each image of the fold, class id → IoU of its mask and the prediction."""
+        path = self._path(folder)
         if path.exists():
-            return np.load(path)
-        agreement = np.full((len(rows), len(CLASSES) + 1), np.nan)
-        fold_of = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
-        for fold in range(FOLDS):
-            held_out = np.flatnonzero(fold_of == fold)
-            predictions = train_and_predict(
-                rows,
-                train_on=np.flatnonzero(fold_of != fold),
-                predict_on=held_out,
-                folder=self.folder / "models" / f"fold-{fold}-{rows._fingerprint}-{seed}",
-                hardware=Hardware("cpu"),
-                seed=seed,
-                **settings,
-            )
-            for index, prediction in zip(held_out, predictions, strict=True):
-                label = np.asarray(rows[int(index)]["label"])
-                for class_id in set(np.unique(label)) - {0, 255}:
-                    agreement[index, class_id] = _iou(label, prediction, class_id)
+            return
+        rows = self.of.rows(folder)
+        held_out = [index for index in range(len(rows)) if index % FOLDS == self.number]
+        predictions = train_and_predict(
+            rows,
+            train_on=[index for index in range(len(rows)) if index % FOLDS != self.number],
+            predict_on=held_out,
+            folder=folder / "models" / f"fold-{self.number}-{path.stem}",
+            hardware=Hardware("cpu"),
+            steps=self.steps,
+            **TRAINING,
+        )
+        found = {
+            index: class_agreements(prediction, decode_image(rows[index]["label"]))
+            for index, prediction in zip(held_out, predictions, strict=True)
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, agreement)
-        return agreement
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(found), encoding="utf-8")
+        draft.replace(path)
 
-    def _load(self, name: str | None = None, **fields: Any) -> Any:
-        given = {"name": name} if name else {"store": str(self.folder / "store"), "num_proc": 2}
-        return datasets.load_dataset("diffumask", cache_dir=str(self.folder / "datasets"), **given, **fields)
+    def agreements(self, folder: Path) -> dict[int, dict[int, float]]:
+        """By row."""
+        found = json.loads(self._path(folder).read_text(encoding="utf-8"))
+        return {int(row): {int(name): iou for name, iou in sample.items()} for row, sample in found.items()}
 
-
-def augmentations() -> tuple[str, ...]:
-    """Augmentations that this version's recipes may name."""
-    return ("splicing", "blur", "occlusion", "perspective") if "augment" in Recipe.model_fields else ()
-
-
-def _with_masks(row: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    maps = np.stack([np.asarray(soft) for soft in row["heat_maps"]["map"]]).astype(np.float32) / 255
-    image = decode_image(row["image"])
-    masks = make_masks(image, maps, class_ids=row["heat_maps"]["category"], settings=MaskSettings(**settings))
-    return {"label": png_cell(masks.semantic)}
+    def _path(self, folder: Path) -> Path:
+        return folder / "agreement" / f"{_name(self, folder)}.json"
 
 
-def _iou(label: np.ndarray, prediction: np.ndarray, class_id: int) -> float:
-    known = label != 255
-    one, other = (label == class_id) & known, (prediction == class_id) & known
-    return float((one & other).sum() / (one | other).sum())
+@dataclass(frozen=True)
+class Believed:
+    """Noise learning: the first ``count`` images left after the share ``drop`` of each class, the least confirmed, is gone.
+
+    All are drawn from the first ``count / (1 - drop)`` images, so that as many are left whatever the share, as in the paper.
+    """
+
+    of: Painted
+    folds: tuple[Fold, ...]
+    drop: float
+    count: int
+
+    @property
+    def needs(self) -> tuple[Data, ...]:
+        return (self.of, *self.folds)
+
+    def identity(self, folder: Path) -> Any:
+        return [[fold.identity(folder) for fold in self.folds], self.drop, self.count]
+
+    def make(self, folder: Path) -> None:
+        """Nothing: it is chosen when it is read."""
+
+    def rows(self, folder: Path) -> Any:
+        rows = self.of.rows(folder)
+        by_row = {row: sample for fold in self.folds for row, sample in fold.agreements(folder).items()}
+        agreements = [by_row[row] for row in range(min(len(rows), round(self.count / (1 - self.drop))))]
+        floors = agreement_floors(agreements, drop_share=self.drop)
+        kept = [row for row, sample in enumerate(agreements) if not doubtful(sample, floors, CLASS_NAMES)]
+        return rows.select(kept[: self.count])
+
+
+def _opened(place: Path, folder: Path) -> Any:
+    return datasets.load_dataset(str(place), split="train", cache_dir=str(folder / "datasets"))
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(painted: Painted, folder: Path) -> str:
+    return prepare(Recipe.of(**painted.recipe(folder))).digest
+
+
+def _name(data: Data, folder: Path) -> str:
+    return hashlib.sha256(json.dumps(data.identity(folder)).encode()).hexdigest()[:16]

@@ -58,9 +58,11 @@ def test_an_experiment_file(diffumask: Command, shapes_folder: Path, tmp_path: P
         "evaluate": {"benchmark": "dataset", "root": "shapes", "split": "train", "unseen": ["boat"]},
     }
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment))
-    status, _, complaints = diffumask("train", "--config", "experiment.yaml", "--output", "model", "--seed", "7")
+    given = ["--seed", "7", "--augment", "splice:2x2", "--augment", "{kind: blur, kernel: [2, 5]}"]
+    status, _, complaints = diffumask("train", "--config", "experiment.yaml", "--output", "model", *given)
     assert status == 0, complaints
-    assert yaml.safe_load((tmp_path / "model" / "training.yaml").read_text())["seed"] == 7
+    written = yaml.safe_load((tmp_path / "model" / "training.yaml").read_text())
+    assert (written["seed"], [step["kind"] for step in written["augment"]]) == (7, ["splice", "blur"])
     status, printed, complaints = diffumask("evaluate", "model", "--config", "experiment.yaml")
     assert status == 0, complaints
     assert printed.splitlines()[-1].startswith("seen ")
@@ -78,6 +80,9 @@ def test_an_experiment_file(diffumask: Command, shapes_folder: Path, tmp_path: P
         (["train", "voc=shapes"], "error: no shapes/ImageSets/Segmentation/train.txt: the voc layout needs it"),
         (["train", "none.yaml"], "error: cannot read the recipe none.yaml"),
         (["train", "--config", "none.yaml"], "error: cannot read the recipe none.yaml"),
+        (["train", "shapes", "--device", "gpu"], "error: unknown device 'gpu'"),
+        (["train", "shapes", "--augment", "splice:9x9"], "error: augment.0.splice.grid: Input should be '1x2'"),
+        (["evaluate", "none", "shapes", "--config", "half.yaml"], "error: half.yaml: evaluate: expected fields like"),
         (["evaluate", "none", "shapes", "--benchmark", "dataset", "--split", "train"], "error: no model 'none'"),
         (
             ["evaluate", "none", "shapes", "--benchmark", "coco"],
@@ -94,6 +99,7 @@ def test_an_experiment_file(diffumask: Command, shapes_folder: Path, tmp_path: P
 def test_bad_input_is_one_line(
     diffumask: Command, shapes_folder: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
+    (tmp_path / "half.yaml").write_text("train: {}\nevaluate:")
     status, _, complaints = diffumask(*arguments, *(["--output", "out"] if arguments[0] == "train" else []))
     assert status == 1
     # Reading a dataset shows its progress before.

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
-from diffumask_datasets.errors import DataError, ExportError, ShapeError, UnknownClassError
+from diffumask_datasets.errors import DataError, ExportError, ShapeError, TrainingError, UnknownClassError
 from diffumask_datasets.segmentation.evaluation import evaluate, match_classes, save_evaluation
 from diffumask_datasets.segmentation.labelled import LabelledImages, labelled_rows
 from diffumask_datasets.segmentation.layout_tables import CITYSCAPES_IDS
@@ -128,6 +130,17 @@ def test_a_model_without_background_ignores_what_it_does_not_know() -> None:
     data = LabelledImages(None, {7: ("road",), 8: ("sidewalk",)}, background=None)
     matching = match_classes(("road",), data)
     assert (matching.classes, matching.truth[[7, 8]].tolist(), matching.counted) == (("road",), [0, 255], (0,))
+
+
+def test_out_of_memory_names_the_knob(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(self: nn.Module, **_: Any) -> Any:
+        return torch.empty(2**52)  # four petabytes: the allocator's own error
+
+    segmenter = untrained(("background", "car", "boat"))
+    monkeypatch.setattr("transformers.SegformerForSemanticSegmentation.forward", greedy)
+    for count, knob in ((8, "8 images of 64x64 at once: take --batch-size 4"), (1, "only another --device has more")):
+        with pytest.raises(TrainingError, match=f"out of memory predicting .*{knob}"):
+            evaluate(segmenter, labelled_of(shapes(count)))
 
 
 def test_bad_input(tmp_path: Path) -> None:

@@ -105,6 +105,14 @@ def test_ade20k(tmp_path: Path) -> None:
     assert matching.counted == (1,)
 
 
+def test_a_word_of_several_classes_means_the_one_that_is_called_so() -> None:
+    """As in ADE20K."""
+    data = LabelledImages(None, {59: ("screen door", "screen"), 131: ("screen", "silver screen"), 60: ("stairway",)})
+    matching = match_classes(("background", "screen"), data)
+    assert matching.truth[[59, 131, 60]].tolist() == [0, 1, 0]
+    assert match_classes(("background", "screen door"), data).truth[[59, 131]].tolist() == [1, 0]
+
+
 def test_folder(tmp_path: Path) -> None:
     folder(tmp_path / "mine")
     data = read_layout("folder", tmp_path / "mine")

@@ -72,6 +72,7 @@ def test_the_digest_follows_the_content() -> None:
         ({"sources": [{"dataset": "a"}], "step": 3}, r"unknown field 'step' \(did you mean 'steps'\?\)"),
         ({"sources": [{"dataset": "a"}], "scale": [2, 1]}, r"scale: give \[smallest, largest\]"),
         ({"sources": [{"dataset": "a"}], "learning_rate": -1}, "learning_rate: Input should be greater than 0"),
+        ({"sources": [{"dataset": "a"}], "augment": ["blurr"]}, r"augment\.0: Input tag 'blurr' found"),
     ],
 )
 def test_bad_settings(fields: dict[str, Any], message: str) -> None:
@@ -85,6 +86,8 @@ def test_bad_settings(fields: dict[str, Any], message: str) -> None:
         ("evaluate: {}", "no field 'train'"),
         ("train: {}\ntrian: {}", r"unknown field 'trian' \(did you mean 'train'\?\)"),
         ("[1]", "expected fields like 'train:"),
+        ("train:", "train: expected fields like 'steps: 1000', got None"),
+        ("train: {}\nevaluate: [voc]", r"evaluate: expected fields like 'steps: 1000', got \['voc'\]"),
         ("{", "is not plain YAML"),
     ],
 )

@@ -118,5 +118,8 @@ def test_what_cannot_be_read(shapes_folder: Path, tmp_path: Path) -> None:
         open_source(Source(dataset=str(shapes_folder), split="test"))
     with pytest.raises(DataError, match="no rows from 8 on; the split is empty or shorter"):
         open_source(Source(dataset=str(shapes_folder), first=8))
+    (shapes_folder / "data" / "train-00000-of-00001.parquet").write_bytes(b"cut off")
+    with pytest.raises(DataError, match="cannot read the dataset"):
+        open_source(Source(dataset=str(shapes_folder)))
     with pytest.raises(RecipeError, match="unknown field 'hight'"):
         open_source(Source(generate={"classes": ["car"], "hight": 3}))

@@ -1,6 +1,7 @@
 """Training: learns, repeats itself, goes on after an interruption, says what stopped it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from torch import nn
 from transformers import AutoModelForSemanticSegmentation, Mask2FormerConfig, SwinConfig, Trainer
 
 from diffumask_datasets.columns import png_cell
-from diffumask_datasets.errors import DataError, ExportError, ModelError, ShapeError, TrainingError
+from diffumask_datasets.errors import DataError, ExportError, ModelError, RecipeError, ShapeError, TrainingError
+from diffumask_datasets.segmentation.labelled import LabelledImages
 from diffumask_datasets.segmentation.segmenter import Segmenter
 from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import labelled_of
-from diffumask_datasets.segmentation.training import train
+from diffumask_datasets.segmentation.training import Hardware, train
 from tests.segmentation.conftest import shapes, two_shapes
 
 Settings = Callable[..., TrainingSettings]
@@ -79,26 +81,33 @@ def test_the_same_settings_give_the_same_weights_and_another_seed_others(tiny: S
     assert not same(weights(tmp_path / "one"), weights(tmp_path / "three"))
 
 
+def train_interrupted(
+    settings: TrainingSettings, output: Path, data: list[LabelledImages], patch: pytest.MonkeyPatch, *, at: int
+) -> None:
+    step = Trainer.training_step
+
+    def interrupted(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        if self.state.global_step == at:
+            raise KeyboardInterrupt
+        return step(self, *arguments, **keywords)
+
+    with patch.context() as own:
+        own.setattr(Trainer, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, output, data=data)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
     rows = shapes(7)
     data = [labelled_of(rows.to_iterable_dataset() if stream else rows)]
-    settings = tiny(steps=5, checkpoint_every=2, scale=(0.7, 1.4))
+    settings = tiny(steps=5, checkpoint_every=2, scale=(0.7, 1.4), augment=["splice:2x2", "occlude"])
     train(settings, tmp_path / "straight", data=data)
-    step = Trainer.training_step
-
-    def interrupted(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        if self.state.global_step == 3:
-            raise KeyboardInterrupt
-        return step(self, *arguments, **keywords)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "training_step", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            train(settings, tmp_path / "model", data=data)
+    train_interrupted(settings, tmp_path / "model", data, monkeypatch, at=3)
     assert not (tmp_path / "model").exists()
+    step = Trainer.training_step
     steps: list[int] = []
 
     def counted(self: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -109,6 +118,32 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     train(settings, tmp_path / "model", data=data)
     assert steps == [2, 3, 4]
     assert same(weights(tmp_path / "straight"), weights(tmp_path / "model"))
+
+
+def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(
+    tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = [labelled_of(shapes(8))]
+    settings = tiny(steps=5, checkpoint_every=2)
+    train(settings, tmp_path / "straight", data=data)
+    train_interrupted(settings, tmp_path / "model", data, monkeypatch, at=3)
+    checkpoints = tmp_path / ".model.checkpoints"
+    for step, state in ((4, None), (10, "{")):
+        shutil.copytree(checkpoints / "checkpoint-2", checkpoints / f"checkpoint-{step}")
+        (checkpoints / f"checkpoint-{step}" / "trainer_state.json").unlink()
+        if state:
+            (checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    train(settings, tmp_path / "model", data=data)
+    assert same(weights(tmp_path / "straight"), weights(tmp_path / "model"))
+
+
+def test_a_training_that_was_killed_at_its_very_end_leaves_nothing_in_the_way(tiny: Settings, tmp_path: Path) -> None:
+    data = [labelled_of(shapes(8))]
+    train(tiny(), tmp_path / "model", data=data)
+    (tmp_path / ".model.checkpoints").mkdir()
+    (tmp_path / ".model.checkpoints" / "digest").write_text("of this training")
+    train(tiny(), tmp_path / "model", data=data)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_a_whole_training_is_not_repeated_and_another_one_replaces_it(
@@ -154,6 +189,40 @@ def test_a_loss_that_is_no_number_stops_it_and_says_where(tiny: Settings, tmp_pa
     assert not (tmp_path / "model").exists()
 
 
+def test_a_batch_in_which_no_pixel_counts_teaches_nothing(tiny: Settings, tmp_path: Path) -> None:
+    data = [labelled_of(shapes(2)), labelled_of(shapes(6, first=10, classes=("dog", "cat")))]
+    sources = ({"dataset": "one"}, {"dataset": "two", "others": "ignore"})
+    ignored = [LabelledImages(part.rows, part.names, None, part.ignored | {0}) for part in data]
+    settings = tiny(sources=sources, classes=("car", "boat"), batch_size=1, steps=8)
+    train(settings, tmp_path / "model", data=ignored)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "model" / "log.jsonl").read_text().splitlines()]
+    assert 0.0 in losses
+    assert max(losses) > 0.0
+
+
+def test_a_stream_is_read_by_one_process_however_many_there_are(tiny: Settings, tmp_path: Path) -> None:
+    data = [labelled_of(shapes(7).to_iterable_dataset())]
+    for workers in (0, 2):
+        train(tiny(), tmp_path / str(workers), data=data, hardware=Hardware(workers=workers))
+    assert same(weights(tmp_path / "0"), weights(tmp_path / "2"))
+
+
+@pytest.mark.parametrize(
+    ("device", "changes", "error", "message"),
+    [
+        ("gpu", {}, ModelError, "unknown device 'gpu'; e.g. 'cpu', 'cuda'"),
+        ("mps", {}, ModelError, "device 'mps': torch sees none on this machine"),
+        ("cpu:1", {}, ModelError, "device 'cpu:1': a training takes the first GPU it sees; set CUDA_VISIBLE_DEVICES=1"),
+        ("cpu", {"precision": "fp16"}, RecipeError, "precision: fp16 needs a GPU; on the CPU take float32 or bf16"),
+    ],
+)
+def test_hardware_that_is_not_there(
+    tiny: Settings, tmp_path: Path, device: str, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train(tiny(**changes), tmp_path / "model", data=[labelled_of(shapes(4))], hardware=Hardware(device))
+
+
 def test_out_of_memory_names_the_knob(tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def greedy(self: nn.Module, **_: Any) -> Any:
         return torch.empty(2**52)  # four petabytes: the allocator's own error
@@ -162,6 +231,8 @@ def test_out_of_memory_names_the_knob(tiny: Settings, tmp_path: Path, monkeypatc
     message = "out of memory at step 1 with batches of 4 images of 64x64: take --batch-size 2 and --accumulate 2"
     with pytest.raises(TrainingError, match=message):
         train(tiny(), tmp_path / "model", data=[labelled_of(shapes(8))])
+    with pytest.raises(TrainingError, match="batches of 1 images of 64x64: take a smaller --size"):
+        train(tiny(batch_size=1), tmp_path / "one", data=[labelled_of(shapes(8))])
 
 
 def test_a_foreign_folder_is_refused(tiny: Settings, tmp_path: Path) -> None:

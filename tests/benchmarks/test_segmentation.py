@@ -1,0 +1,71 @@
+"""The experiments on the toybox: each has a name of its own, is done once, and follows from all that it says."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.segmentation_data import FOLDS, Believed, Drawn, Fold, Painted, Remasked
+from tests.benchmarks.segmentation_experiments import (
+    FULL,
+    PARTS,
+    QUICK,
+    Experiment,
+    Part,
+    Repeat,
+    Sizes,
+    experiments,
+    plain,
+)
+
+PLANTED = (("model", "planted"), ("height", 64), ("width", 64))
+
+
+def drawn(steps: int, count: int = 4) -> Experiment:
+    return Experiment("drawn", (Part(Drawn("train", count)),), Drawn("test", 2), steps)
+
+
+@pytest.mark.parametrize("sizes", [FULL, QUICK])
+def test_every_experiment_has_a_name_of_its_own(sizes: Sizes) -> None:
+    made = experiments(sizes)
+    assert tuple(made) == PARTS
+    names = [plain(member.name) for member in itertools.chain.from_iterable(made.values())]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9_-]+", name) for name in names)
+    for member in itertools.chain.from_iterable(made.values()):
+        assert member.settings(seed=1).steps == sizes.steps
+
+
+def test_a_repeat_is_done_once_and_another_one_has_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repeat = Repeat(drawn(steps=1), 0)
+    assert repeat.figures(tmp_path) is None
+    repeat.do(tmp_path)
+    found = repeat.figures(tmp_path)
+    assert found is not None
+    assert found["images"] == 2
+    monkeypatch.setattr("transformers.Trainer.train", None)
+    repeat.do(tmp_path)  # the model is there: a process killed between training and judging repeats the second alone
+    assert repeat.figures(tmp_path) == found
+    for other in (Repeat(drawn(steps=1), 1), Repeat(drawn(steps=2), 0), Repeat(drawn(steps=1, count=3), 0)):
+        assert other.figures(tmp_path) is None
+
+
+def test_painted_images_through_every_kind_of_data(tmp_path: Path) -> None:
+    painted = Painted(6, fields=PLANTED)
+    painted.make(tmp_path)
+    assert len(painted.rows(tmp_path)) == 6
+    others = Remasked(painted, (("threshold", 0.9),))
+    others.make(tmp_path)
+    assert others.rows(tmp_path)["sample_id"][:] != painted.rows(tmp_path)["sample_id"][:]
+    assert others.rows(tmp_path)[0]["image"] == painted.rows(tmp_path)[0]["image"]
+    folds = tuple(Fold(painted, number, 1) for number in range(FOLDS))
+    for fold in folds:
+        fold.make(tmp_path)
+    rows = itertools.chain.from_iterable(fold.agreements(tmp_path) for fold in folds)
+    assert sorted(rows) == list(range(6))
+    believed = Believed(painted, folds, drop=0.5, count=3)
+    assert set(believed.needs) == {painted, *folds}
+    assert 0 < len(believed.rows(tmp_path)) <= 3
