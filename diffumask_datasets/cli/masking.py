@@ -9,6 +9,7 @@ import typer
 import yaml
 
 from diffumask_datasets.cli.options import (
+    BESIDE_THE_RECIPE,
     SAMPLES_ARE_KEPT,
     Assignments,
     Config,
@@ -45,7 +46,6 @@ def label(
     ] = None,
 ) -> None:
     """Label the images of a folder by the attention of a model that is shown them; the result is a dataset folder."""
-    from diffumask_datasets.cli.making import BESIDE_THE_RECIPE
     from diffumask_datasets.labelling import label_folder
 
     names = [name for text in classes or [] for name in ([text] if ":" in text else text.split(","))]
