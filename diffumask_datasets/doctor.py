@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from diffumask_datasets.errors import DiffuMaskError
+from diffumask_datasets.registration import NAME
 from diffumask_datasets.remote_store import open_store
 from diffumask_datasets.store import default_store_root
 
@@ -77,8 +78,6 @@ def _checked(name: str, check: Callable[[], str]) -> Finding:
 
 def _registration() -> str:
     from datasets.load import dataset_module_factory
-
-    from diffumask_datasets.registration import NAME
 
     return f"load_dataset({NAME!r}) → {dataset_module_factory(NAME).module_path}"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from diffumask_datasets.categories import id2label
 from diffumask_datasets.columns import HEAT_MAPS, Row, decode_image
-from diffumask_datasets.sample import IGNORE
+from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 __all__ = ["card_of", "class_colours", "contact_sheet", "overlay", "sheet_of"]
 
@@ -43,12 +43,17 @@ def sheet_of(cards: Sequence[Image.Image], *, columns: int) -> Image.Image:
 
 
 def overlay(image: Pixels, label: Pixels, *, opacity: float = 0.5) -> Pixels:
-    """The image (height, width, 3) under its mask (height, width), borders drawn full, ignored pixels white."""
-    colours = class_colours()[label].astype(float)
-    weight = np.where(label[..., None] == 0, 0.0, opacity)
-    weight[_borders(label)] = 1.0
-    colours[_borders(label) & (label == 0)] = 255
-    mixed: Pixels = np.round(image * (1 - weight) + colours * weight).astype(np.uint8)
+    """The image (height, width, 3) under its mask (height, width), ignored pixels white.
+
+    Masks are framed by a white line inside and a black one outside, each a pixel of a tile wide: on any colour one of the
+    two is seen. Where masks touch, the black line lies in that of the lower class id.
+    """
+    weight = np.where(label == BACKGROUND, 0.0, opacity)[..., None]
+    mixed: Pixels = np.round(image * (1 - weight) + class_colours()[label] * weight).astype(np.uint8)
+    known = np.where(label == IGNORE, np.uint8(BACKGROUND), label)
+    reach = 2 * max(1, round(max(label.shape) / TILE)) + 1
+    mixed[_filtered(known, ImageFilter.MinFilter(reach)) < known] = 255
+    mixed[_filtered(known, ImageFilter.MaxFilter(reach)) > known] = 0
     return mixed
 
 
@@ -89,9 +94,5 @@ def _heat_tiles(row: Row) -> list[Pixels]:
     return [np.round(np.stack(channels, axis=-1)).astype(np.uint8)]
 
 
-def _borders(label: Pixels) -> npt.NDArray[np.bool_]:
-    known = np.where(label == IGNORE, 0, label)
-    borders = np.zeros(label.shape, dtype=bool)
-    borders[:, 1:] |= known[:, 1:] != known[:, :-1]
-    borders[1:, :] |= known[1:, :] != known[:-1, :]
-    return borders
+def _filtered(label: Pixels, how: ImageFilter.Filter) -> Pixels:
+    return np.asarray(Image.fromarray(label).filter(how))

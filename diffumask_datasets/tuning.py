@@ -18,10 +18,11 @@ from diffumask_datasets.backbones.protocol import Backbone, Observer
 from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import Row, decode_image
 from diffumask_datasets.errors import ModelError, RecipeError
-from diffumask_datasets.prompts.phrases import with_phrases
+from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import find_terms
 from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.toybox import CLASS_NAMES, render_scene
 
 __all__ = [
     "TIMESTEPS",
@@ -133,30 +134,28 @@ def tune_attention(
 
 
 def rendered_scenes(
-    count: int, *, split: str = "validation", first_seed: int = 0, phrases: bool = False
+    count: int, *, split: str = "validation", first_seed: int = 0, attention_words: str = "class"
 ) -> Iterator[AnnotatedImage]:
     """Scenes of the toybox's world with exact masks, described by their own captions.
 
-    With ``phrases``, a class's attention is that of its whole noun phrase (the recipe's ``attention_words``).
+    ``attention_words`` as in a recipe: ``"class"`` or ``"phrase"``.
     """
-    from diffumask_datasets.toybox import CLASS_NAMES, render_scene
-
     for seed in range(first_seed, first_seed + count):
         scene = render_scene(seed, split=split)
-        prompt = Prompt(scene.caption, find_terms(scene.caption, tuple((name, name) for name in CLASS_NAMES)))
-        prompt = with_phrases(prompt) if phrases else prompt
+        prompt = _prompt(scene.caption, CLASS_NAMES, attention_words)
         yield AnnotatedImage(scene.image, scene.semantic, prompt, CLASS_NAMES)
 
 
-def annotated_rows(rows: Iterable[Row], classes: Sequence[str], *, phrases: bool = False) -> Iterator[AnnotatedImage]:
+def annotated_rows(
+    rows: Iterable[Row], classes: Sequence[str], *, attention_words: str = "class"
+) -> Iterator[AnnotatedImage]:
     """Rows of a ``default`` dataset whose prompts name the classes of their masks.
 
-    ``phrases`` as in :func:`rendered_scenes`.
+    ``attention_words`` as in a recipe: ``"class"`` or ``"phrase"``.
     """
     names = tuple(classes)
     for row in rows:
-        prompt = Prompt(row["prompt"], find_terms(row["prompt"], tuple((name, name) for name in names)))
-        prompt = with_phrases(prompt) if phrases else prompt
+        prompt = _prompt(row["prompt"], names, attention_words)
         yield AnnotatedImage(decode_image(row["image"]), decode_image(row["label"]), prompt, names)
 
 
@@ -202,6 +201,10 @@ def write_report(tuning: Tuning, folder: Path) -> None:
     }
     (folder / "attention.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     table_picture(tuning).save(folder / "attention.png")
+
+
+def _prompt(text: str, classes: tuple[str, ...], attention_words: str) -> Prompt:
+    return attended(Prompt(text, find_terms(text, tuple((name, name) for name in classes))), attention_words)
 
 
 def _truth(item: AnnotatedImage) -> npt.NDArray[np.uint8]:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,13 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def needed(path: Path, names: set[str]) -> set[str]:
+    """Which of the modules ``names`` a module imports, be it in a function or for types alone."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)]
+    asked = [(node.module, f"{node.module}.{alias.name}") for node in nodes for alias in node.names]
+    return {inner if inner in names else str(outer) for outer, inner in asked} & names
+
+
 def level(name: str) -> int:
     return next(number for number, rooms in enumerate(LEVELS) if name in rooms)
 
@@ -107,6 +115,16 @@ def test_imports_point_down(path: Path) -> None:
         if name.startswith(prefix) and there != here and level(there) >= level(here):
             wrong.append(name)
     assert wrong == []
+
+
+def test_no_modules_import_each_other() -> None:
+    paths = {
+        ".".join(("diffumask_datasets", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        ): path
+        for path in modules()
+    }
+    TopologicalSorter({name: needed(path, set(paths)) for name, path in paths.items()}).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("package", sorted(HEAVY))

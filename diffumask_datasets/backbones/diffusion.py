@@ -18,6 +18,8 @@ from diffumask_datasets.attention.tap import AttentionCall, tap_attention
 from diffumask_datasets.backbones.calls import call_arguments, check_size, check_timesteps
 from diffumask_datasets.backbones.family import Family, guidance_alone
 from diffumask_datasets.backbones.native import native_attention, uncompiled
+from diffumask_datasets.backbones.options import PLAIN, LoadOptions
+from diffumask_datasets.backbones.pipelines import load_pipeline
 from diffumask_datasets.backbones.pixels import to_uint8
 from diffumask_datasets.backbones.protocol import Painting, PaintRequest
 from diffumask_datasets.backbones.showing import latents_of, shown
@@ -37,6 +39,23 @@ class DiffusionBackbone:
         pipeline.set_progress_bar_config(disable=True)
         self.pipeline = pipeline
         self.family = family
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        family: Family,
+        revision: str | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        options: LoadOptions = PLAIN,
+    ) -> DiffusionBackbone:
+        """Loads a folder or Hub id of ``family``; see :func:`diffumask_datasets.backbones.pipelines.load_pipeline`."""
+        pipeline = load_pipeline(
+            model, revision=revision, device=device, dtype=dtype, options=options, accelerated_dtype=family.dtype
+        )
+        return cls(pipeline, family)
 
     @property
     def denoiser(self) -> Any:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diffumask_datasets.attention.layout import CROSS, Layout, TextTokens
 from diffumask_datasets.attention.maps import Grid
-from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.text import Text
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipe import Recipe
-
-if TYPE_CHECKING:
-    from diffumask_datasets.backbones.diffusion import DiffusionBackbone
 
 __all__ = ["Blocks", "Family", "Layers", "guidance", "guidance_alone"]
 
@@ -80,21 +76,3 @@ class Family:
     arguments: Callable[[Recipe, int], dict[str, Any]] = guidance
     fixed: dict[str, Any] = field(default_factory=dict)
     dtype: str = "bfloat16"
-
-    def load(
-        self,
-        model: str,
-        *,
-        revision: str | None = None,
-        device: str | None = None,
-        dtype: str | None = None,
-        options: LoadOptions = PLAIN,
-    ) -> DiffusionBackbone:
-        """Loads a folder or Hub id of this family; see :func:`diffumask_datasets.backbones.pipelines.load_pipeline`."""
-        from diffumask_datasets.backbones.diffusion import DiffusionBackbone
-        from diffumask_datasets.backbones.pipelines import load_pipeline
-
-        pipeline = load_pipeline(
-            model, revision=revision, device=device, dtype=dtype, options=options, accelerated_dtype=self.dtype
-        )
-        return DiffusionBackbone(pipeline, self)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import pkgutil
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.revision import INDEX, fingerprint, hub_index, local_folder, pipeline_class
@@ -108,7 +109,7 @@ def load_backbone(
         return PlantedBackbone.from_environment()
     folder = model_folder(model)
     index = folder / INDEX if folder else hub_index(model, revision)
-    load = _family(model, pipeline_class(index))
+    load = _loader(_family(model, pipeline_class(index)))
     if folder:
         return load(str(folder), revision=None, device=device, dtype=dtype, options=options)
     return load(model, revision=revision, device=device, dtype=dtype, options=options)
@@ -142,16 +143,23 @@ def model_folder(model: str) -> Path | None:
     return local_folder(str(Path(world.__file__).parent / "weights") if model == "toybox" else model)
 
 
-def _family(model: str, pipeline: str) -> FamilyLoader:
+def _family(model: str, pipeline: str) -> FamilyLoader | Family:
     if pipeline in _NO_PROMPT_TOKENS:
         raise ModelError(
             f"the model {model!r} is a {pipeline}: no prompt token reaches its image tokens "
             f"({_NO_PROMPT_TOKENS[pipeline]}), so there is no cross-attention to read; take another model"
         )
     found = _FAMILIES.get(pipeline) or _offered(pipeline) or "diffumask_datasets.backbones.families.unknown:load"
-    resolved: Any = pkgutil.resolve_name(found) if isinstance(found, str) else found
-    loader: FamilyLoader = getattr(resolved, "load", resolved)
-    return loader
+    family: FamilyLoader | Family = pkgutil.resolve_name(found) if isinstance(found, str) else found
+    return family
+
+
+def _loader(family: FamilyLoader | Family) -> FamilyLoader:
+    # torch is loaded with a model, not before.
+    from diffumask_datasets.backbones.diffusion import DiffusionBackbone
+    from diffumask_datasets.backbones.family import Family
+
+    return partial(DiffusionBackbone.load, family=family) if isinstance(family, Family) else family
 
 
 def _offered(pipeline: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from diffumask_datasets.cli.options import (
+    BESIDE_THE_RECIPE,
     EXIT_BAD_INPUT,
     SAMPLES_ARE_KEPT,
     Assignments,
@@ -19,15 +20,11 @@ from diffumask_datasets.cli.options import (
     resumable,
     yaml_value,
 )
-from diffumask_datasets.plan import EXTENT
 
 __all__ = ["augment", "generate", "merge", "prompts", "reproduce"]
 
 CLOSE_ENOUGH = 0.98
 """Share of equal mask pixels; other machines and batch sizes round differently."""
-
-BESIDE_THE_RECIPE = (*EXTENT, "num_shards", "batch_size", "device", "dtype", "store")
-"""Fields of a recipe file that are not the recipe's."""
 
 
 def generate(

@@ -9,6 +9,7 @@ import typer
 import yaml
 
 from diffumask_datasets.cli.options import (
+    BESIDE_THE_RECIPE,
     SAMPLES_ARE_KEPT,
     Assignments,
     Config,
@@ -45,7 +46,6 @@ def label(
     ] = None,
 ) -> None:
     """Label the images of a folder by the attention of a model that is shown them; the result is a dataset folder."""
-    from diffumask_datasets.cli.making import BESIDE_THE_RECIPE
     from diffumask_datasets.labelling import label_folder
 
     names = [name for text in classes or [] for name in ([text] if ":" in text else text.split(","))]
@@ -146,14 +146,16 @@ def tune_attention(
     from diffumask_datasets.tuning import annotated_rows, rendered_scenes, write_report
     from diffumask_datasets.tuning import tune_attention as search
 
+    words = "phrase" if phrases else "class"
     if dataset is None:
-        samples = rendered_scenes(images, split=split, phrases=phrases)
+        samples = rendered_scenes(images, split=split, attention_words=words)
     else:
         files = itertools.chain.from_iterable(split_files(dataset).values())
-        samples = itertools.islice(annotated_rows(read_rows(files), dataset_classes(dataset), phrases=phrases), images)
+        rows = annotated_rows(read_rows(files), dataset_classes(dataset), attention_words=words)
+        samples = itertools.islice(rows, images)
     backbone = load_backbone(model, device=device)
     tuning = search(backbone, samples, progress=lambda message: typer.echo(message, err=True))
     write_report(tuning, output)
-    fields = {"attention_words": "phrase" if phrases else "class"} | tuning.recipe_fields
+    fields = {"attention_words": words} | tuning.recipe_fields
     typer.echo(yaml.safe_dump(fields, sort_keys=False).rstrip())
     typer.echo(f"wrote {output / 'attention.json'} and {output / 'attention.png'}")

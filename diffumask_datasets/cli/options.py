@@ -11,8 +11,10 @@ import typer
 import yaml
 
 from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.plan import EXTENT
 
 __all__ = [
+    "BESIDE_THE_RECIPE",
     "EXIT_BAD_INPUT",
     "EXIT_INTERRUPTED",
     "SAMPLES_ARE_KEPT",
@@ -30,6 +32,9 @@ __all__ = [
 
 EXIT_BAD_INPUT = 1
 EXIT_INTERRUPTED = 130
+
+BESIDE_THE_RECIPE = (*EXTENT, "num_shards", "batch_size", "device", "dtype", "store")
+"""Fields of a recipe file that are not the recipe's."""
 
 SAMPLES_ARE_KEPT = "finished samples are kept, the same command goes on from there"
 

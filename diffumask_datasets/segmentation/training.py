@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import math
+import random
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
@@ -246,10 +248,6 @@ def _memory_advice(trainer: _SegmentationTrainer, settings: TrainingSettings) ->
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """The global generators start from ``seed`` inside, and are given back as they were."""
-    import random
-
-    import numpy as np
-
     state, numpy_state = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         set_seed(seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,11 @@ from PIL import Image
 from diffumask_datasets.exporters.cityscapes import constants as cityscapes
 from diffumask_datasets.exporters.cityscapes.convert import layers_of, polygons_of
 from diffumask_datasets.exporters.cityscapes.labels import LabelTable
+from diffumask_datasets.exporters.cityscapes.writer import CityscapesWriter
 from diffumask_datasets.exporters.contents import Contents, ExportSample, short_split
 from diffumask_datasets.exporters.outlines import paint, parts_of
 from diffumask_datasets.exporters.pictures import png_file
 from diffumask_datasets.exporters.protocol import Check, Tally
-
-if TYPE_CHECKING:
-    from diffumask_datasets.exporters.cityscapes.writer import CityscapesWriter
 
 __all__ = ["CityscapesReader", "paint_polygons"]
 

@@ -1,6 +1,6 @@
 """COCO: images, and JSON for instances, panoptic segments, stuff and captions."""
 
-from diffumask_datasets.exporters.coco.writer import (
+from diffumask_datasets.exporters.coco.exporter import (
     CocoCaptionsExporter,
     CocoExporter,
     CocoPanopticExporter,

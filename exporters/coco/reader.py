@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,12 +20,10 @@ from diffumask_datasets.exporters.coco.convert import (
     stuff_annotations,
     stuff_map,
 )
+from diffumask_datasets.exporters.coco.writer import CocoWriter
 from diffumask_datasets.exporters.contents import Contents, ExportSample
 from diffumask_datasets.exporters.pictures import image_file
 from diffumask_datasets.exporters.protocol import Check, Tally
-
-if TYPE_CHECKING:
-    from diffumask_datasets.exporters.coco.writer import CocoWriter
 
 __all__ = ["CocoReader", "load_coco"]
 

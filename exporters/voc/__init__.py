@@ -1,5 +1,5 @@
 """Pascal VOC: the VOCdevkit tree with palette masks, XML and image sets."""
 
-from diffumask_datasets.exporters.voc.writer import VocExporter
+from diffumask_datasets.exporters.voc.exporter import VocExporter
 
 __all__ = ["VocExporter"]

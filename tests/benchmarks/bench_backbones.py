@@ -24,9 +24,9 @@ from diffumask_datasets.backbones.families.flux import FLUX
 from diffumask_datasets.backbones.families.stable_diffusion import STABLE_DIFFUSION
 from diffumask_datasets.backbones.protocol import PaintRequest
 from diffumask_datasets.recipe import Recipe
-from tests.backbones.tiny import models, vocabularies
+from tests.backbones.tiny import vocabularies
 from tests.backbones.tiny.cases import CAR
-from tests.backbones.tiny.parts import autoencoder, clip_encoder, t5_encoder
+from tests.backbones.tiny.parts import SHIFTING, autoencoder, clip_encoder, t5_encoder
 from tests.backbones.tiny.table import write_table
 from tests.benchmarks.allocation import allocated_mb
 from tests.benchmarks.harness import paired_ratio, run
@@ -80,7 +80,7 @@ def flux_like(**options: Any) -> DiffusionBackbone:
     }
     clip, t5 = vocabularies.clip(), vocabularies.t5()
     pipeline = diffusers.FluxPipeline(
-        scheduler=models.SHIFTING,
+        scheduler=SHIFTING,
         vae=autoencoder(16, quantised=False, shift_factor=0.1),
         text_encoder=clip_encoder(clip),
         tokenizer=clip,

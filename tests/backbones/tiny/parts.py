@@ -1,11 +1,11 @@
-"""Tiny random text encoders and autoencoders of the real classes, 32 channels wide."""
+"""What tiny pipelines are built of: random text encoders and autoencoders of the real classes, 32 channels wide."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.kolors import ChatGLMModel
 from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
 from transformers import (
@@ -19,8 +19,10 @@ from transformers import (
 )
 
 WIDTH = 32
+HEADS = {"num_attention_heads": 2, "attention_head_dim": 16}
 SMALL = {"intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 LLM = {**SMALL, "hidden_size": WIDTH, "num_key_value_heads": 1, "head_dim": 16}
+SHIFTING = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
 
 
 def clip_encoder(tokenizer: Any, *, projected: bool = False, width: int = WIDTH) -> CLIPTextModel:
