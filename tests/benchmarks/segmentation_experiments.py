@@ -139,7 +139,7 @@ def experiments(sizes: Sizes) -> dict[str, list[Experiment]]:
 def plain(name: str) -> str:
     """The name of an experiment in letters that a file and a figure may have."""
     signs = {"γ": "gamma", "α": "alpha", "→": "to", "+": "plus", "%": "percent", " ": "_", ".": ""}
-    return name.translate(str.maketrans(signs))
+    return name.lower().translate(str.maketrans(signs))
 
 
 class _Maker:
