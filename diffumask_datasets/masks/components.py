@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from diffumask_datasets.errors import ShapeError
+from diffumask_datasets.masks.limbs import join_limbs
 from diffumask_datasets.masks.touching import part_touching
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
@@ -28,7 +29,8 @@ def separate_instances(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
     """Semantic mask uint8 and instance mask uint16 (height, width) of ``labels`` (0 background, else 1 + class index).
 
-    Each connected component of a class is one instance; ids count from 1 in the order of ``class_ids``, then of rows.
+    Each connected component of a class is one instance, with the limbs near it
+    (:func:`diffumask_datasets.masks.limbs.join_limbs`); ids count from 1 in the order of ``class_ids``, then of rows.
     With ``split_touching`` one with a waist becomes several (:func:`diffumask_datasets.masks.touching.part_touching`), as
     long as each of them is large enough.
     ``unsure`` pixels become 255 and belong to no instance. ``min_area`` is a fraction of the image: a component smaller
@@ -60,6 +62,7 @@ def _components(
     components, found = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
     if split_touching:
         components, found = _parted(components, smallest)
+    components, found = join_limbs(components, found, smallest=smallest)
     large = np.bincount(components.ravel(), minlength=found + 1) >= smallest
     kept = np.bincount(components[~unsure], minlength=found + 1) >= smallest
     large[0] = kept[0] = False

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydensecrf.densecrf as densecrf
 import pytest
 
 from diffumask_datasets.errors import MissingDependencyError, ShapeError
@@ -38,6 +39,24 @@ def test_a_noisy_guess_becomes_the_object_of_a_wide_picture() -> None:
     assert (refined.dtype, refined.shape) == (np.float32, (2, HEIGHT, WIDTH))
     assert np.array_equal(refined.argmax(axis=0) == 1, true_mask())
     assert np.allclose(refined.sum(axis=0), 1, atol=1e-5)
+
+
+def test_stopping_when_mean_field_has_converged_changes_nothing_that_counts() -> None:
+    parameters = DenseCrfParameters()
+    scale = float(np.sqrt(HEIGHT * WIDTH)) / 512
+    whole = densecrf.DenseCRF2D(WIDTH, HEIGHT, 2)
+    whole.setUnaryEnergy(np.ascontiguousarray(-np.log(guess()).reshape(2, -1)))
+    whole.addPairwiseGaussian(sxy=3 * scale, compat=3)
+    whole.addPairwiseBilateral(sxy=80 * scale, srgb=13, rgbim=picture(), compat=10)
+    ten_steps = np.array(whole.inference(parameters.iterations)).reshape(2, HEIGHT, WIDTH)
+    refined = DenseCrf(picture()).refine(guess())
+    assert np.abs(refined - ten_steps).mean() < 1e-4
+    assert np.array_equal(refined.argmax(axis=0), ten_steps.argmax(axis=0))
+
+
+def test_the_most_steps_are_kept_to() -> None:
+    one, two = (DenseCrf(picture(), parameters=DenseCrfParameters(iterations=n)).refine(guess()) for n in (1, 2))
+    assert np.abs(one - two).mean() > 1e-4
 
 
 def test_labels_beyond_two() -> None:

@@ -1,0 +1,60 @@
+"""Pieces of one object that its mask lost the connection to: a flower's leaves, the roof over the windows of a car."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+__all__ = ["LIMB_REACH", "LIMB_SHARE", "join_limbs"]
+
+LIMB_SHARE = 0.45
+"""A component smaller than this share of another one near by is a limb of it."""
+
+LIMB_REACH = 0.03
+"""How near, as a share of the image's side (the root of its area).
+
+On toybox scenes of the split "validation" with two or three objects of one class apart from each other, this share and reach
+bring the right count from 91 to 94 % (169 scenes); a share of 0.25 brings 92, one of 0.6 joins objects.
+"""
+
+Labels = npt.NDArray[np.intp]
+
+
+def join_limbs(components: Labels, count: int, *, smallest: float) -> tuple[Labels, int]:
+    """``components`` (height, width; 0 is none, then 1..``count``), limbs given to the body near them, and how many are left.
+
+    The numbers stay in the order of the first pixels. What has fewer than ``smallest`` pixels is no limb and has none.
+    """
+    area = np.bincount(components.ravel(), minlength=count + 1)
+    real = area >= smallest
+    if np.count_nonzero(real[1:]) < 2:
+        return components, count
+    reach = LIMB_REACH * float(np.sqrt(components.size))
+    body = np.arange(count + 1)
+    for number, box in enumerate(ndimage.find_objects(components), start=1):
+        bodies = _near(components, number, box, reach)
+        bodies = bodies[real[bodies] & (LIMB_SHARE * area[bodies] > area[number])]
+        if real[number] and len(bodies):
+            body[number] = bodies[np.argmax(area[bodies])]
+    while not np.array_equal(body, body[body]):
+        body = body[body]
+    return _renumbered(body[components])
+
+
+def _near(components: Labels, number: int, box: tuple[slice, slice], reach: float) -> npt.NDArray[np.intp]:
+    """Numbers of the other components within ``reach`` pixels of one."""
+    margin = int(np.ceil(reach))
+    window = components[tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)]
+    distance = ndimage.distance_transform_edt(window != number)
+    beside = np.unique(window[distance <= reach])
+    return np.asarray(beside[(beside > 0) & (beside != number)], dtype=np.intp)
+
+
+def _renumbered(components: Labels) -> tuple[Labels, int]:
+    """Numbers 1, 2, … in the order of the first pixels."""
+    found, first = np.unique(components, return_index=True)
+    first, found = first[found > 0], found[found > 0]
+    table = np.zeros(int(components.max()) + 1, dtype=np.intp)
+    table[found[np.argsort(first)]] = np.arange(1, len(found) + 1)
+    return table[components], len(found)
