@@ -22,7 +22,7 @@ Labels = npt.NDArray[np.intp]
 
 
 def join_limbs(components: Labels, count: int, *, smallest: float) -> tuple[Labels, int]:
-    """``components`` (height, width; 0 is none, then 1..``count``), limbs given to the body near them, and how many are left.
+    """``components`` (height, width; 0 is none, then 1..``count``), limbs given to the body near them, and their number.
 
     The numbers stay in the order of the first pixels. What has fewer than ``smallest`` pixels is no limb and has none.
     """
