@@ -38,21 +38,16 @@ AUGMENTATIONS: Mapping[str, Any] = {
 class Sizes:
     """How much of everything: images, steps of each training, repeats."""
 
-    real: int
+    headline: int  # real images, and as many synthetic ones
     test: int
     synthetic: tuple[int, ...]
     ablation: int
     steps: int
     repeats: int
 
-    @property
-    def most(self) -> int:
-        """Synthetic images in the headline."""
-        return max(self.synthetic)
 
-
-FULL = Sizes(real=4000, test=500, synthetic=(250, 500, 1000, 2000, 4000), ablation=1000, steps=700, repeats=3)
-QUICK = Sizes(real=60, test=20, synthetic=(8, 24), ablation=12, steps=10, repeats=1)
+FULL = Sizes(headline=2000, test=500, synthetic=(250, 500, 1000, 2000, 4000), ablation=1000, steps=700, repeats=3)
+QUICK = Sizes(headline=24, test=20, synthetic=(8, 24, 30), ablation=12, steps=10, repeats=1)
 
 
 @dataclass(frozen=True)
@@ -145,10 +140,11 @@ def plain(name: str) -> str:
 class _Maker:
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
-        self._real = Drawn("train", sizes.real)
-        self._tenth = Drawn("train", max(1, sizes.real // 10))
+        self._real = Drawn("train", sizes.headline)
+        self._tenth = Drawn("train", max(1, sizes.headline // 10))
         self._test = Drawn("test", sizes.test)
-        self._synthetic = self._painted(sizes.most)
+        self._synthetic = self._painted(sizes.headline)
+        self._most = self._painted(max(sizes.synthetic))
         self._base = self._painted(sizes.ablation)
 
     def headline(self) -> list[Experiment]:
@@ -176,7 +172,7 @@ class _Maker:
 
     def ablations(self) -> list[Experiment]:
         base, count = self._base, self._sizes.ablation
-        folds = tuple(Fold(self._synthetic, number, self._sizes.steps) for number in range(FOLDS))
+        folds = tuple(Fold(self._most, number, self._sizes.steps) for number in range(FOLDS))
 
         def remasked(**settings: Any) -> Part:
             return Part(Remasked(base, tuple(settings.items())))
@@ -187,7 +183,7 @@ class _Maker:
             self._of("without CRF", remasked(refinement=None)),
             self._of("without self-attention", Part(self._painted(count, affinity=None))),
             *(
-                self._of(f"noise α {drop}", Part(Believed(self._synthetic, folds, drop, count)))
+                self._of(f"noise α {drop}", Part(Believed(self._most, folds, drop, count)))
                 for drop in (0.3, 0.5, 0.7)
             ),
             *(self._of(f"with {name}", Part(base), augment=[step]) for name, step in AUGMENTATIONS.items()),
@@ -196,12 +192,12 @@ class _Maker:
         ]
 
     def sizes(self) -> list[Experiment]:
-        counts = [count for count in self._sizes.synthetic if count not in (self._sizes.most, self._sizes.ablation)]
-        return [self._of(f"synthetic {count}", Part(self._synthetic, count)) for count in counts]
+        counts = [count for count in self._sizes.synthetic if count not in (self._sizes.headline, self._sizes.ablation)]
+        return [self._of(f"synthetic {count}", Part(self._most, count)) for count in counts]
 
     def domains(self) -> list[Experiment]:
         far = Drawn("test", self._sizes.test, FAR)
-        near = Drawn("train", self._sizes.real, NEAR)
+        near = Drawn("train", self._sizes.headline, NEAR)
         return [
             self._of("near real → far", Part(near), test=far),
             self._of("synthetic → far", Part(self._synthetic), test=far),
@@ -209,7 +205,7 @@ class _Maker:
         ]
 
     def _painted(self, count: int, **fields: Any) -> Painted:
-        return Painted(count, fields=tuple(fields.items()), captions=self._sizes.real)
+        return Painted(count, fields=tuple(fields.items()), captions=self._sizes.headline)
 
     def _of(self, name: str, *parts: Part, test: Drawn | None = None, **training: Any) -> Experiment:
         return Experiment(name, parts, test or self._test, self._sizes.steps, training)
