@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import datasets
 from tqdm import tqdm
 
-from diffumask_datasets.columns import Row, decode_image
-from diffumask_datasets.curation.noise import agreement_floors, cross_validated_agreements, doubtful
+from diffumask_datasets.columns import Row
+from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, cross_validated_agreements, doubts
 from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, read_rows, split_files, write_folder
@@ -23,12 +25,12 @@ from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import RECIPE_FILE, origin, read_recipe_file
 from diffumask_datasets.remasking import stored_recipe
 
-if TYPE_CHECKING:
-    from diffumask_datasets.curation.segmenter import SegmenterSettings
-
 __all__ = ["REJECTIONS_FILE", "curate", "rejected_folder"]
 
 REJECTIONS_FILE = "rejections.jsonl"
+
+EPOCHS = 60
+"""Passes over the samples in the training of each fold."""
 
 
 def curate(
@@ -38,18 +40,22 @@ def curate(
     folds: int = 3,
     drop_share: float | None = None,
     min_quality: float = 0.0,
-    settings: SegmenterSettings | None = None,
+    epochs: int = EPOCHS,
+    training: Mapping[str, Any] = NOISE_TRAINING,
 ) -> Counter[str]:
     """Writes the believed samples of ``dataset`` to ``output``, the others to :func:`rejected_folder` of it.
 
     A sample is rejected where no object has a mask, a mask floods the image, its quality is under ``min_quality``, or a
-    segmenter trained on the other ``folds`` does not confirm the mask (``folds`` 0 leaves that out). Both folders hold
-    ``rejections.jsonl``: sample id, filter, reason and score of every rejected sample. How many each filter rejected is
-    returned.
+    segmenter trained on the other ``folds`` does not confirm the mask (``folds`` 0 leaves that out). It sees every sample
+    ``epochs`` times; ``training`` are fields of :class:`diffumask_datasets.segmentation.settings.TrainingSettings` on top of
+    those of :data:`diffumask_datasets.curation.noise.NOISE_TRAINING`. Interrupted and called again, finished folds are not
+    trained again. Both folders hold ``rejections.jsonl``: sample id, filter, reason and score of every rejected sample. How
+    many each filter rejected is returned.
 
     Raises:
         ExportError: ``dataset`` is no dataset folder, or nothing would be left, or ``output`` cannot be written.
         RecipeError: options that are out of range, or too few samples for the folds.
+        ModelError, TrainingError: the segmenter cannot be loaded, or its training cannot go on.
     """
     dataset, output = Path(dataset), Path(output)
     recipe, shown = stored_recipe(dataset, needs_heat_maps=False)
@@ -60,7 +66,8 @@ def curate(
     check_target(rejected_output)
     if not 0 <= min_quality <= 1:
         raise RecipeError(f"min_quality lies in [0, 1], got {min_quality}")
-    rejections = _rejections(dataset, recipe, folds, drop_share, min_quality, settings)
+    learn = _NoiseLearning(output.with_name(f".{output.name}.folds"), epochs, training)
+    rejections = _rejections(dataset, recipe, folds, drop_share, min_quality, learn)
     gone = {rejection.sample_id for rejection in rejections}
     sizes = _sizes(dataset)
     if len(gone) == sum(sizes.values()):
@@ -68,6 +75,7 @@ def curate(
     _write(dataset, output, recipe, shown, rejections, lambda sample_id: sample_id not in gone)
     if gone:
         _write(dataset, rejected_output, recipe, shown, rejections, lambda sample_id: sample_id in gone)
+    shutil.rmtree(learn.folder, ignore_errors=True)
     return Counter(rejection.filter for rejection in rejections)
 
 
@@ -82,54 +90,43 @@ def _rejections(
     folds: int,
     drop_share: float | None,
     min_quality: float,
-    settings: SegmenterSettings | None,
+    learn: _NoiseLearning,
 ) -> list[Rejection]:
-    rejections, ids, images, labels = [], [], [], []
-    for row in _rows(dataset):
-        rejection = reject_by_itself(row, min_quality=min_quality)
-        if rejection:
-            rejections.append(rejection)
-        else:
-            ids.append(row["sample_id"])
-            images.append(decode_image(row["image"]))
-            labels.append(decode_image(row["label"]))
-    if folds and ids:
-        rejections += _unconfirmed(ids, images, labels, recipe.classes, folds, drop_share, settings)
+    judged = [(row["sample_id"], reject_by_itself(row, min_quality=min_quality)) for row in _rows(dataset)]
+    rejections = [rejection for _, rejection in judged if rejection]
+    rest = [place for place, (_, rejection) in enumerate(judged) if rejection is None]
+    if folds and rest:
+        ids = [judged[place][0] for place in rest]
+        found = doubts(learn(dataset, rest, folds), recipe.classes, drop_share=drop_share)
+        rejections += [Rejection(name, "noise", *doubt) for name, doubt in zip(ids, found, strict=True) if doubt]
     return rejections
 
 
-def _unconfirmed(
-    ids: Sequence[str],
-    images: Sequence[npt.NDArray[np.uint8]],
-    labels: Sequence[npt.NDArray[np.uint8]],
-    classes: Sequence[str],
-    folds: int,
-    drop_share: float | None,
-    settings: SegmenterSettings | None,
-) -> list[Rejection]:
-    from diffumask_datasets.backbones.steady import single_thread
-    from diffumask_datasets.curation.segmenter import SegmenterSettings
+@dataclass(frozen=True)
+class _NoiseLearning:
+    """Trains the folds in ``folder``, which outlives an interruption."""
 
-    with single_thread(), tqdm(total=folds, unit="fold", disable=None) as progress:
+    folder: Path
+    epochs: int
+    training: Mapping[str, Any]
 
-        def heard(fold: int) -> None:
-            progress.update()
+    def __call__(self, dataset: Path, rest: Sequence[int], folds: int) -> list[dict[int, Agreement]]:
+        fields = {**NOISE_TRAINING, **self.training}
+        inside = len(rest) - len(rest) // folds
+        fields.setdefault("steps", max(1, round(self.epochs * inside / fields.setdefault("batch_size", 16))))
+        paths = [str(path) for path in itertools.chain.from_iterable(split_files(dataset).values())]
+        columns = ["sample_id", "image", "label", "classes"]
+        with tqdm(total=folds, unit="fold", disable=None) as progress:
 
-        agreements = cross_validated_agreements(
-            images,
-            labels,
-            classes=len(classes),
-            folds=folds,
-            settings=settings or SegmenterSettings(),
-            progress=heard,
-        )
-    floors = agreement_floors(agreements, drop_share=drop_share)
-    found = []
-    for sample_id, sample in zip(ids, agreements, strict=True):
-        doubt = doubtful(sample, floors, classes)
-        if doubt:
-            found.append(Rejection(sample_id, "noise", *doubt))
-    return found
+            def heard(fold: int) -> None:
+                progress.update()
+
+            rows = datasets.Dataset.from_parquet(paths, columns=columns, cache_dir=str(self.folder / "rows"))
+            content = json.dumps([rows._fingerprint, list(rest), fields], default=str)
+            name = hashlib.sha256(content.encode()).hexdigest()[:12]
+            return cross_validated_agreements(
+                rows.select(rest), folds=folds, folder=self.folder / name, progress=heard, **fields
+            )
 
 
 def _rows(dataset: Path) -> Iterator[Row]:

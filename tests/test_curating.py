@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import transformers
 from datasets import load_dataset
 
 from diffumask_datasets.curating import curate, rejected_folder
-from diffumask_datasets.curation.segmenter import SegmenterSettings
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.generation import generate
 
@@ -42,12 +42,40 @@ def test_samples_without_a_mask_go_and_are_told(folder: Path, tmp_path: Path, ca
     assert all(row["classes"] for row in kept)
 
 
+TINY: dict[str, Any] = {
+    "model": "segformer-small",
+    "model_options": {"depths": [1, 1, 1, 1], "hidden_sizes": [4, 8, 10, 16], "decoder_hidden_size": 8},
+    "height": 32,
+    "width": 32,
+    "batch_size": 2,
+}
+
+
 def test_noise_learning_runs_over_the_folder(folder: Path, tmp_path: Path) -> None:
-    settings = SegmenterSettings(side=32, epochs=1, batch_size=2)
-    counts = curate(folder, tmp_path / "clean", folds=2, drop_share=0.0, settings=settings)
+    counts = curate(folder, tmp_path / "clean", folds=2, drop_share=0.0, epochs=1, training=TINY)
     assert set(counts) == {"empty"}
-    assert curate(folder, tmp_path / "again", folds=2, drop_share=0.0, settings=settings) == counts
+    assert curate(folder, tmp_path / "again", folds=2, drop_share=0.0, epochs=1, training=TINY) == counts
     assert ids(tmp_path / "clean") == ids(tmp_path / "again")
+    assert sorted(place.name for place in tmp_path.iterdir()) == sorted(
+        ["ds", "store", "clean", "clean-rejected", "again", "again-rejected"]
+    )
+
+
+def test_a_finished_fold_is_not_trained_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = curate(folder, tmp_path / "whole", folds=2, epochs=1, training=TINY)
+    train, trained = transformers.Trainer.train, []
+
+    def once(trainer: transformers.Trainer, **how: Any) -> None:
+        if trained:
+            raise KeyboardInterrupt
+        trained.append(train(trainer, **how))
+
+    monkeypatch.setattr(transformers.Trainer, "train", once)
+    with pytest.raises(KeyboardInterrupt):
+        curate(folder, tmp_path / "clean", folds=2, epochs=1, training=TINY)
+    assert not (tmp_path / "clean").exists()
+    trained.clear()  # one more is allowed
+    assert curate(folder, tmp_path / "clean", folds=2, epochs=1, training=TINY) == whole
 
 
 def test_what_cannot_be_curated(folder: Path, planted: dict[str, Any], tmp_path: Path) -> None:

@@ -93,16 +93,25 @@ def curate(
         float | None, typer.Option(help="Drop this share of each class (the paper: 0.7); default: what stands out.")
     ] = None,
     min_quality: Annotated[float, typer.Option(help="Drop samples whose quality is lower.")] = 0.0,
-    model: Annotated[str | None, typer.Option(help="transformers segmenter; default: small, from scratch.")] = None,
-    epochs: Annotated[int, typer.Option(help="Passes of each fold's training.", min=1)] = 20,
+    model: Annotated[
+        str | None, typer.Option(help="Segmenter as in diffumask train; default: small, from scratch.")
+    ] = None,
+    side: Annotated[int | None, typer.Option(help="Side of the images it is trained on; default: 96.", min=32)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes of each fold's training; default: 60.", min=1)] = None,
 ) -> None:
     """Keep the samples of DATASET whose masks are believed; every dropped one gets its reason in rejections.jsonl."""
+    from diffumask_datasets.curating import EPOCHS
     from diffumask_datasets.curating import curate as curate_folder
-    from diffumask_datasets.curation.segmenter import SegmenterSettings
 
-    settings = SegmenterSettings(model=model, epochs=epochs)
+    training = {"model": model, "height": side, "width": side}
     counts = curate_folder(
-        dataset, output, folds=folds, drop_share=drop_share, min_quality=min_quality, settings=settings
+        dataset,
+        output,
+        folds=folds,
+        drop_share=drop_share,
+        min_quality=min_quality,
+        epochs=epochs or EPOCHS,
+        training={name: value for name, value in training.items() if value is not None},
     )
     told = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
     typer.echo(f"wrote {output}; rejected {told}")

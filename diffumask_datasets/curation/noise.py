@@ -3,114 +3,185 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from diffumask_datasets.columns import decode_image
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
-if TYPE_CHECKING:
-    from diffumask_datasets.curation.segmenter import SegmenterSettings
+__all__ = ["NOISE_TRAINING", "Agreement", "Doubt", "class_agreements", "cross_validated_agreements", "doubts"]
 
-__all__ = ["agreement_floors", "class_agreements", "cross_validated_agreements", "doubtful"]
+Label = npt.NDArray[np.uint8]
 
-Images = Sequence[npt.NDArray[np.uint8]]
+NOISE_TRAINING: Mapping[str, Any] = {"model": "upernet-small", "height": 96, "width": 96, "scale": (0.7, 1.4)}
+"""Settings of the segmenter where none are given: small and from scratch, so that nothing is downloaded."""
 
 SPREADS = 4.0
 """How many spreads under the class's middle an agreement may lie: 2.7 standard deviations of a normal distribution."""
 
-LEAST_GAP = 0.1
-"""Agreements this close to the middle are never doubted."""
+LEAST_GAP = 0.2
+"""Agreements this close to the middle are never doubted: a segmenter is that far off an intact mask once in a while."""
 
 FLOOR_SAMPLES = 5
 """A class with fewer samples than this shares the floor of all classes."""
 
+RIVAL_SHARE = 0.5
+"""A class is doubted where this share of its object is seen as one and the same other class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far a prediction confirms the mask of a class.
+
+    ``iou`` is that of the mask and the predicted class. ``shape`` is that of the mask and all that is predicted to be an
+    object, other classes of the image left out: a small segmenter knows an object's outline long before it knows its name.
+    ``rival_share`` of the pixels that both call an object are predicted to be ``rival``, the most frequent other class.
+    """
+
+    iou: float
+    shape: float
+    rival: int
+    rival_share: float
+
+
+class Doubt(NamedTuple):
+    """Why a sample is not believed; ``score`` in [0, 1] is the lower the more it is doubted."""
+
+    reason: str
+    score: float
+
 
 def cross_validated_agreements(
-    images: Images,
-    labels: Images,
+    rows: Any,
     *,
-    classes: int,
     folds: int,
-    settings: SegmenterSettings,
+    folder: Path,
+    seed: int = 0,
     progress: Callable[[int], None] = lambda fold: None,
-) -> list[dict[int, float]]:
-    """For each sample, class id → IoU of its mask with what a segmenter sees that was trained on the other folds.
+    **training: Any,
+) -> list[dict[int, Agreement]]:
+    """For each row, class id → agreement with what a segmenter sees that was trained on the other folds.
+
+    ``rows`` is a map-style dataset with ``image``, ``label`` and class names. ``training`` are fields of
+    :class:`diffumask_datasets.segmentation.settings.TrainingSettings`. The segmenters lie in ``folder``: a fold that is
+    trained is not trained again, and an interrupted one goes on.
 
     Raises:
-        RecipeError: fewer than two folds, or fewer samples than folds.
-        ModelError: as :func:`diffumask_datasets.curation.segmenter.fit_segmenter`.
+        RecipeError: fewer than two folds, or fewer samples than two a fold.
+        ModelError, TrainingError: as :func:`diffumask_datasets.segmentation.training.train`.
     """
-    from diffumask_datasets.curation.segmenter import fit_segmenter, predict_labels
+    from diffumask_datasets.segmentation.held_out import train_and_predict
 
-    if folds < 2 or len(images) < 2 * folds:
-        raise RecipeError(f"noise learning takes 2 or more folds of 2 or more samples; got {folds} of {len(images)}")
-    fold_of = np.random.default_rng(settings.seed).permutation(len(images)) % folds
-    found: list[dict[int, float]] = [{} for _ in images]
+    if folds < 2 or len(rows) < 2 * folds:
+        raise RecipeError(f"noise learning takes 2 or more folds of 2 or more samples; got {folds} of {len(rows)}")
+    fold_of = np.random.default_rng(seed).permutation(len(rows)) % folds
+    found: list[dict[int, Agreement]] = [{} for _ in range(len(rows))]
     for fold in range(folds):
-        inside = np.flatnonzero(fold_of != fold).tolist()
-        model = fit_segmenter(
-            [images[k] for k in inside], [labels[k] for k in inside], classes=classes, settings=settings
+        inside, outside = (np.flatnonzero(chosen).tolist() for chosen in (fold_of != fold, fold_of == fold))
+        predictions = train_and_predict(
+            rows, train_on=inside, predict_on=outside, folder=folder / f"fold-{fold}", seed=seed, **training
         )
-        for k in np.flatnonzero(fold_of == fold).tolist():
-            found[k] = class_agreements(predict_labels(model, images[k], side=settings.side), labels[k])
+        for row, predicted in zip(outside, predictions, strict=True):
+            found[row] = class_agreements(predicted, decode_image(rows[row]["label"]))
         progress(fold + 1)
     return found
 
 
-def class_agreements(predicted: npt.NDArray[np.uint8], label: npt.NDArray[np.uint8]) -> dict[int, float]:
-    """Class id → IoU of both masks (height, width), for the classes of ``label``; pixels that it ignores do not count."""
-    known = label != IGNORE
-    agreements = {}
-    for class_id in sorted({int(value) for value in np.unique(label)} - {BACKGROUND, IGNORE}):
-        mine, other = label == class_id, (predicted == class_id) & known
-        agreements[class_id] = float(np.count_nonzero(mine & other) / np.count_nonzero(mine | other))
-    return agreements
+def class_agreements(predicted: Label, label: Label) -> dict[int, Agreement]:
+    """Class id → agreement of both masks (height, width), for the classes of ``label``; pixels it ignores do not count."""
+    classes = sorted({int(value) for value in np.unique(label)} - {BACKGROUND, IGNORE})
+    return {class_id: _agreement(predicted, label, class_id, set(classes) - {class_id}) for class_id in classes}
 
 
-def agreement_floors(agreements: Sequence[Mapping[int, float]], *, drop_share: float | None = None) -> dict[int, float]:
-    """Class id → the agreement under which a mask is doubted.
+def doubts(
+    agreements: Sequence[Mapping[int, Agreement]], names: Sequence[str], *, drop_share: float | None = None
+) -> list[Doubt | None]:
+    """For each sample why it is not confirmed, or None. ``names`` are those of the class ids 1, 2, …
 
-    ``drop_share`` α doubts that share of each class, as the paper does with α = 0.7. Without it the floor lies
-    :data:`SPREADS` spreads under the middle of the class, the spread being the median distance of the better half from the
-    middle: damaged masks sit in the worse half and move neither as long as they are the minority.
+    ``drop_share`` α doubts that share of each class, those of the lowest IoU, as the paper does with α = 0.7. Without it
+    a class is doubted where the shape agrees far less than in most samples of the class, or where most of the object is
+    seen as another class. Far less means more than :data:`SPREADS` spreads under the middle, the spread being the median
+    distance of the better half from the middle: damaged masks sit in the worse half and move neither as long as they are
+    the minority.
 
     Raises:
         RecipeError: a share that is not in [0, 1).
     """
-    if drop_share is not None and not 0 <= drop_share < 1:
-        raise RecipeError(f"drop_share lies in [0, 1), got {drop_share}")
-    by_class: dict[int, list[float]] = {}
-    for sample in agreements:
-        for class_id, agreement in sample.items():
-            by_class.setdefault(class_id, []).append(agreement)
-    everything = [agreement for values in by_class.values() for agreement in values]
-    floors = {}
-    for class_id, own in by_class.items():
-        values = np.array(own if len(own) >= FLOOR_SAMPLES else everything)
-        floors[class_id] = _floor(values) if drop_share is None else float(np.quantile(values, drop_share))
-    return floors
+    if drop_share is not None:
+        if not 0 <= drop_share < 1:
+            raise RecipeError(f"drop_share lies in [0, 1), got {drop_share}")
+        ious = [{class_id: agreement.iou for class_id, agreement in sample.items()} for sample in agreements]
+        floors = _floors(ious, lambda values: float(np.quantile(values, drop_share)))
+        return [_under(sample, floors, names, "IoU") for sample in ious]
+    shapes = [{class_id: agreement.shape for class_id, agreement in sample.items()} for sample in agreements]
+    floors = _floors(shapes, _outlier_floor)
+    return [
+        _under(shape, floors, names, "the object's IoU") or _renamed(sample, names)
+        for shape, sample in zip(shapes, agreements, strict=True)
+    ]
 
 
-def doubtful(
-    agreements: Mapping[int, float], floors: Mapping[int, float], names: Sequence[str]
-) -> tuple[str, float] | None:
-    """Why the mask of a sample is not confirmed, with its worst agreement; None where every class is. ``names`` are those
-    of the class ids 1, 2, …"""
-    missed = [(agreement, class_id) for class_id, agreement in agreements.items() if agreement < floors[class_id]]
-    if not missed:
-        return None
-    agreement, class_id = min(missed)
-    return (
-        f"{names[class_id - 1]!r}: IoU {agreement:.2f} with a segmenter trained on the other samples, "
-        f"under {floors[class_id]:.2f}",
-        agreement,
+def _agreement(predicted: Label, label: Label, class_id: int, others: set[int]) -> Agreement:
+    mine = label == class_id
+    known, seen = label != IGNORE, (predicted != BACKGROUND) & (predicted != IGNORE)
+    # What is taken for a class that the image has belongs to that one.
+    around = seen & (mine | ((label == BACKGROUND) & ~np.isin(predicted, list(others))))
+    votes = np.bincount(predicted[mine & seen], minlength=class_id + 1)
+    own, total = int(votes[class_id]), int(votes.sum())
+    votes[class_id] = 0
+    rival = int(votes.argmax())
+    return Agreement(
+        iou=own / int(np.count_nonzero(mine | ((predicted == class_id) & known))),
+        shape=total / int(np.count_nonzero(mine | around)),
+        rival=rival,
+        rival_share=float(votes[rival] / total) if total else 0.0,
     )
 
 
-def _floor(values: npt.NDArray[np.float64]) -> float:
+def _floors(
+    values: Sequence[Mapping[int, float]], floor: Callable[[npt.NDArray[np.float64]], float]
+) -> dict[int, float]:
+    by_class: dict[int, list[float]] = {}
+    for sample in values:
+        for class_id, value in sample.items():
+            by_class.setdefault(class_id, []).append(value)
+    everything = [value for own in by_class.values() for value in own]
+    return {
+        class_id: floor(np.array(own if len(own) >= FLOOR_SAMPLES else everything))
+        for class_id, own in by_class.items()
+    }
+
+
+def _outlier_floor(values: npt.NDArray[np.float64]) -> float:
     middle = float(np.median(values))
     spread = float(np.median(values[values >= middle] - middle))
     return max(0.0, middle - max(SPREADS * spread, LEAST_GAP))
+
+
+def _under(sample: Mapping[int, float], floors: Mapping[int, float], names: Sequence[str], what: str) -> Doubt | None:
+    missed = [(value, class_id) for class_id, value in sample.items() if value < floors[class_id]]
+    if not missed:
+        return None
+    value, class_id = min(missed)
+    return Doubt(
+        f"{names[class_id - 1]!r}: {what} {value:.2f} with a segmenter trained on the other samples, "
+        f"under {floors[class_id]:.2f}",
+        value,
+    )
+
+
+def _renamed(sample: Mapping[int, Agreement], names: Sequence[str]) -> Doubt | None:
+    class_id = max(sample, key=lambda class_id: sample[class_id].rival_share, default=None)
+    if class_id is None or sample[class_id].rival_share <= RIVAL_SHARE:
+        return None
+    worst = sample[class_id]
+    return Doubt(
+        f"{names[class_id - 1]!r}: a segmenter trained on the other samples sees {names[worst.rival - 1]!r} "
+        f"in {worst.rival_share:.0%} of the object",
+        1 - worst.rival_share,
+    )

@@ -12,10 +12,10 @@ from transformers import (
     AutoConfig,
     AutoModelForSemanticSegmentation,
     AutoModelForUniversalSegmentation,
-    ConvNextConfig,
     Mask2FormerConfig,
     PretrainedConfig,
     PreTrainedModel,
+    ResNetConfig,
     SegformerConfig,
     SwinConfig,
     UperNetConfig,
@@ -73,8 +73,15 @@ def _mask2former() -> PretrainedConfig:
 
 
 def _upernet() -> PretrainedConfig:
-    backbone = ConvNextConfig(hidden_sizes=[32, 64, 128, 160], depths=[2, 2, 2, 2], out_features=_STAGES)
-    return UperNetConfig(backbone_config=backbone, hidden_size=64, auxiliary_in_channels=128, auxiliary_channels=32)
+    # Batch norm and strided convolutions learn from a few hundred images what ConvNeXt needs many times as many for.
+    backbone = ResNetConfig(
+        embedding_size=32,
+        hidden_sizes=[32, 64, 96, 128],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+        out_features=_STAGES,
+    )
+    return UperNetConfig(backbone_config=backbone, hidden_size=64, pool_scales=[1, 2], use_auxiliary_head=False)
 
 
 SMALL = {"segformer-small": _segformer, "mask2former-small": _mask2former, "upernet-small": _upernet}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from diffumask_datasets.backbones.protocol import Observer
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import HEAT_MAPS, decode_image
+from diffumask_datasets.curating import EPOCHS
 from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, spread_heat
 from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
 from diffumask_datasets.masks.components import separate_instances
@@ -41,25 +42,37 @@ CEILING_GAMMAS = tuple(round(0.2 + 0.04 * step, 2) for step in range(16))
 WORST = 20
 
 
-def measure(quick: bool) -> Mapping[str, float]:
+PARTS = ("methods", "instances", "generated", "cost", "noise")
+
+
+def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
     count = 12 if quick else 300
     recipe = Recipe.of(classes=CLASS_NAMES)
     model = load_backbone("toybox", device="cpu")
     assert isinstance(model, Observer)
+    parts: dict[str, Callable[[], dict[str, float]]] = {
+        "methods": lambda: _methods(model, recipe, count=count, quick=quick),
+        "instances": lambda: _instances(model, recipe, count=count // 2),
+        "generated": lambda: _generated(count=count // 2),
+        "cost": lambda: _cost(repeats=1 if quick else 5),
+        "noise": lambda: noise_figures(scenes=30 if quick else 500, epochs=2 if quick else EPOCHS),
+    }
+    figures: dict[str, float] = {}
     with single_thread():
-        net = _affinity_net(model, recipe, images=12 if quick else 200, epochs=2 if quick else 8)
-        single = [methods.show(model, k, demand=Demand(count=1), recipe=recipe) for k in range(count)]
-        several = [methods.show(model, k, demand=_different(k), recipe=recipe) for k in range(count)]
-        figures: dict[str, float] = {"scenes_single": len(single), "scenes_multi": len(several)}
-        for name, shown in (("single", single), ("multi", several)):
-            figures |= {f"{figure}_{name}": value for figure, value in _table(shown, recipe, net).items()}
-        figures |= _near_ceiling([*single, *several], recipe)
-        figures |= _instances(model, recipe, count=count // 2)
-        figures |= _generated(count=count // 2)
-        figures |= _cost(repeats=1 if quick else 5)
-        figures |= noise_figures(scenes=30 if quick else 500, epochs=2 if quick else 25)
-        _write_worst([*single, *several], recipe, ROOT / ("build/benchmarks" if quick else "docs"))
+        for part in chosen:
+            figures |= parts[part]()
     return {figure: value for figure, value in figures.items() if np.isfinite(value)}
+
+
+def _methods(model: Observer, recipe: Recipe, *, count: int, quick: bool) -> dict[str, float]:
+    net = _affinity_net(model, recipe, images=12 if quick else 200, epochs=2 if quick else 8)
+    single = [methods.show(model, k, demand=Demand(count=1), recipe=recipe) for k in range(count)]
+    several = [methods.show(model, k, demand=_different(k), recipe=recipe) for k in range(count)]
+    figures: dict[str, float] = {"scenes_single": len(single), "scenes_multi": len(several)}
+    for name, shown in (("single", single), ("multi", several)):
+        figures |= {f"{figure}_{name}": value for figure, value in _table(shown, recipe, net).items()}
+    _write_worst([*single, *several], recipe, ROOT / ("build/benchmarks" if quick else "docs"))
+    return figures | _near_ceiling([*single, *several], recipe)
 
 
 def _different(seed: int) -> Demand:
@@ -249,4 +262,4 @@ def _write_worst(shown: Sequence[Shown], recipe: Recipe, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run("masks", measure)
+    run("masks", measure, parts=PARTS, keeps=True)

@@ -173,7 +173,7 @@ def _print_table(results: Results) -> None:
 
 
 def _save_curve(results: Results, sizes: Sizes, path: Path) -> None:
-    names = {count: "synthetic" if count == sizes.headline else f"synthetic {count}" for count in sizes.synthetic}
+    names = {count: "synthetic" if count == sizes.images else f"synthetic {count}" for count in sizes.synthetic}
     counts = [count for count, name in names.items() if name in results]
     if len(counts) < 2:
         return

@@ -18,10 +18,13 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("torch", "diffusers", "transformers", "datasets", "numpy")
 
 
-def run(name: str, measure: Callable[..., Mapping[str, float]], *, parts: Sequence[str] = ()) -> None:
+def run(
+    name: str, measure: Callable[..., Mapping[str, float]], *, parts: Sequence[str] = (), keeps: bool = False
+) -> None:
     """Runs ``measure(quick)``, prints its figures and writes them where design says.
 
-    A benchmark of several ``parts`` is called as ``measure(quick, chosen)``, with those that the command names.
+    A benchmark of several ``parts`` is called as ``measure(quick, chosen)``, with those that the command names. Where it
+    ``keeps``, the figures of the other parts stay as an earlier run left them, and the file says which run made which.
     """
     parser = argparse.ArgumentParser(description=f"make bench-{name}")
     parser.add_argument("--quick", action="store_true", help="a smaller sample, into build/benchmarks")
@@ -40,8 +43,12 @@ def run(name: str, measure: Callable[..., Mapping[str, float]], *, parts: Sequen
     folder.mkdir(parents=True, exist_ok=True)
     command = f"make bench-{name}" + (" QUICK=1" if quick else "")
     command += f" PARTS={given.parts}" if chosen != list(parts) else ""
-    record = {**figures, "_run": _circumstances(command, time.monotonic() - started)}
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    circumstances = _circumstances(command, time.monotonic() - started)
+    path = folder / f"{name}.json"
+    some = keeps and chosen != list(parts) and path.exists()
+    kept = json.loads(path.read_text(encoding="utf-8")) if some else {}
+    record = {**kept, **figures, f"_run {given.parts}" if some else "_run": circumstances}
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def paired_ratio(

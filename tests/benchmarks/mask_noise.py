@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+import datasets
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from diffumask_datasets.columns import png_cell
-from diffumask_datasets.curation.noise import agreement_floors, cross_validated_agreements, doubtful
+from diffumask_datasets.curation.noise import NOISE_TRAINING, cross_validated_agreements, doubts
 from diffumask_datasets.curation.rejection import reject_by_itself
-from diffumask_datasets.curation.segmenter import SegmenterSettings
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
 
 DAMAGED_SHARE = 0.3
+BATCH = 16
 KINDS = ("shifted", "eroded", "half missing", "wrong class", "empty")
 
 Label = npt.NDArray[np.uint8]
@@ -31,15 +35,16 @@ def noise_figures(*, scenes: int, epochs: int, folds: int = 3) -> dict[str, floa
     rows = [{"sample_id": str(k), "label": png_cell(label), "quality": 1.0} for k, label in enumerate(labels)]
     found = {k for k, row in enumerate(rows) if reject_by_itself(row, min_quality=0.0)}
     rest = [k for k in range(scenes) if k not in found]
-    agreements = cross_validated_agreements(
-        [images[k] for k in rest],
-        [labels[k] for k in rest],
-        classes=len(CLASS_NAMES),
-        folds=folds,
-        settings=SegmenterSettings(epochs=epochs),
-    )
-    floors = agreement_floors(agreements)
-    found |= {k for k, sample in zip(rest, agreements, strict=True) if doubtful(sample, floors, CLASS_NAMES)}
+    with tempfile.TemporaryDirectory() as folder:
+        agreements = cross_validated_agreements(
+            _rows([images[k] for k in rest], [labels[k] for k in rest]),
+            folds=folds,
+            folder=Path(folder),
+            steps=round(epochs * len(rest) * (1 - 1 / folds) / BATCH),
+            batch_size=BATCH,
+            **NOISE_TRAINING,
+        )
+    found |= {k for k, doubt in zip(rest, doubts(agreements, CLASS_NAMES), strict=True) if doubt}
     wanted = {k for k, kind in enumerate(damage) if kind}
     recalls = {f"noise_recall_{kind.replace(' ', '_')}": _recall(found, damage, kind) for kind in KINDS}
     return {
@@ -47,6 +52,22 @@ def noise_figures(*, scenes: int, epochs: int, folds: int = 3) -> dict[str, floa
         "noise_precision": len(found & wanted) / max(1, len(found)),
         **recalls,
     }
+
+
+def _rows(images: list[Label], labels: list[Label]) -> datasets.Dataset:
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.Image(),
+            "classes": datasets.List(datasets.ClassLabel(names=["background", *CLASS_NAMES])),
+        }
+    )
+    cells = {
+        "image": [png_cell(image) for image in images],
+        "label": [png_cell(label) for label in labels],
+        "classes": [sorted({int(value) for value in np.unique(label)} - {0}) for label in labels],
+    }
+    return datasets.Dataset.from_dict(cells, features=features)
 
 
 def damaged(label: Label, kind: str, rng: np.random.Generator) -> Label:

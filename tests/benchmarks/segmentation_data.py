@@ -6,6 +6,7 @@ Each kind of data says what it is (``identity``, which names all that is made of
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -17,7 +18,7 @@ from typing import Any, ClassVar, Protocol
 import datasets
 
 from diffumask_datasets.columns import decode_image
-from diffumask_datasets.curation.noise import agreement_floors, class_agreements, doubtful
+from diffumask_datasets.curation.noise import Agreement, class_agreements, doubts
 from diffumask_datasets.generation import generate
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import RECIPE_FILE
@@ -161,7 +162,7 @@ class Fold:
         return [self.of.identity(folder), self.number, FOLDS, self.steps, TRAINING]
 
     def make(self, folder: Path) -> None:
-        """For each image of the fold, class id → IoU of its mask and the prediction."""
+        """For each image of the fold, class id → agreement of its mask and the prediction."""
         path = self._path(folder)
         if path.exists():
             return
@@ -177,7 +178,10 @@ class Fold:
             **TRAINING,
         )
         found = {
-            index: class_agreements(prediction, decode_image(rows[index]["label"]))
+            index: {
+                class_id: dataclasses.astuple(agreement)
+                for class_id, agreement in class_agreements(prediction, decode_image(rows[index]["label"])).items()
+            }
             for index, prediction in zip(held_out, predictions, strict=True)
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,10 +189,10 @@ class Fold:
         draft.write_text(json.dumps(found), encoding="utf-8")
         draft.replace(path)
 
-    def agreements(self, folder: Path) -> dict[int, dict[int, float]]:
+    def agreements(self, folder: Path) -> dict[int, dict[int, Agreement]]:
         """By row."""
         found = json.loads(self._path(folder).read_text(encoding="utf-8"))
-        return {int(row): {int(name): iou for name, iou in sample.items()} for row, sample in found.items()}
+        return {int(row): {int(name): Agreement(*own) for name, own in sample.items()} for row, sample in found.items()}
 
     def _path(self, folder: Path) -> Path:
         return folder / "agreement" / f"{_name(self, folder)}.json"
@@ -220,8 +224,8 @@ class Believed:
         rows = self.of.rows(folder)
         by_row = {row: sample for fold in self.folds for row, sample in fold.agreements(folder).items()}
         agreements = [by_row[row] for row in range(min(len(rows), round(self.count / (1 - self.drop))))]
-        floors = agreement_floors(agreements, drop_share=self.drop)
-        kept = [row for row, sample in enumerate(agreements) if not doubtful(sample, floors, CLASS_NAMES)]
+        found = doubts(agreements, CLASS_NAMES, drop_share=self.drop)
+        kept = [row for row, doubt in enumerate(found) if doubt is None]
         return rows.select(kept[: self.count])
 
 

@@ -38,16 +38,15 @@ AUGMENTATIONS: Mapping[str, Any] = {
 class Sizes:
     """How much of everything: images, steps of each training, repeats."""
 
-    headline: int  # real images, and as many synthetic ones
+    images: int  # real ones, and as many synthetic ones, in all but the curve and noise learning
     test: int
     synthetic: tuple[int, ...]
-    ablation: int
     steps: int
     repeats: int
 
 
-FULL = Sizes(headline=2000, test=500, synthetic=(250, 500, 1000, 2000, 4000), ablation=1000, steps=700, repeats=3)
-QUICK = Sizes(headline=24, test=20, synthetic=(8, 24, 30), ablation=12, steps=10, repeats=1)
+FULL = Sizes(images=1000, test=500, synthetic=(250, 500, 1000, 2000, 4000), steps=700, repeats=3)
+QUICK = Sizes(images=12, test=20, synthetic=(8, 12, 40), steps=10, repeats=1)
 
 
 @dataclass(frozen=True)
@@ -140,12 +139,11 @@ def plain(name: str) -> str:
 class _Maker:
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
-        self._real = Drawn("train", sizes.headline)
-        self._tenth = Drawn("train", max(1, sizes.headline // 10))
+        self._real = Drawn("train", sizes.images)
+        self._tenth = Drawn("train", max(1, sizes.images // 10))
         self._test = Drawn("test", sizes.test)
-        self._synthetic = self._painted(sizes.headline)
+        self._synthetic = self._painted(sizes.images)
         self._most = self._painted(max(sizes.synthetic))
-        self._base = self._painted(sizes.ablation)
 
     def headline(self) -> list[Experiment]:
         return [
@@ -161,7 +159,7 @@ class _Maker:
 
     def open_vocabulary(self) -> list[Experiment]:
         withheld = {"rename": dict.fromkeys(UNSEEN, "withheld"), "others": "ignore"}
-        unseen = Painted(self._sizes.ablation, fields=(("classes", UNSEEN),))
+        unseen = Painted(self._sizes.images, fields=(("classes", UNSEEN),))
         return [
             self._of(
                 "open vocabulary",
@@ -171,33 +169,29 @@ class _Maker:
         ]
 
     def ablations(self) -> list[Experiment]:
-        base, count = self._base, self._sizes.ablation
+        base, count = self._synthetic, self._sizes.images
         folds = tuple(Fold(self._most, number, self._sizes.steps) for number in range(FOLDS))
 
         def remasked(**settings: Any) -> Part:
             return Part(Remasked(base, tuple(settings.items())))
 
         return [
-            self._of(f"synthetic {count}", Part(base)),
             *(self._of(f"γ {gamma}", remasked(threshold=gamma)) for gamma in (0.2, 0.3, 0.4, 0.5)),
             self._of("without CRF", remasked(refinement=None)),
             self._of("without self-attention", Part(self._painted(count, affinity=None))),
-            *(
-                self._of(f"noise α {drop}", Part(Believed(self._most, folds, drop, count)))
-                for drop in (0.3, 0.5, 0.7)
-            ),
+            *(self._of(f"noise α {drop}", Part(Believed(self._most, folds, drop, count))) for drop in (0.3, 0.5, 0.7)),
             *(self._of(f"with {name}", Part(base), augment=[step]) for name, step in AUGMENTATIONS.items()),
             self._of("prompts plain", Part(Painted(count))),
             self._of("prompts sub-classes", Part(Painted(count, fields=(("classes", "toybox"),)))),
         ]
 
     def sizes(self) -> list[Experiment]:
-        counts = [count for count in self._sizes.synthetic if count not in (self._sizes.headline, self._sizes.ablation)]
+        counts = [count for count in self._sizes.synthetic if count != self._sizes.images]
         return [self._of(f"synthetic {count}", Part(self._most, count)) for count in counts]
 
     def domains(self) -> list[Experiment]:
         far = Drawn("test", self._sizes.test, FAR)
-        near = Drawn("train", self._sizes.headline, NEAR)
+        near = Drawn("train", self._sizes.images, NEAR)
         return [
             self._of("near real → far", Part(near), test=far),
             self._of("synthetic → far", Part(self._synthetic), test=far),
@@ -205,7 +199,7 @@ class _Maker:
         ]
 
     def _painted(self, count: int, **fields: Any) -> Painted:
-        return Painted(count, fields=tuple(fields.items()), captions=self._sizes.headline)
+        return Painted(count, fields=tuple(fields.items()), captions=self._sizes.images)
 
     def _of(self, name: str, *parts: Part, test: Drawn | None = None, **training: Any) -> Experiment:
         return Experiment(name, parts, test or self._test, self._sizes.steps, training)
