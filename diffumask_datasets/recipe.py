@@ -28,7 +28,7 @@ __all__ = [
     "check_fields",
 ]
 
-ALGORITHM = 3
+ALGORITHM = 4
 """Raised whenever the same recipe would give other bytes than before."""
 
 DEFAULT_PROMPTS = ("a photo of {classes}",)
