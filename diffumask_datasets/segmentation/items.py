@@ -47,7 +47,7 @@ class _Maker:
             key = f"training/{position}"
             scene = augmented(scene, settings.augment, seed=settings.seed, key=key, others=others)
         rng = np.random.default_rng([settings.seed, _JITTER, position])
-        jitter = Jitter.drawn(rng, scale=settings.scale, flip=settings.flip)
+        jitter = Jitter.drawn(rng, scale=settings.scale, flip=settings.flip, colour=settings.colour)
         return {
             "pixel_values": self.preprocessing.pixels(scene.image, jitter),
             "labels": self.preprocessing.labels(scene.label, jitter),

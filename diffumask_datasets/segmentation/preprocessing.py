@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,19 +29,26 @@ PROCESSOR_FILE = "preprocessor_config.json"
 class Jitter:
     """What happens to image and mask together: a resize by ``scale`` before the crop to size, and a mirror image.
 
-    ``across`` and ``down`` in [0, 1] place the crop, or the image on the canvas where it is smaller.
+    ``across`` and ``down`` in [0, 1] place the crop, or the image on the canvas where it is smaller. Of the image alone each
+    channel, at mean 0 and deviation 1, is multiplied by its ``gain`` and then raised by its ``lift``.
     """
 
     scale: float = 1.0
     mirror: bool = False
     across: float = 0.5
     down: float = 0.5
+    gain: tuple[float, ...] = ()
+    lift: tuple[float, ...] = ()
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, *, scale: tuple[float, float], flip: bool) -> Jitter:
-        """A jitter drawn from ``rng``, its scale evenly in log space."""
+    def drawn(cls, rng: np.random.Generator, *, scale: tuple[float, float], flip: bool, colour: float = 0.0) -> Jitter:
+        """A jitter drawn from ``rng``: scale evenly in log space, gains within 1 ± ``colour``, lifts within ± ``colour``."""
         factor = float(np.exp(rng.uniform(*np.log(scale))))
-        return cls(factor, bool(flip and rng.random() < 0.5), float(rng.random()), float(rng.random()))
+        placed = cls(factor, bool(flip and rng.random() < 0.5), float(rng.random()), float(rng.random()))
+        if not colour:
+            return placed
+        gain, lift = (tuple(rng.uniform(-colour, colour, 3).tolist()) for _ in range(2))
+        return dataclasses.replace(placed, gain=tuple(1 + change for change in gain), lift=lift)
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,11 @@ class Preprocessing:
     def pixels(self, image: Pixels, jitter: Jitter = Jitter()) -> Tensor:
         """uint8 (height, width, 3) → float32 (3, self.height, self.width); what a small image leaves free is the mean."""
         placed = self._placed(Image.fromarray(image), jitter, Image.Resampling.BILINEAR, fill=None)
-        return self.normalised(np.asarray(placed))
+        pixels = self.normalised(np.asarray(placed))
+        if not jitter.gain:
+            return pixels
+        gain, lift = (torch.tensor(values).view(3, 1, 1) for values in (jitter.gain, jitter.lift))
+        return pixels * gain + lift
 
     def labels(self, label: Pixels, jitter: Jitter = Jitter()) -> Tensor:
         """uint8 (height, width) → int64 (self.height, self.width); what a small image leaves free is 255."""

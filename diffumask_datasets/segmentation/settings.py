@@ -99,8 +99,8 @@ class TrainingSettings(_Fields):
     ``model`` is a small model from scratch (``segformer-small``, ``mask2former-small``, ``upernet-small``), a Hub id or a
     local folder; ``model_options`` change its config and ``from_scratch`` drops its weights. One step sees
     ``batch_size`` × ``accumulate`` images. ``augment`` are steps as in a recipe, drawn anew each time an image is seen;
-    then ``scale`` is the range of a random resize before a crop to size, and ``flip`` mirrors every other image. ``warmup``
-    is a share of ``steps``.
+    then ``scale`` is the range of a random resize before a crop to size, ``flip`` mirrors every other image, and ``colour``
+    says how far brightness, contrast and hue vary (0.3 is much). ``warmup`` is a share of ``steps``.
 
     Raises:
         RecipeError: an unknown field or an illegal value (through :meth:`of`).
@@ -123,6 +123,7 @@ class TrainingSettings(_Fields):
     augment: tuple[AugmentSettings, ...] = ()
     scale: tuple[float, float] = (1.0, 1.0)
     flip: bool = True
+    colour: float = Field(0.0, ge=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     checkpoint_every: int = Field(500, gt=0)

@@ -41,7 +41,7 @@ SD15_LAYERS = [(64, 5, 40), (32, 5, 80), (16, 5, 160), (8, 1, 160)]
 
 
 def measure(quick: bool) -> Mapping[str, float]:
-    size, steps, rounds = (256, 1, 2) if quick else (512, 3, 7)
+    size, steps, rounds = (256, 1, 2) if quick else (256, 3, 5)
     return {
         **_recorder_alone(),
         **_joint(flux_like(), steps, rounds=rounds),

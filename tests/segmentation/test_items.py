@@ -51,3 +51,18 @@ def test_a_stream_splices_from_its_first_image_on(tiny: Settings) -> None:
     ]
     assert all(same(one, other) for one, other in zip(*items, strict=True))
     assert not same(items[0][0], items[0][3])
+
+
+def test_colour_changes_the_channels_of_the_image_alone(tiny: Settings) -> None:
+    plain = items_of(tiny(flip=False), shapes(1), TrainingItems)
+    coloured = items_of(tiny(flip=False, colour=0.3), shapes(1), TrainingItems)
+    assert same(coloured[3], coloured[3])
+    assert not torch.equal(coloured[0]["pixel_values"], coloured[1]["pixel_values"])
+    assert torch.equal(plain[0]["labels"], coloured[0]["labels"])
+    for before, after in zip(plain[0]["pixel_values"], coloured[0]["pixel_values"], strict=True):
+        high, low = int(before.argmax()), int(before.argmin())
+        gain = (after.flatten()[high] - after.flatten()[low]) / (before.max() - before.min())
+        lift = after.flatten()[low] - gain * before.min()
+        assert 0.7 <= gain <= 1.3
+        assert -0.3 <= lift <= 0.3
+        assert torch.allclose(before * gain + lift, after, atol=1e-5)
