@@ -112,6 +112,8 @@ class _NoiseLearning:
 
     def __call__(self, dataset: Path, rest: Sequence[int], folds: int) -> list[dict[int, Agreement]]:
         fields = {**NOISE_TRAINING, **self.training}
+        if "model" in self.training and "learning_rate" not in self.training:
+            del fields["learning_rate"]  # that of the small one
         inside = len(rest) - len(rest) // folds
         fields.setdefault("steps", max(1, round(self.epochs * inside / fields.setdefault("batch_size", 16))))
         paths = [str(path) for path in itertools.chain.from_iterable(split_files(dataset).values())]

@@ -18,7 +18,14 @@ __all__ = ["NOISE_TRAINING", "Agreement", "Doubt", "class_agreements", "cross_va
 
 Label = npt.NDArray[np.uint8]
 
-NOISE_TRAINING: Mapping[str, Any] = {"model": "upernet-small", "height": 96, "width": 96, "scale": (0.7, 1.4)}
+NOISE_TRAINING: Mapping[str, Any] = {
+    "model": "upernet-small",
+    "height": 96,
+    "width": 96,
+    "learning_rate": 2e-3,
+    "scale": (0.67, 1.5),
+    "colour": 0.3,
+}
 """Settings of the segmenter where none are given: small and from scratch, so that nothing is downloaded."""
 
 SPREADS = 4.0
@@ -31,7 +38,7 @@ FLOOR_SAMPLES = 5
 """A class with fewer samples than this shares the floor of all classes."""
 
 RIVAL_SHARE = 0.5
-"""A class is doubted where this share of its object is seen as one and the same other class."""
+"""A class is doubted where another one is likelier than all the rest together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,8 @@ class Agreement:
 
     ``iou`` is that of the mask and the predicted class. ``shape`` is that of the mask and all that is predicted to be an
     object, other classes of the image left out: a small segmenter knows an object's outline long before it knows its name.
-    ``rival_share`` of the pixels that both call an object are predicted to be ``rival``, the most frequent other class.
+    ``rival`` is the likeliest other class of the pixels that both call an object, and ``rival_share`` its share of the
+    probability there, the background's left out.
     """
 
     iou: float
@@ -86,16 +94,19 @@ def cross_validated_agreements(
         predictions = train_and_predict(
             rows, train_on=inside, predict_on=outside, folder=folder / f"fold-{fold}", seed=seed, **training
         )
-        for row, predicted in zip(outside, predictions, strict=True):
-            found[row] = class_agreements(predicted, decode_image(rows[row]["label"]))
+        for row, probabilities in zip(outside, predictions, strict=True):
+            found[row] = class_agreements(probabilities, decode_image(rows[row]["label"]))
         progress(fold + 1)
     return found
 
 
-def class_agreements(predicted: Label, label: Label) -> dict[int, Agreement]:
-    """Class id → agreement of both masks (height, width), for the classes of ``label``; pixels it ignores do not count."""
+def class_agreements(probabilities: npt.NDArray[np.float32], label: Label) -> dict[int, Agreement]:
+    """Class id → agreement of the mask (height, width) with the likeliest classes, for the classes of ``label``.
+
+    ``probabilities`` are float32 (class ids, height, width), background first. Pixels that ``label`` ignores do not count.
+    """
     classes = sorted({int(value) for value in np.unique(label)} - {BACKGROUND, IGNORE})
-    return {class_id: _agreement(predicted, label, class_id, set(classes) - {class_id}) for class_id in classes}
+    return {class_id: _agreement(probabilities, label, class_id, set(classes) - {class_id}) for class_id in classes}
 
 
 def doubts(
@@ -126,21 +137,30 @@ def doubts(
     ]
 
 
-def _agreement(predicted: Label, label: Label, class_id: int, others: set[int]) -> Agreement:
-    mine = label == class_id
-    known, seen = label != IGNORE, (predicted != BACKGROUND) & (predicted != IGNORE)
+def _agreement(probabilities: npt.NDArray[np.float32], label: Label, class_id: int, others: set[int]) -> Agreement:
+    mine, known = label == class_id, label != IGNORE
+    predicted = probabilities.argmax(axis=0)
+    seen = predicted != BACKGROUND
     # What is taken for a class that the image has belongs to that one.
     around = seen & (mine | ((label == BACKGROUND) & ~np.isin(predicted, list(others))))
-    votes = np.bincount(predicted[mine & seen], minlength=class_id + 1)
-    own, total = int(votes[class_id]), int(votes.sum())
-    votes[class_id] = 0
-    rival = int(votes.argmax())
+    found, confirmed = (predicted == class_id) & known, mine & seen
+    rival, share = _rival(probabilities[:, confirmed], class_id)
     return Agreement(
-        iou=own / int(np.count_nonzero(mine | ((predicted == class_id) & known))),
-        shape=total / int(np.count_nonzero(mine | around)),
+        iou=int(np.count_nonzero(mine & found)) / int(np.count_nonzero(mine | found)),
+        shape=int(np.count_nonzero(confirmed)) / int(np.count_nonzero(mine | around)),
         rival=rival,
-        rival_share=float(votes[rival] / total) if total else 0.0,
+        rival_share=share,
     )
+
+
+def _rival(probabilities: npt.NDArray[np.float32], class_id: int) -> tuple[int, float]:
+    """The likeliest other class over pixels (class ids, pixels) and its share; 0 and 0.0 where there is none."""
+    mass = probabilities.sum(axis=1, dtype=np.float64)
+    mass[BACKGROUND] = 0
+    total = float(mass.sum())
+    mass[class_id] = 0
+    rival = int(mass.argmax())
+    return (rival, float(mass[rival] / total)) if mass[rival] > 0 else (0, 0.0)
 
 
 def _floors(
@@ -181,7 +201,7 @@ def _renamed(sample: Mapping[int, Agreement], names: Sequence[str]) -> Doubt | N
         return None
     worst = sample[class_id]
     return Doubt(
-        f"{names[class_id - 1]!r}: a segmenter trained on the other samples sees {names[worst.rival - 1]!r} "
-        f"in {worst.rival_share:.0%} of the object",
+        f"{names[class_id - 1]!r}: a segmenter trained on the other samples gives the object "
+        f"to {names[worst.rival - 1]!r} by {worst.rival_share:.0%}",
         1 - worst.rival_share,
     )

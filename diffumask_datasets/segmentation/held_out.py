@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffumask_datasets.segmentation.labelled import LabelledImages, Pixels, read_example
+import numpy as np
+import numpy.typing as npt
+
+from diffumask_datasets.segmentation.labelled import LabelledImages, read_example
 from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import labelled_of
 from diffumask_datasets.segmentation.training import ANY_HARDWARE, Hardware, train
@@ -22,12 +25,12 @@ def train_and_predict(
     folder: Path,
     hardware: Hardware = ANY_HARDWARE,
     **settings: Any,
-) -> Iterator[Pixels]:
-    """Masks of the rows ``predict_on``, in order, by a segmenter trained on the rows ``train_on``.
+) -> Iterator[npt.NDArray[np.float32]]:
+    """What a segmenter trained on the rows ``train_on`` sees in the rows ``predict_on``, in order.
 
-    ``rows`` is a map-style dataset with ``image``, ``label`` and class names; the masks are uint8 (height, width) in the
-    same class ids. ``settings`` are those of :class:`TrainingSettings` but ``sources``. The model lies in ``folder``: asked
-    again for the same, it is not trained again, and an interrupted training goes on.
+    ``rows`` is a map-style dataset with ``image``, ``label`` and class names. Of each row come the probabilities of the same
+    class ids, float32 (classes, height, width). ``settings`` are those of :class:`TrainingSettings` but ``sources``. The
+    model lies in ``folder``: asked again for the same, it is not trained again, and an interrupted training goes on.
 
     Raises:
         DataError: ``rows`` lack a column, or ``train_on`` is empty.
@@ -38,4 +41,4 @@ def train_and_predict(
     fields = TrainingSettings.of(sources=({"dataset": "rows"},), **settings)
     segmenter = train(fields, folder, data=[chosen], hardware=hardware)
     images = (read_example(row).image for row in data.rows.select(list(predict_on)))
-    return segmenter.predict(images, batch_size=fields.batch_size)
+    return segmenter.probabilities(images, batch_size=fields.batch_size)

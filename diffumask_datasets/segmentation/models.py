@@ -33,6 +33,7 @@ __all__ = [
     "class_names",
     "inputs_of",
     "load_model",
+    "probabilities",
     "scores",
 ]
 
@@ -205,6 +206,14 @@ def scores(model: PreTrainedModel, pixels: Tensor) -> Tensor:
     # Each query votes for its classes where its mask lies; the last class is "no object".
     votes = outputs.class_queries_logits.softmax(dim=-1)[..., :-1]  # (N, queries, classes)
     return torch.einsum("nqc,nqhw->nchw", votes, outputs.masks_queries_logits.sigmoid())
+
+
+def probabilities(model: PreTrainedModel, pixels: Tensor) -> Tensor:
+    """:func:`scores` as probabilities: none is negative and each pixel's sum to 1."""
+    found = scores(model, pixels)
+    if model.config.model_type not in UNIVERSAL:
+        return found.softmax(dim=1)
+    return found / found.sum(dim=1, keepdim=True).clamp(min=torch.finfo(found.dtype).tiny)
 
 
 def _config_of(name: str) -> PretrainedConfig:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,7 +17,7 @@ from transformers import PreTrainedModel
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.segmentation.labelled import Pixels
 from diffumask_datasets.segmentation.memory import names_the_knob
-from diffumask_datasets.segmentation.models import class_names, load_model, scores
+from diffumask_datasets.segmentation.models import class_names, load_model, probabilities, scores
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 
 __all__ = ["Segmenter", "device_of"]
@@ -51,19 +52,31 @@ class Segmenter:
         Raises:
             TrainingError: the memory ran out.
         """
+        for score, image in self._seen(scores, images, batch_size):
+            yield _resized(score, image).argmax(dim=0).to(torch.uint8).cpu().numpy().astype(np.uint8, copy=False)
+
+    def probabilities(self, images: Iterable[Pixels], *, batch_size: int = 8) -> Iterator[npt.NDArray[np.float32]]:
+        """The probability of each class at each pixel of each image, in order: float32 (classes, height, width).
+
+        They are the mean over the image and its mirror image.
+
+        Raises:
+            TrainingError: the memory ran out.
+        """
+        for found, image in self._seen(_on_both_sides, images, batch_size):
+            yield _resized(found, image).cpu().numpy()
+
+    def _seen(
+        self, how: Callable[[PreTrainedModel, Tensor], Tensor], images: Iterable[Pixels], batch_size: int
+    ) -> Iterator[tuple[Tensor, Pixels]]:
+        """What ``how`` gives (classes, rows, columns) for each image, at the model's own grid."""
         remaining = iter(images)
         while batch := list(itertools.islice(remaining, batch_size)):
-            with names_the_knob(functools.partial(_memory_advice, batch)):
-                masks = self._predict_batch(batch)
-            yield from masks
-
-    @torch.inference_mode()
-    def _predict_batch(self, images: Sequence[Pixels]) -> list[Pixels]:
-        pixels = torch.stack([self.preprocessing.pixels(image) for image in images]).to(self.device)
-        return [
-            _mask(score, image.shape[0], image.shape[1])
-            for score, image in zip(scores(self.model, pixels), images, strict=True)
-        ]
+            with names_the_knob(functools.partial(_memory_advice, batch)), torch.inference_mode():
+                found = how(
+                    self.model, torch.stack([self.preprocessing.pixels(image) for image in batch]).to(self.device)
+                )
+            yield from zip(found, batch, strict=True)
 
 
 def device_of(name: str | None) -> torch.device:
@@ -82,10 +95,16 @@ def device_of(name: str | None) -> torch.device:
     return device
 
 
-def _mask(score: Tensor, height: int, width: int) -> Pixels:
+def _resized(found: Tensor, image: Pixels) -> Tensor:
     # One image at a time: 150 classes at 1024x2048 take over a gigabyte.
-    full = functional.interpolate(score[None].float(), size=(height, width), mode="bilinear", align_corners=False)
-    return full[0].argmax(dim=0).to(torch.uint8).cpu().numpy().astype(np.uint8, copy=False)
+    size = (image.shape[0], image.shape[1])
+    return functional.interpolate(found[None].float(), size=size, mode="bilinear", align_corners=False)[0]
+
+
+def _on_both_sides(model: PreTrainedModel, pixels: Tensor) -> Tensor:
+    """Mean probability over the images and their mirror images."""
+    mirrored = probabilities(model, pixels.flip(-1)).flip(-1)
+    return torch.stack([probabilities(model, pixels), mirrored]).mean(dim=0)
 
 
 def _memory_advice(images: Sequence[Pixels]) -> str:

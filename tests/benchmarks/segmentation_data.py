@@ -180,9 +180,9 @@ class Fold:
         found = {
             index: {
                 class_id: dataclasses.astuple(agreement)
-                for class_id, agreement in class_agreements(prediction, decode_image(rows[index]["label"])).items()
+                for class_id, agreement in class_agreements(seen, decode_image(rows[index]["label"])).items()
             }
-            for index, prediction in zip(held_out, predictions, strict=True)
+            for index, seen in zip(held_out, predictions, strict=True)
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".draft")

@@ -25,9 +25,14 @@ def agreed(value: float, *, rival: int = 2, rival_share: float = 0.0) -> Agreeme
     return Agreement(value, value, rival, rival_share)
 
 
+def certain(*rows: list[int], classes: int = 4) -> np.ndarray:
+    """Probabilities that leave no doubt of these class ids."""
+    return (np.arange(classes)[:, None, None] == np.array(rows)).astype(np.float32)
+
+
 def test_agreement_by_hand() -> None:
     label = np.array([[1, 1, 2, 255], [0, 0, 2, 255]], np.uint8)
-    predicted = np.array([[1, 0, 2, 2], [1, 0, 2, 2]], np.uint8)
+    predicted = certain([1, 0, 2, 2], [1, 0, 2, 2])
     # class 1: 1 of 3; class 2: both of 2, the ignored column not counted
     assert class_agreements(predicted, label) == {
         1: Agreement(iou=pytest.approx(1 / 3), shape=pytest.approx(1 / 3), rival=0, rival_share=0.0),
@@ -38,20 +43,28 @@ def test_agreement_by_hand() -> None:
 
 def test_the_shape_is_confirmed_by_whatever_is_seen_there() -> None:
     label = np.array([[1, 1, 1, 1, 0]], np.uint8)
-    predicted = np.array([[3, 3, 3, 1, 2]], np.uint8)
+    predicted = certain([3, 3, 3, 1, 2])
     assert class_agreements(predicted, label) == {1: Agreement(iou=0.25, shape=0.8, rival=3, rival_share=0.75)}
 
 
 def test_other_labelled_objects_are_no_part_of_the_shape() -> None:
     label = np.array([[1, 1, 2, 2]], np.uint8)
-    assert class_agreements(np.array([[1, 1, 1, 1]], np.uint8), label) == {
+    assert class_agreements(certain([1, 1, 1, 1]), label) == {
         1: Agreement(iou=0.5, shape=1.0, rival=0, rival_share=0.0),
         2: Agreement(iou=0.0, shape=1.0, rival=1, rival_share=1.0),
     }
 
 
+def test_the_rival_is_weighed_by_its_probability_without_the_background() -> None:
+    label = np.array([[1, 1, 0]], np.uint8)
+    probabilities = np.array([[[0.2, 0.1, 1.0]], [[0.5, 0.3, 0.0]], [[0.3, 0.6, 0.0]]], np.float32)
+    found = class_agreements(probabilities, label)[1]
+    assert (found.iou, found.shape, found.rival) == (0.5, 1.0, 2)
+    assert found.rival_share == pytest.approx(0.9 / 1.7)
+
+
 def test_nothing_seen_agrees_with_nothing() -> None:
-    found = class_agreements(np.zeros((1, 2), np.uint8), np.array([[1, 0]], np.uint8))
+    found = class_agreements(certain([0, 0]), np.array([[1, 0]], np.uint8))
     assert found == {1: Agreement(iou=0.0, shape=0.0, rival=0, rival_share=0.0)}
 
 
@@ -79,7 +92,7 @@ def test_every_class_has_its_own_floor_and_small_ones_share() -> None:
 def test_a_class_that_is_seen_as_another_is_doubted_whatever_its_shape() -> None:
     samples = [{1: agreed(0.9)}] * 10
     found = doubts([*samples, {1: agreed(0.9, rival=2, rival_share=0.75)}], ["car", "boat"])
-    assert found[-1] == ("'car': a segmenter trained on the other samples sees 'boat' in 75% of the object", 0.25)
+    assert found[-1] == ("'car': a segmenter trained on the other samples gives the object to 'boat' by 75%", 0.25)
     assert doubts([*samples, {1: agreed(0.9, rival=2, rival_share=0.5)}], ["car", "boat"])[-1] is None
 
 
