@@ -20,9 +20,9 @@ from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.errors import ModelError, RecipeError
 
 
-def agreed(value: float, *, rival: int = 2, rival_share: float = 0.0) -> Agreement:
+def agreed(value: float, *, share: float = 1.0, rival: int = 2) -> Agreement:
     """Mask and prediction agree that much, in class and in shape."""
-    return Agreement(value, value, rival, rival_share)
+    return Agreement(value, value, share, rival, 1 - share)
 
 
 def certain(*rows: list[int], classes: int = 4) -> np.ndarray:
@@ -35,8 +35,8 @@ def test_agreement_by_hand() -> None:
     predicted = certain([1, 0, 2, 2], [1, 0, 2, 2])
     # class 1: 1 of 3; class 2: both of 2, the ignored column not counted
     assert class_agreements(predicted, label) == {
-        1: Agreement(iou=pytest.approx(1 / 3), shape=pytest.approx(1 / 3), rival=0, rival_share=0.0),
-        2: Agreement(iou=1.0, shape=1.0, rival=0, rival_share=0.0),
+        1: Agreement(iou=pytest.approx(1 / 3), shape=pytest.approx(1 / 3), share=1.0, rival=0, rival_share=0.0),
+        2: Agreement(iou=1.0, shape=1.0, share=1.0, rival=0, rival_share=0.0),
     }
     assert class_agreements(predicted, np.zeros((2, 4), np.uint8)) == {}
 
@@ -44,14 +44,16 @@ def test_agreement_by_hand() -> None:
 def test_the_shape_is_confirmed_by_whatever_is_seen_there() -> None:
     label = np.array([[1, 1, 1, 1, 0]], np.uint8)
     predicted = certain([3, 3, 3, 1, 2])
-    assert class_agreements(predicted, label) == {1: Agreement(iou=0.25, shape=0.8, rival=3, rival_share=0.75)}
+    assert class_agreements(predicted, label) == {
+        1: Agreement(iou=0.25, shape=0.8, share=0.25, rival=3, rival_share=0.75)
+    }
 
 
 def test_other_labelled_objects_are_no_part_of_the_shape() -> None:
     label = np.array([[1, 1, 2, 2]], np.uint8)
     assert class_agreements(certain([1, 1, 1, 1]), label) == {
-        1: Agreement(iou=0.5, shape=1.0, rival=0, rival_share=0.0),
-        2: Agreement(iou=0.0, shape=1.0, rival=1, rival_share=1.0),
+        1: Agreement(iou=0.5, shape=1.0, share=1.0, rival=0, rival_share=0.0),
+        2: Agreement(iou=0.0, shape=1.0, share=0.0, rival=1, rival_share=1.0),
     }
 
 
@@ -60,12 +62,12 @@ def test_the_rival_is_weighed_by_its_probability_without_the_background() -> Non
     probabilities = np.array([[[0.2, 0.1, 1.0]], [[0.5, 0.3, 0.0]], [[0.3, 0.6, 0.0]]], np.float32)
     found = class_agreements(probabilities, label)[1]
     assert (found.iou, found.shape, found.rival) == (0.5, 1.0, 2)
-    assert found.rival_share == pytest.approx(0.9 / 1.7)
+    assert (found.share, found.rival_share) == (pytest.approx(0.8 / 1.7), pytest.approx(0.9 / 1.7))
 
 
 def test_nothing_seen_agrees_with_nothing() -> None:
     found = class_agreements(certain([0, 0]), np.array([[1, 0]], np.uint8))
-    assert found == {1: Agreement(iou=0.0, shape=0.0, rival=0, rival_share=0.0)}
+    assert found == {1: Agreement(iou=0.0, shape=0.0, share=0.0, rival=0, rival_share=0.0)}
 
 
 def test_what_lies_far_under_the_good_majority_is_doubted() -> None:
@@ -91,9 +93,11 @@ def test_every_class_has_its_own_floor_and_small_ones_share() -> None:
 
 def test_a_class_that_is_seen_as_another_is_doubted_whatever_its_shape() -> None:
     samples = [{1: agreed(0.9)}] * 10
-    found = doubts([*samples, {1: agreed(0.9, rival=2, rival_share=0.75)}], ["car", "boat"])
-    assert found[-1] == ("'car': a segmenter trained on the other samples gives the object to 'boat' by 75%", 0.25)
-    assert doubts([*samples, {1: agreed(0.9, rival=2, rival_share=0.5)}], ["car", "boat"])[-1] is None
+    found = doubts([*samples, {1: agreed(0.9, share=0.1)}, {1: agreed(0.9, share=0.2)}], ["car", "boat"])
+    assert found[-2:] == [
+        ("'car': a segmenter trained on the other samples takes the object for 'boat' (90% against 10%)", 0.1),
+        None,
+    ]
 
 
 def test_samples_without_a_class_are_not_doubted() -> None:
@@ -107,7 +111,7 @@ def test_a_share_is_dropped(share: float, values: list[float]) -> None:
 
 
 def test_the_share_goes_by_the_iou_of_the_class() -> None:
-    samples = [{1: Agreement(value, 0.9, 2, 1.0)} for value in (0.9, 0.2, 0.8, 0.7, 0.6)]
+    samples = [{1: Agreement(value, 0.9, 0.0, 2, 1.0)} for value in (0.9, 0.2, 0.8, 0.7, 0.6)]
     found = doubts(samples, ["car"], drop_share=0.2)
     assert [doubt is not None for doubt in found] == [False, True, False, False, False]
     assert found[1] == ("'car': IoU 0.20 with a segmenter trained on the other samples, under 0.52", 0.2)
