@@ -151,7 +151,10 @@ def test_export_then_verify(tmp_path: Path) -> None:
         (["prompts", "car", "--split", "trian"], "error: unknown split 'trian' (did you mean 'train'?)"),
         (["prompts", "car", "--set", "prompt_source={kind: captions, path: no.txt}"], "error: no captions at 'no.txt'"),
         (["augment", "nowhere", "--output", "out", "--augment", "blur"], "error: nowhere is not a dataset folder"),
-        (["augment", "nowhere", "--output", "out", "--augment", "blurr"], "error: augment: Input tag 'blurr'"),
+        (
+            ["augment", "nowhere", "--output", "out", "--augment", "blurr"],
+            "error: augment: 0: unknown kind 'blurr'; there are: 'splice', 'blur', ",
+        ),
         (["augment", "nowhere", "--output", "out", "--augment", "{"], "error: --augment '{': "),
     ],
 )

@@ -158,6 +158,7 @@ def test_a_mapping_gives_terms_or_whole_entries() -> None:
             "hound": {"like": "voc/dog", "terms": ["hound"]},
         }
     )
+    assert resolve_classes({"cabbage": {"like": "coco/broccoli"}})[0].mass
     assert simple == ClassWords("vehicle", ("car", "motor boat"))
     assert whole.sub_classes == ("wet",)
     assert whole.contexts == places("pets")
@@ -192,7 +193,11 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
         ("classes: [{name: a, color: [1, 2]}]", r"color: expected \[red, green, blue\] in 0\.\.255, got \[1, 2\]"),
         ("classes: [{name: a, colour: [1, 2, 3]}]", r"unknown field 'colour' \(did you mean 'color'\?\)"),
         ("classes: [{name: a, places: [streets]}]", r"unknown places 'streets' \(did you mean 'street'\?\)"),
-        ("classes: [{name: a, like: dog}]", "like: expected vocabulary/class, e.g. voc/dog, got 'dog'"),
+        ("classes: [{name: a, like: dog}]", "a: like: expected a class of ade20k, .*, voc, e.g. voc/dog, got 'dog'"),
+        ("classes: [{name: a, like: own.yaml/a}]", "a: like: expected a class of ade20k, .*, got 'own.yaml/a'"),
+        ("classes: [{name: a, like: voc/brid}]", r"the vocabulary 'voc' has no class 'brid' \(did you mean 'bird'\?\)"),
+        ("classes: [{name: a, mass: 'no'}]", "a: mass: expected true or false, got 'no'"),
+        ("classes: [{name: a, color: [true, 2, 3]}]", r"expected \[red, green, blue\] in 0\.\.255, got \[True, 2, 3\]"),
         ("classes: [{id: 1}]", "class 1: expected a mapping with a name"),
         ("classes: []", "expected a list of classes"),
         ("- a", "expected a list of classes"),
@@ -216,6 +221,7 @@ def test_a_file_with_a_fault(tmp_path: Path, text: str, message: str) -> None:
         ({"car": []}, "class 'car' has no terms: give at least one word"),
         ({"car": None}, "class 'car' has no terms"),
         ({"car": 3}, "class 'car': expected its terms"),
+        ({"car": {"id": 0}}, "class 'car': unknown field 'id'; legal: terms, also, sub_classes, "),
         (3, "give names, a vocabulary such as 'voc', or a mapping"),
         ("none.yaml", r"cannot read the vocabulary none\.yaml"),
     ],

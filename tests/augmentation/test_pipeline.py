@@ -92,10 +92,12 @@ def test_blocks(position: int, steps: Any, total: int | None, block: range) -> N
     [
         (
             "splise",
-            r"does not match any of the expected tags.*there are: splice, splice:2x2 \(1x2, .*\), blur, occlude",
+            r"unknown kind 'splise'; .*; legal: splice, splice:2x2 \(1x2, .*\), blur, occlude",
         ),
         ("splice:4x4", "Input should be '1x2', '2x1', '2x2'"),
         ([], "augment: name at least one augmentation"),
+        (3, "augment: expected a list; legal: splice"),
+        ([None], r"augment: 0: expected a text or a mapping \(given: None\)"),
         ({"kind": "blur", "kernel": [5, 2]}, "smallest <= largest"),
         ({"kind": "occlude", "size": [0.5, 2]}, "at most as large as the image"),
         ({"kind": "occlude", "patches": [0, 2]}, "0 < smallest <= largest"),
