@@ -19,11 +19,11 @@ from diffumask_datasets.augment_settings import (
     grid_size,
 )
 from diffumask_datasets.augmentation.changes import blurred, occluded, seen_from_elsewhere
-from diffumask_datasets.augmentation.scene import Scene, annotate, scene_of, tidied
+from diffumask_datasets.augmentation.scene import Scene, changed_columns, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import spliced
-from diffumask_datasets.columns import HEAT_MAPS, Row, png_cell
+from diffumask_datasets.columns import Row, png_cell
 
-__all__ = ["FetchRow", "augmented", "block_of", "drawn_others", "row_from"]
+__all__ = ["FetchRow", "Others", "augmented", "block_of", "drawn_others", "row_from"]
 
 FetchRow = Callable[[int], Row]
 """The ``default`` row at a position."""
@@ -50,12 +50,7 @@ def augmented(scene: Scene, steps: Sequence[AugmentSettings], *, seed: int, key:
 
 def row_from(scene: Scene, row: Row, sample_id: str) -> Row:
     """``row`` with the pixels and annotations of the scene that became of it; images are encoded."""
-    made = {**row, **annotate(scene), "sample_id": sample_id}
-    made |= {"image": png_cell(scene.image), "label": png_cell(scene.label)}
-    if row.get(HEAT_MAPS):
-        maps = sorted(scene.heat_maps.items())
-        made[HEAT_MAPS] = {"category": [c for c, _ in maps], "map": [png_cell(soft) for _, soft in maps]}
-    return made
+    return {**row, **changed_columns(scene, row, png_cell), "sample_id": sample_id}
 
 
 def drawn_others(fetch: FetchRow, position: int, candidates: range) -> Others:
