@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from diffumask_datasets.captions import mentions
 from diffumask_datasets.errors import RecipeError, UnknownClassError
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.toybox import CLASS_NAMES, COLOURS
@@ -89,6 +90,22 @@ def test_forty_sub_classes_for_voc_and_the_things_of_cityscapes() -> None:
     asked += [entry for entry in load_vocabulary("cityscapes").classes if entry.kind == "thing"]
     assert len(asked) == 28
     assert {entry.name: len(entry.words.sub_classes) for entry in asked if len(entry.words.sub_classes) < 40} == {}
+
+
+@pytest.mark.parametrize(("name", "things"), [("voc", 20), ("cityscapes", 8)])
+def test_forty_are_left_where_all_classes_are_asked_for(name: str, things: int) -> None:
+    """Those that name another class of the recipe are never drawn."""
+    recipe = Recipe.of(classes=name, model="me/sd")
+    left = {
+        entry.name: sum(
+            {category for category, _, _ in mentions(text, recipe.words)} <= {entry.name}
+            for text in entry.words.sub_classes
+        )
+        for entry in load_vocabulary(name).classes
+        if entry.kind == "thing"
+    }
+    assert len(left) == things
+    assert {thing: count for thing, count in left.items() if count < 40} == {}
 
 
 def test_every_class_has_terms_sub_classes_and_contexts() -> None:

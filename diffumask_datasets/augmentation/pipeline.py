@@ -22,6 +22,7 @@ from diffumask_datasets.augmentation.changes import blurred, occluded, seen_from
 from diffumask_datasets.augmentation.scene import Scene, changed_columns, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import spliced
 from diffumask_datasets.columns import Row, png_cell
+from diffumask_datasets.errors import RecipeError
 
 __all__ = ["FetchRow", "Others", "augmented", "block_of", "drawn_others", "row_from"]
 
@@ -54,10 +55,15 @@ def row_from(scene: Scene, row: Row, sample_id: str) -> Row:
 
 
 def drawn_others(fetch: FetchRow, position: int, candidates: range) -> Others:
-    """Others drawn from the positions of ``candidates`` but this one: each once before any comes again."""
+    """Others drawn from the positions of ``candidates`` but this one: each once before any comes again.
+
+    Drawing raises RecipeError where there is no other.
+    """
     places = [place for place in candidates if place != position]
 
     def draw(count: int, rng: np.random.Generator) -> list[Scene]:
+        if not places:
+            raise RecipeError("augment: splicing and occlusion take pixels from other samples, and there is only one")
         chosen: list[int] = []
         while len(chosen) < count:
             chosen += rng.permutation(places)[: count - len(chosen)].tolist()

@@ -115,6 +115,11 @@ def test_others_come_once_before_any_comes_again() -> None:
     assert len(seen) == 7
 
 
+def test_one_sample_alone_has_no_others() -> None:
+    with pytest.raises(RecipeError, match="take pixels from other samples, and there is only one"):
+        made_of(0, ["occlude"], rows=ROWS[:1])
+
+
 @pytest.mark.parametrize(
     ("position", "steps", "total", "block"),
     [
