@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
 
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.settings import Settings
+from diffumask_datasets.settings import Settings, first_problem
 
 __all__ = [
     "GRIDS",
@@ -47,7 +47,7 @@ class Splice(_Step):
 
 
 class Blur(_Step):
-    """Gaussian blur of the image; ``kernel`` is the range of kernel sizes in pixels."""
+    """Gaussian blur of the image; ``kernel`` is the range of kernel sizes in pixels (the paper's, for 512x512)."""
 
     kind: Literal["blur"] = "blur"
     kernel: tuple[float, float] = (6.0, 22.0)
@@ -115,12 +115,10 @@ def parse_augment(values: Any) -> tuple[AugmentSettings, ...]:
     """
     one = isinstance(values, (str, dict, Settings))
     try:
-        steps = _STEPS.validate_python((values,) if one else tuple(values))
+        steps = _STEPS.validate_python((values,) if one else values)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        message = problem["msg"].removeprefix("Value error, ")
         legal = "splice, splice:2x2 (" + ", ".join(GRIDS) + "), blur, occlude, perspective"
-        raise RecipeError(f"augment: {message} (given: {problem['input']!r}); there are: {legal}") from None
+        raise RecipeError(f"augment: {first_problem(error)}; legal: {legal}") from None
     if not steps:
         raise RecipeError("augment: name at least one augmentation, e.g. splice:2x2")
     return steps

@@ -15,14 +15,16 @@ from tqdm import tqdm
 from diffumask_datasets.augment_settings import AugmentSettings, Occlude, Splice, parse_augment
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
 from diffumask_datasets.augmentation.scene import scene_of
-from diffumask_datasets.columns import HEAT_MAPS, Row, features_of
+from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, count_rows, read_rows, split_files, write_folder
 from diffumask_datasets.plan import EXTENT, SPLIT_STARTS
 from diffumask_datasets.recipe import Recipe, check_fields
-from diffumask_datasets.recipe_file import AUGMENTED, RECIPE_FILE, read_recipe_file
+from diffumask_datasets.recipe_file import AUGMENTED, RECIPE_FILE, origin, read_recipe_file
 
 __all__ = ["augment_folder"]
+
+_COLUMNS = tuple(features_of(["-"], heat_maps=True, threshold_curve=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,21 @@ class _Plan:
     copies: int
     originals: bool
 
-    def digest(self, source: str) -> str:
+    def __post_init__(self) -> None:
+        if self.copies < 1:
+            raise RecipeError(f"copies: expected a number from 1 up, got {self.copies}")
+
+    def digest(self, sample_ids: Mapping[str, Sequence[str]]) -> str:
+        """Twelve hex digits of what the samples are made of: a part of a dataset gives others than the whole."""
         steps = [step.identity() for step in self.steps]
-        text = json.dumps([source, steps, self.seed, self.copies, self.originals], sort_keys=True)
+        text = json.dumps([sample_ids, steps, self.seed, self.copies, self.originals], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def described(self, digest: str, before: Any) -> dict[str, Any]:
+        """What the recipe file says of it; ``before`` is what it says of an augmentation of the source."""
+        steps = [step.model_dump(mode="json") for step in self.steps]
+        how = {"digest": digest, "seed": self.seed, "copies": self.copies, "originals": self.originals}
+        return {**how, "of": before, "augment": steps}
 
     def size(self, rows: int) -> int:
         return rows * (self.copies + self.originals)
@@ -57,36 +70,39 @@ def augment_folder(
     """
     source, output = Path(source), Path(output)
     plan = _Plan(parse_augment(augment), seed, copies, originals)
-    if copies < 1:
-        raise RecipeError(f"copies: expected a number from 1 up, got {copies}")
-    fields = _described(source)
+    recipe, history = _described(source)
     check_target(output)
     if source.resolve() == output.resolve():
         raise ExportError(f"{output} is the source itself: choose another --output")
     files = _files(source)
     counts = count_rows(files)
     _check_counts(counts, plan)
-    history = fields.pop(AUGMENTED, None)
-    check_fields(fields, [*Recipe.model_fields, *EXTENT])
-    recipe = Recipe.within(fields)
-    heat_maps = HEAT_MAPS in pq.read_schema(next(iter(files.values()))[0]).names
-    digest = plan.digest(history["digest"] if history else recipe.digest)
-    described = {"digest": digest, "seed": seed, "copies": copies, "originals": originals, "of": history}
-    described["augment"] = [step.model_dump(mode="json") for step in plan.steps]
+    digest = plan.digest({split: _sample_ids(paths) for split, paths in files.items()})
+    columns = pq.read_schema(next(iter(files.values()))[0]).names
     sizes = {split: plan.size(count) for split, count in counts.items()}
     with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
-        rows = {split: _rows(files[split], split, counts[split], plan, digest, progress) for split in files}
         write_folder(
-            output, rows, recipe=recipe, sizes=sizes, keep_heat_maps=heat_maps, extra_fields={AUGMENTED: described}
+            output,
+            {split: _rows(files[split], split, counts[split], plan, digest, progress) for split in files},
+            recipe=recipe,
+            sizes=sizes,
+            keep_heat_maps=HEAT_MAPS in columns,
+            keep_threshold_curve=THRESHOLD_CURVE in columns,
+            extra_fields={**history, AUGMENTED: plan.described(digest, history.get(AUGMENTED))},
         )
 
 
-def _described(source: Path) -> dict[str, Any]:
+def _described(source: Path) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe of the source, and what else its samples went through."""
     if not (source / RECIPE_FILE).is_file() or not (source / "data").is_dir():
         raise ExportError(
             f"{source} is not a dataset folder: expected {RECIPE_FILE} and data/, as diffumask generate writes them"
         )
-    return read_recipe_file(source / RECIPE_FILE)
+    fields = read_recipe_file(source / RECIPE_FILE)
+    history = origin(fields)
+    described = {name: value for name, value in fields.items() if name not in history}
+    check_fields(described, [*Recipe.model_fields, *EXTENT])
+    return Recipe.within(described), history
 
 
 def _files(source: Path) -> dict[str, list[Path]]:
@@ -142,4 +158,8 @@ def _augmented(paths: Sequence[Path], count: int, plan: _Plan, copy: int) -> Ite
 
 def _stored(paths: Sequence[Path]) -> Iterator[Row]:
     present = pq.read_schema(paths[0]).names
-    return read_rows(paths, columns=[name for name in features_of(["-"], heat_maps=True) if name in present])
+    return read_rows(paths, columns=[name for name in _COLUMNS if name in present])
+
+
+def _sample_ids(paths: Sequence[Path]) -> list[str]:
+    return [row["sample_id"] for row in read_rows(paths, columns=["sample_id"])]

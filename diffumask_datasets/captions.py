@@ -18,25 +18,42 @@ __all__ = ["Words", "count_co_occurrence", "fingerprint_captions", "mentions", "
 Words = tuple[tuple[str, str], ...]
 """(word, class) pairs: what a class is called in a text."""
 
+_WORD = re.compile(r"\w+")
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+_NOT_LINES = (".csv", ".tsv", ".json", ".jsonl")
+"""Files whose lines are more than a caption."""
+
 
 def read_captions(
-    source: str, *, column: str = "caption", split: str = "train", revision: str | None = None
+    source: str,
+    *,
+    column: str = "caption",
+    split: str = "train",
+    config: str | None = None,
+    revision: str | None = None,
 ) -> tuple[str, ...]:
     """The captions of a text file (one a line), a parquet file, or a dataset folder or Hub id; each once, in order.
 
-    ``column`` names the text column, whose cells are texts or lists of texts; ``split`` and ``revision`` are those of a
-    dataset.
+    ``column`` names the text column, whose cells are texts or lists of texts; ``split``, ``config`` and ``revision`` are
+    those of a dataset.
 
     Raises:
         RecipeError: it cannot be read, has no such column, or holds no caption.
     """
     path = Path(source).expanduser()
+    if path.suffix in _NOT_LINES:
+        raise RecipeError(
+            f"{source}: expected a text file, one caption a line, a parquet file, or a dataset folder or Hub id"
+        )
     if path.suffix == ".parquet" and path.is_file():
         cells = _parquet_cells(path, column)
     elif path.is_file():
         cells = _lines(path)
-    elif path.is_dir() or (source.count("/") == 1 and not source.startswith((".", "/", "~"))):
-        cells = _dataset_cells(source, column, split, revision)
+    elif source and path.is_dir():
+        cells = _dataset_cells(str(path), column, split, config, revision)
+    elif _HUB_ID.fullmatch(source) and path.suffix not in (".txt", ".parquet"):
+        cells = _dataset_cells(source, column, split, config, revision)
     else:
         raise RecipeError(f"no captions at {source!r}: give a text file, a parquet file, a dataset folder or a Hub id")
     texts = (" ".join(text.split()) for text in _flat(cells, source))
@@ -52,9 +69,19 @@ def fingerprint_captions(captions: Iterable[str]) -> str:
 
 
 def mentions(text: str, words: Words) -> list[tuple[str, int, int]]:
-    """(class, start, end) of every mention of a class, in reading order; plurals in -s count, longer words win."""
-    pattern, names = _pattern(words)
-    return [(names[found[1].lower()], found.start(), found.end()) for found in pattern.finditer(text)]
+    """(class, start, end) of every mention of a class, in reading order; regular plurals count, longer words win."""
+    by_first_word = _forms(words)
+    found: list[tuple[str, int, int]] = []
+    for word in _WORD.finditer(text):
+        start = word.start()
+        if found and start < found[-1][2]:
+            continue
+        for form, name in by_first_word.get(word[0].lower(), ()):
+            end = start + len(form)
+            if text[start:end].lower() == form and not _WORD.match(text, end):
+                found.append((name, start, end))
+                break
+    return found
 
 
 def count_co_occurrence(captions: Iterable[str], words: Words) -> dict[str, dict[str, float]]:
@@ -68,10 +95,26 @@ def count_co_occurrence(captions: Iterable[str], words: Words) -> dict[str, dict
 
 
 @functools.lru_cache(maxsize=64)
-def _pattern(words: Words) -> tuple[re.Pattern[str], Mapping[str, str]]:
-    names = {word.lower(): name for word, name in reversed(words)}
-    alternatives = "|".join(re.escape(word) for word, _ in sorted(words, key=lambda pair: len(pair[0]), reverse=True))
-    return re.compile(rf"\b({alternatives})s?\b", flags=re.IGNORECASE), names
+def _forms(words: Words) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """First word → (form, class) of the words that begin with it and their plurals, in small letters, the longest first.
+
+    A caption is then compared with few of them, however many classes there are.
+    """
+    owners: dict[str, str] = {}
+    # What is given wins over a plural that is only derived.
+    for form, name in (*words, *((_plural(word), name) for word, name in words)):
+        owners.setdefault(form.lower(), name)
+    forms: dict[str, list[tuple[str, str]]] = {}
+    for form in sorted(owners, key=len, reverse=True):
+        if first := _WORD.match(form):
+            forms.setdefault(first[0], []).append((form, owners[form]))
+    return forms
+
+
+def _plural(word: str) -> str:
+    if re.search(r"(s|x|z|ch|sh)$", word, re.IGNORECASE):
+        return word + "es"
+    return word[:-1] + "ies" if re.search(r"[^\Waeiou]y$", word, re.IGNORECASE) else word + "s"
 
 
 def _lines(path: Path) -> list[str]:
@@ -95,13 +138,14 @@ def _parquet_cells(path: Path, column: str) -> Sequence[Any]:
     return cells
 
 
-def _dataset_cells(source: str, column: str, split: str, revision: str | None) -> Sequence[Any]:
+def _dataset_cells(source: str, column: str, split: str, config: str | None, revision: str | None) -> Sequence[Any]:
     import datasets
 
     try:
-        table = datasets.load_dataset(source, split=split, revision=revision)
+        table = datasets.load_dataset(source, config, split=split, revision=revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise RecipeError(f"cannot read the captions of the dataset {source!r}: {error}") from error
+        problem = " ".join(str(error).split())
+        raise RecipeError(f"cannot read the captions of the dataset {source!r}: {problem}") from error
     _check_column(column, table.column_names, source)
     cells: Sequence[Any] = table[column][:]
     return cells

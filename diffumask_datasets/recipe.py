@@ -14,7 +14,7 @@ from diffumask_datasets.captions import Words
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.recipe_fields import resolve_fields
 from diffumask_datasets.sample import MAX_CLASS_ID
-from diffumask_datasets.settings import PromptSettings, Settings, TemplatePrompts
+from diffumask_datasets.settings import PromptSettings, Settings, TemplatePrompts, Texts, first_problem
 from diffumask_datasets.vocabulary import ClassWords, styles
 
 __all__ = [
@@ -204,9 +204,9 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
     from names to terms, whose words go to ``vocabulary``. ``prompt_source`` says where prompts come from: ``prompts``
     unless another kind is named or the classes bring sub-classes. ``class_weights`` are the shares of the classes, equal
     when empty; ``co_occurrence`` holds (class, other, weight) for prompts of several classes, all alike when empty; through
-    :meth:`of` both may be mappings, and the latter the path of captions to count in. ``augment`` are steps that every sample
-    goes through, in order, e.g. ``["splice:2x2", {"kind": "blur", "probability": 0.5}]``; others that a step needs are
-    painted for the same recipe without ``augment``.
+    :meth:`of` both may be mappings, and the latter the path of captions to count in, alone or as ``{"path": …, "column":
+    …}``. ``augment`` are steps that every sample goes through, in order, e.g. ``["splice:2x2", {"kind": "blur",
+    "probability": 0.5}]``; others that a step needs are painted for the same recipe without ``augment``.
 
     Raises:
         RecipeError: an unknown field or an illegal value (through :meth:`of`).
@@ -218,7 +218,7 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
     class_weights: tuple[float, ...] = ()
     co_occurrence: tuple[tuple[str, str, float], ...] = ()
     vocabulary: tuple[ClassWords, ...] = ()
-    prompts: tuple[str, ...] = DEFAULT_PROMPTS
+    prompts: Texts = DEFAULT_PROMPTS
     prompt_source: PromptSettings = TemplatePrompts()
     augment: tuple[AugmentSettings, ...] = ()
     model: str = "toybox"
@@ -233,7 +233,7 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
         try:
             return cls(**resolve_fields(given))
         except ValidationError as error:
-            raise RecipeError(_first_problem(error)) from None
+            raise RecipeError(first_problem(error)) from None
 
     @classmethod
     def within(cls, fields: Mapping[str, Any]) -> Recipe:
@@ -249,11 +249,6 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
         if isinstance(source, Mapping) and source.get("kind") == "sub_classes":
             fields = {**fields, "prompt_source": {"styles": styles(model), **source}}
         return {**_MODEL_DEFAULTS.get(model, _MODEL_DEFAULTS[""]), **fields}
-
-    @field_validator("prompts", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, names: Any) -> Any:
-        return (names,) if isinstance(names, str) else names
 
     @field_validator("classes")
     @classmethod
@@ -360,11 +355,3 @@ def check_fields(fields: Iterable[str], legal: Iterable[str]) -> None:
     for name in fields:
         if name not in names:
             raise RecipeError(f"unknown field {name!r}{suggestion(name, names)}; legal fields: {', '.join(names)}")
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function", "literal")))
-    message = problem["msg"].removeprefix("Value error, ")
-    given = f" (given: {problem['input']!r})" if problem["loc"] else ""
-    return f"{place}: {message}{given}" if place else message

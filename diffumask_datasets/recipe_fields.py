@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 from diffumask_datasets.augment_settings import parse_augment
-from diffumask_datasets.captions import Words, count_co_occurrence, read_captions
+from diffumask_datasets.captions import Words, count_co_occurrence
 from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.settings import CaptionSettings
 from diffumask_datasets.vocabulary import ClassWords, resolve_classes
 
 __all__ = ["resolve_fields"]
@@ -38,8 +40,10 @@ def resolve_fields(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _merged(named: tuple[ClassWords, ...], given: Iterable[Any]) -> tuple[ClassWords, ...]:
+def _merged(named: tuple[ClassWords, ...], given: Any) -> tuple[ClassWords, ...]:
     """The named classes, with the words that a recipe file gives beside the names."""
+    if not isinstance(given, (list, tuple)):
+        raise RecipeError(f"vocabulary: expected a list of entries with a name and terms, got {given!r}")
     entries = [entry if isinstance(entry, ClassWords) else _entry(entry) for entry in given]
     own = {entry.name: entry for entry in entries}
     for name in own:
@@ -72,12 +76,37 @@ def _weights(given: Any, names: tuple[str, ...]) -> Any:
 
 
 def _triples(given: Any, words: Words) -> Any:
+    """(class, other, weight) triples of a mapping, of captions to count in, or as given; sorted."""
     if isinstance(given, str):
-        given = count_co_occurrence(read_captions(given), words)
+        given = {"path": given}
     if isinstance(given, Mapping):
-        if not all(isinstance(others, Mapping) for others in given.values()):
-            raise RecipeError(
-                "co_occurrence: expected {class: {other class: weight}}, or the path of captions to count in"
-            )
-        given = [(first, other, weight) for first, others in given.items() for other, weight in others.items()]
-    return tuple(sorted(map(tuple, given), key=lambda triple: tuple(map(str, triple[:2]))))
+        counted = isinstance(given.get("path"), str)
+        given = _counted(CaptionSettings(**given), words) if counted else _flattened(given)
+    if not isinstance(given, (list, tuple)) or not all(isinstance(triple, (list, tuple)) for triple in given):
+        raise _no_triples(given)
+    triples = sorted(map(tuple, given), key=lambda triple: tuple(map(str, triple[:2])))
+    for one, next_one in itertools.pairwise(triples):
+        if one[:2] == next_one[:2]:
+            raise RecipeError(f"co_occurrence: {list(one[:2])} is given twice; keep one weight")
+    return tuple(triples)
+
+
+def _flattened(given: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
+    if not all(isinstance(others, Mapping) for others in given.values()):
+        raise _no_triples(given)
+    return [(first, other, weight) for first, others in given.items() for other, weight in others.items()]
+
+
+def _counted(source: CaptionSettings, words: Words) -> list[tuple[Any, ...]]:
+    triples = _flattened(count_co_occurrence(source.read(), words))
+    # No triples at all would mean that all classes occur together alike.
+    if not triples:
+        raise RecipeError(f"co_occurrence: no caption of {source.path!r} names two of the classes; give other captions")
+    return triples
+
+
+def _no_triples(given: Any) -> RecipeError:
+    return RecipeError(
+        "co_occurrence: expected {class: {other class: weight}}, or the path of captions to count in, alone or as "
+        f"{{path: …, column: …}}; got {given!r}"
+    )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from diffumask_datasets.captions import fingerprint_captions, read_captions
+from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.vocabulary import places, styles
 
 __all__ = [
@@ -18,28 +20,21 @@ __all__ = [
     "Settings",
     "SubClassPrompts",
     "TemplatePrompts",
+    "Texts",
+    "first_problem",
 ]
+
+RETRIEVAL = 2
+"""Raised whenever the same captions and settings would give other prompts than before."""
 
 PLACE = "{classes}"
 """Where the class terms stand in a template."""
 
-STOP_WORDS = (
-    *(
-        "stock",
-        "vector",
-        "3d",
-        "blur",
-        "blurry",
-        "blurred",
-        "cartoon",
-        "close-up",
-        "closeup",
-        "illustration",
-        "clipart",
-    ),
-    *("drawing", "sketch", "icon", "logo", "render", "rendering", "silhouette", "background", "wallpaper", "isolated"),
-    *("pattern", "toy", "statue", "poster", "painting", "tattoo", "animated", "anime"),
+_STOP = (
+    "stock vector 3d blur blurry blurred cartoon close-up closeup illustration clipart drawing sketch icon logo render "
+    "rendering silhouette background wallpaper isolated pattern toy statue poster painting tattoo animated anime"
 )
+STOP_WORDS = tuple(_STOP.split())
 """Words of captions that do not describe a photo of the thing itself."""
 
 
@@ -51,6 +46,33 @@ class Settings(BaseModel):
     def identity(self) -> dict[str, Any]:
         """The fields that decide content: what a digest is made of."""
         return self.model_dump(mode="json")
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem of a validation in one line: where, what is expected, what was given."""
+    problem = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function", "literal")))
+    kind, context = problem["type"], problem.get("ctx", {})
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "union_tag_not_found":
+        message = "name its kind"
+    if kind == "union_tag_invalid":
+        message = f"unknown kind {context['tag']!r}; there are: {context['expected_tags']}"
+    if kind == "model_attributes_type":
+        message = "expected a text or a mapping"
+    if kind == "tuple_type":
+        message = "expected a list"
+    # What lacks a field would be shown in full.
+    given = "" if kind == "missing" or not problem["loc"] else f" (given: {problem['input']!r})"
+    return f"{place}: {message}{given}" if place else f"{message}{given}"
+
+
+def _as_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+"""Several texts; one may stand alone."""
 
 
 class TemplatePrompts(Settings):
@@ -67,8 +89,8 @@ class SubClassPrompts(Settings):
     """
 
     kind: Literal["sub_classes"] = "sub_classes"
-    styles: tuple[str, ...] = Field(default_factory=styles, min_length=1)
-    contexts: tuple[str, ...] = Field(default_factory=lambda: places("any"))
+    styles: Texts = Field(default_factory=styles, min_length=1)
+    contexts: Texts = Field(default_factory=lambda: places("any"))
     blank: float = Field(0.2, ge=0, le=1)
 
     @field_validator("styles")
@@ -83,20 +105,38 @@ class SubClassPrompts(Settings):
 class CaptionSettings(Settings):
     """Where captions lie: ``path`` is a text file, a parquet file, a dataset folder or a Hub id.
 
-    ``content`` is the fingerprint of the captions, found when the recipe is prepared; with it, where they lie no longer
-    matters.
+    ``column`` holds them; ``split``, ``config`` and ``revision`` are those of a dataset. ``content`` is the fingerprint of
+    the captions, found when the recipe is prepared; with it, where they lie no longer matters.
     """
 
     path: str
     column: str = "caption"
     split: str = "train"
+    config: str | None = None
     revision: str | None = None
     content: str | None = None
 
     def identity(self) -> dict[str, Any]:
         """Without the place, once the content is known."""
-        place = {"path", "column", "split", "revision"} if self.content else set[str]()
+        place = {"path", "column", "split", "config", "revision"} if self.content else set[str]()
         return self.model_dump(mode="json", exclude=place)
+
+    def read(self) -> tuple[str, ...]:
+        """The captions.
+
+        Raises:
+            RecipeError: they cannot be read, or are not those of the fingerprint ``content``.
+        """
+        captions = read_captions(
+            self.path, column=self.column, split=self.split, config=self.config, revision=self.revision
+        )
+        present = fingerprint_captions(captions)
+        if self.content not in (None, present):
+            raise RecipeError(
+                f"the captions in {self.path!r} have content {present!r}, not {self.content!r} that is asked for; "
+                "take the same captions, or leave content out"
+            )
+        return captions
 
 
 class CaptionPrompts(CaptionSettings):
@@ -109,21 +149,26 @@ class RetrievalPrompts(CaptionSettings):
     """The captions nearest to each class, after the filters of the paper.
 
     Kept are captions of at most ``max_words`` words that name the class among the ``first_words`` and hold none of
-    ``stop_words``; of these the best ``per_class``, by BM25, or by the text embeddings of the transformers checkpoint
-    ``encoder`` (``encoder_revision`` is filled when the recipe is prepared).
+    ``stop_words`` but those that the class itself is called by; of these the best ``per_class``, by BM25, or by the text
+    embeddings of the transformers checkpoint ``encoder`` (``encoder_revision`` is filled when the recipe is prepared).
     """
 
     kind: Literal["retrieval"] = "retrieval"
     per_class: int = Field(100, gt=0)
     max_words: int = Field(50, gt=0)
     first_words: int = Field(10, gt=0)
-    stop_words: tuple[str, ...] = STOP_WORDS
+    stop_words: Texts = STOP_WORDS
     encoder: str | None = None
     encoder_revision: str | None = None
 
+    @field_validator("stop_words")
+    @classmethod
+    def _small_letters(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(" ".join(word.lower().split()) for word in words)
+
     def identity(self) -> dict[str, Any]:
         """Without the place of the encoder, once its content is known."""
-        fields = super().identity()
+        fields = {**super().identity(), "retrieval": RETRIEVAL}
         if self.encoder_revision:
             del fields["encoder"]
         return fields

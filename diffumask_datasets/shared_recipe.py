@@ -169,8 +169,9 @@ def _check_classes(source: str | Path, fields: Mapping[str, Any]) -> None:
             )
     if isinstance(classes, str) and not _VOCABULARY.fullmatch(classes):
         raise RecipeError(f"the recipe of {str(source)!r}: classes: {classes!r} is a path, not a name")
-    if isinstance(pairs, str):
-        raise RecipeError(f"the recipe of {str(source)!r}: co_occurrence: {pairs!r} is a path, which is not followed")
+    place = pairs.get("path") if isinstance(pairs, dict) else pairs
+    if isinstance(place, str):
+        raise RecipeError(f"the recipe of {str(source)!r}: co_occurrence: {place!r} is a path, which is not followed")
 
 
 def _check_trust(source: str | Path, fields: Mapping[str, Any]) -> None:

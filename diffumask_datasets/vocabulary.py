@@ -4,7 +4,7 @@ The built-in ones lie in ``vocabularies/*.yaml``; a user's own file has the same
 
     name: pets
     classes:
-      - id: 1                          # official id in 1..254; left out, the position counts
+      - id: 1                          # official id in 1..254; masks count classes from 1 in their order all the same
         name: dog
         color: [64, 0, 128]            # optional
         kind: thing                    # or stuff
@@ -13,7 +13,7 @@ The built-in ones lie in ``vocabularies/*.yaml``; a user's own file has the same
         sub_classes: [beagle, wet]     # kinds and looks, written before the term unless they hold a word of the class
         places: [pets]                 # groups of vocabularies/phrases.yaml; or contexts: [on a lawn]
         mass: false                    # true: written without an article
-        like: voc/dog                  # takes what is left out here from a class of another vocabulary
+        like: voc/dog                  # takes what is left out here from a class of a built-in vocabulary
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ _NEAR = 0.75
 """A class that is this near to a vocabulary's name is taken for a misspelling of it."""
 
 _WORD_LISTS = ("terms", "also", "sub_classes", "contexts")
-_ENTRY_FIELDS = (*_WORD_LISTS, "id", "name", "color", "kind", "places", "mass", "like", "note")
+_WORD_FIELDS = (*_WORD_LISTS, "places", "mass", "like", "note")
+_ENTRY_FIELDS = (*_WORD_FIELDS, "id", "name", "color", "kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ def load_vocabulary(name: str | Path) -> Vocabulary:
 
 def resolve_classes(classes: Any) -> tuple[ClassWords, ...]:
     """What ``classes=`` means: a vocabulary (``"voc"``, ``"voc:bird,dog"``, ``"my.yaml"``), one name, names, or a
-    mapping from names to their terms (or to ``{"terms": …, "sub_classes": …}``).
+    mapping from names to their terms (or to ``{"terms": …, "sub_classes": …}``, the fields of a file that concern words).
 
     Raises:
         RecipeError: neither of these, or a class with no terms.
@@ -162,7 +163,8 @@ def resolve_classes(classes: Any) -> tuple[ClassWords, ...]:
     if isinstance(classes, str):
         return _resolve_text(classes)
     if isinstance(classes, Mapping):
-        return tuple(_words(str(name), _as_entry(name, value), str(name)) for name, value in classes.items())
+        entries = {str(name): _as_entry(name, value) for name, value in classes.items()}
+        return tuple(_words(name, entry, f"class {name!r}", _WORD_FIELDS) for name, entry in entries.items())
     if isinstance(classes, Sequence) and all(isinstance(name, str) for name in classes):
         return tuple(ClassWords(name, (name,)) if name.strip() else _nameless() for name in classes)
     raise RecipeError("classes: give names, a vocabulary such as 'voc', or a mapping from names to their terms")
@@ -218,8 +220,8 @@ def _as_entry(name: Any, value: Any) -> Mapping[str, Any]:
     raise RecipeError(f"class {name!r}: expected its terms, e.g. ['car', 'automobile'], got {value!r}")
 
 
-def _words(name: str, entry: Mapping[str, Any], source: str) -> ClassWords:
-    _check_fields(entry, source)
+def _words(name: str, entry: Mapping[str, Any], source: str, legal: Sequence[str]) -> ClassWords:
+    _check_fields(entry, source, legal)
     like = _liked(entry["like"], source) if entry.get("like") else None
     lists: dict[str, tuple[str, ...]] = {}
     for field in _WORD_LISTS:
@@ -230,7 +232,10 @@ def _words(name: str, entry: Mapping[str, Any], source: str) -> ClassWords:
     if "places" in entry:
         own = lists["contexts"] if "contexts" in entry else ()
         lists["contexts"] = (*own, *_all_places(_texts(entry["places"], f"{source}: places")))
-    return ClassWords(name, **lists, mass=bool(entry.get("mass", False)))
+    mass = entry.get("mass", like.mass if like else False)
+    if not isinstance(mass, bool):
+        raise RecipeError(f"{source}: mass: expected true or false, got {mass!r}")
+    return ClassWords(name, **lists, mass=mass)
 
 
 def _all_places(groups: Iterable[str]) -> tuple[str, ...]:
@@ -238,10 +243,12 @@ def _all_places(groups: Iterable[str]) -> tuple[str, ...]:
 
 
 def _liked(reference: str, source: str) -> ClassWords:
-    vocabulary, slash, name = str(reference).partition("/")
-    if not slash:
-        raise RecipeError(f"{source}: like: expected vocabulary/class, e.g. voc/dog, got {reference!r}")
-    return load_vocabulary(vocabulary).class_named(name).words
+    vocabulary, _, name = str(reference).partition("/")
+    # Of built-in ones alone: a file could name itself, and a stranger's recipe any file.
+    if not name or vocabulary not in VOCABULARIES:
+        known = ", ".join(VOCABULARIES)
+        raise RecipeError(f"{source}: like: expected a class of {known}, e.g. voc/dog, got {reference!r}")
+    return _built_in(vocabulary).class_named(name).words
 
 
 def _texts(value: Any, what: str) -> tuple[str, ...]:
@@ -251,12 +258,11 @@ def _texts(value: Any, what: str) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _check_fields(entry: Mapping[str, Any], source: str) -> None:
+def _check_fields(entry: Mapping[str, Any], source: str, legal: Sequence[str]) -> None:
     for field in entry:
-        if field not in _ENTRY_FIELDS:
-            legal = ", ".join(_ENTRY_FIELDS)
+        if field not in legal:
             raise RecipeError(
-                f"{source}: unknown field {field!r}{suggestion(str(field), _ENTRY_FIELDS)}; legal: {legal}"
+                f"{source}: unknown field {field!r}{suggestion(str(field), legal)}; legal: {', '.join(legal)}"
             )
 
 
@@ -279,12 +285,12 @@ def _class(entry: Any, position: int, source: str) -> VocabularyClass:
         raise RecipeError(f"{source}: class {position}: expected a mapping with a name, got {entry!r}")
     where = f"{source}: {entry['name']}"
     number = entry.get("id", position)
-    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_CLASS_ID:
+    if type(number) is not int or not 1 <= number <= MAX_CLASS_ID:
         raise RecipeError(f"{where}: id {number!r}: expected 1..{MAX_CLASS_ID} (0 is background and 255 is ignore)")
     kind = entry.get("kind", "thing")
     if kind not in ("thing", "stuff"):
         raise RecipeError(f"{where}: kind {kind!r}: expected thing or stuff")
-    words = _words(entry["name"], entry, where)
+    words = _words(entry["name"], entry, where, _ENTRY_FIELDS)
     return VocabularyClass(
         number, words.name, words, _color(entry.get("color"), where), kind, str(entry.get("note", ""))
     )
@@ -293,7 +299,7 @@ def _class(entry: Any, position: int, source: str) -> VocabularyClass:
 def _color(value: Any, where: str) -> tuple[int, int, int] | None:
     if value is None:
         return None
-    if isinstance(value, Sequence) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value):
+    if isinstance(value, Sequence) and len(value) == 3 and all(type(v) is int and 0 <= v <= 255 for v in value):
         red, green, blue = value
         return red, green, blue
     raise RecipeError(f"{where}: color: expected [red, green, blue] in 0..255, got {value!r}")

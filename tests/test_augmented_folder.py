@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from datasets import load_dataset
@@ -53,6 +54,41 @@ def test_the_recipe_says_what_was_done(source: Path, tmp_path: Path) -> None:
     assert written["splits"] == {"train": 19, "validation": 3}
 
 
+def test_a_part_of_a_dataset_gives_samples_of_other_ids(source: Path, tmp_path: Path) -> None:
+    augment_folder(source, tmp_path / "whole", augment="splice:2x2")
+    for path in (source / "data").glob("train-*"):
+        table = pq.read_table(path)
+        pq.write_table(table.slice(1), path)
+    augment_folder(source, tmp_path / "part", augment="splice:2x2")
+    whole, part = (set(pq.read_table(tmp_path / name / "data")["sample_id"].to_pylist()) for name in ("whole", "part"))
+    assert (len(whole), len(part), whole & part) == (22, 21, set())
+
+
+def test_what_happened_before_is_not_forgotten(source: Path, tmp_path: Path) -> None:
+    file = source / "recipe.yaml"
+    labelled = {"images": 19, "timesteps": [1], "digest": "abc"}
+    file.write_text(file.read_text() + yaml.safe_dump({"labelled": labelled}))
+    augment_folder(source, tmp_path / "out", augment="blur")
+    written = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
+    assert (written["labelled"], written["augmented"]["of"]) == (labelled, None)
+
+
+def test_curves_of_the_thresholds_stay(planted: dict[str, Any], tmp_path: Path) -> None:
+    fields = {**planted, "threshold": "adaptive", "num_samples": 3}
+    generate(tmp_path / "ds", keep_threshold_curve=True, **fields)
+    augment_folder(tmp_path / "ds", tmp_path / "out", augment="splice:1x2")
+    for row in pq.read_table(tmp_path / "out" / "data").to_pylist():
+        assert len(row["threshold_curve"]["category"]) == len(row["threshold_curve"]["gamma"]) == 2
+        assert set(row["classes"]) <= set(row["threshold_curve"]["category"])
+
+
+def test_an_image_too_small_for_the_grid_leaves_nothing(planted: dict[str, Any], tmp_path: Path) -> None:
+    generate(tmp_path / "ds", num_samples=2, **{**planted, "height": 24, "width": 24})
+    with pytest.raises(RecipeError, match="the grid 8x8 is too large for an image of 24x24"):
+        augment_folder(tmp_path / "ds", tmp_path / "out", augment="splice:8x8")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "store") == ["ds"]
+
+
 def test_bad_input(source: Path, planted: dict[str, Any], tmp_path: Path) -> None:
     generate(tmp_path / "single", num_samples=1, **planted)
     (tmp_path / "photos").mkdir()
@@ -65,7 +101,7 @@ def test_bad_input(source: Path, planted: dict[str, Any], tmp_path: Path) -> Non
             "split 'train' holds 1 sample: .* need at least two",
         ),
         (source, {"augment": "splice:8x8", "copies": 0}, RecipeError, "copies: expected a number from 1 up, got 0"),
-        (source, {"augment": "mixup"}, RecipeError, "there are: splice"),
+        (source, {"augment": "mixup"}, RecipeError, "unknown kind 'mixup'; there are: 'splice', "),
         (
             tmp_path / "photos",
             {"augment": "blur"},

@@ -36,6 +36,29 @@ def test_mentions_in_reading_order_longest_first() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("word", "text", "said"),
+    [
+        ("fox", "two foxes run", "foxes"),
+        ("berry", "Berries on a plate", "Berries"),
+        ("toy", "toys", "toys"),
+        ("bus", "a bus's door", "bus"),
+        ("bus", "a bust", None),
+        ("dog", "a hot-dog stand", "dog"),
+        ("c++", "the C++ code", "C++"),
+        ("bird", "a bİrd and a bird", "bird"),
+        ("potted plant", "a potted planter", None),
+    ],
+)
+def test_what_counts_as_a_mention(word: str, text: str, said: str | None) -> None:
+    assert [text[start:end] for _, start, end in mentions(text, ((word, word),))] == ([said] if said else [])
+
+
+def test_a_word_that_is_given_wins_over_a_plural() -> None:
+    words = (("glass", "material"), ("glasses", "spectacles"))
+    assert [name for name, _, _ in mentions("glass, glasses", words)] == ["material", "spectacles"]
+
+
 def test_co_occurrence_counts_captions_not_mentions() -> None:
     words = (("car", "car"), ("boat", "boat"), ("tree", "tree"))
     counted = count_co_occurrence(["car boat car", "boat car", "tree"], words)
@@ -54,7 +77,30 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
         ("c.parquet", "caption"): r"no column 'caption' \(did you mean 'captions'\?\); it has: captions, number",
         ("c.parquet", "number"): "expected texts in the caption column, got int",
         ("none.txt", "caption"): "no captions at",
+        ("none.csv", "caption"): "none.csv: expected a text file, one caption a line, a parquet file, or",
     }
     for (name, column), message in cases.items():
         with pytest.raises(RecipeError, match=message):
             read_captions(str(tmp_path / name), column=column)
+
+
+@pytest.mark.parametrize("source", ["", "captions/none.txt", "none.parquet", "./a/b", "a/b/c"])
+def test_a_file_that_is_missing_is_not_looked_for_on_the_hub(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets, "load_dataset", None)
+    with pytest.raises(RecipeError, match=f"no captions at '{source}': give a text file"):
+        read_captions(source)
+
+
+def test_a_dataset_of_several_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_dataset(*arguments: str, **options: str) -> datasets.Dataset:
+        asked.append((arguments, options))
+        return datasets.Dataset.from_dict({"caption": TEXTS})
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert read_captions("me/captions", split="test", config="en", revision="abc") == TEXTS
+    assert asked == [(("me/captions", "en"), {"split": "test", "revision": "abc"})]

@@ -108,6 +108,19 @@ def test_prompts_are_printed_and_no_model_is_loaded(tmp_path: Path) -> None:
     assert again.stdout.splitlines() == lines[:3]
 
 
+def test_prompts_are_in_the_styles_of_the_model(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lines(*arguments: str) -> list[str]:
+        monkeypatch.setattr(sys, "argv", ["diffumask", "prompts", "voc", "--num", "40", *arguments])
+        with pytest.raises(SystemExit):
+            main()
+        return capsys.readouterr().out.splitlines()
+
+    assert any(line.startswith("a wide-angle photo of") for line in lines("--model", "me/model"))
+    assert {line.split()[1] for line in lines()} == {"photo", "picture", "image"}
+
+
 def test_prompts_of_a_finished_dataset(tmp_path: Path) -> None:
     made = diffumask("generate", "car", "--num-samples", "2", "--output", "ds", *PLANTED, cwd=tmp_path)
     assert made.returncode == 0
@@ -150,8 +163,15 @@ def test_export_then_verify(tmp_path: Path) -> None:
         (["prompts", "vocs"], "error: unknown vocabulary 'vocs' (did you mean 'voc'?)"),
         (["prompts", "car", "--split", "trian"], "error: unknown split 'trian' (did you mean 'train'?)"),
         (["prompts", "car", "--set", "prompt_source={kind: captions, path: no.txt}"], "error: no captions at 'no.txt'"),
+        (["prompts", "car", "--set", "prompt_source={kind: captions, path: ''}"], "error: no captions at ''"),
+        (["prompts", "car", "--set", "prompt_source={kind: language_model, model: ./no}"], "no text model './no'"),
+        (["prompts", "car", "--set", "augment=3"], "error: augment: expected a list; legal: splice, "),
+        (["prompts"], "error: classes: Field required"),
         (["augment", "nowhere", "--output", "out", "--augment", "blur"], "error: nowhere is not a dataset folder"),
-        (["augment", "nowhere", "--output", "out", "--augment", "blurr"], "error: augment: Input tag 'blurr'"),
+        (
+            ["augment", "nowhere", "--output", "out", "--augment", "blurr"],
+            "error: augment: 0: unknown kind 'blurr'; there are: 'splice', 'blur', ",
+        ),
         (["augment", "nowhere", "--output", "out", "--augment", "{"], "error: --augment '{': "),
     ],
 )

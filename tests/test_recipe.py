@@ -143,7 +143,7 @@ def test_a_vocabulary_survives_dump_and_pickle() -> None:
         ({"classes": {"car": ["auto"], "bus": ["Auto"]}}, "the word 'Auto' stands for 'car' and for 'bus'"),
         ({"classes": ["car"], "vocabulary": [{"name": "bus", "terms": ["bus"]}]}, "'bus' is none of the classes"),
         ({"classes": ["car"], "vocabulary": ["bus"]}, "expected entries with a name and terms, got 'bus'"),
-        ({"classes": ["car"], "augment": ["mixup"]}, "augment: Input tag 'mixup'"),
+        ({"classes": ["car"], "augment": ["mixup"]}, "augment: 0: unknown kind 'mixup'; there are: 'splice', 'blur', "),
     ],
 )
 def test_words_that_cannot_be(fields: dict[str, Any], message: str) -> None:

@@ -81,6 +81,8 @@ def test_what_the_user_says_wins(planted: dict[str, Any], tmp_path: Path) -> Non
         (f"classes: [{', '.join(map(str, range(300_000)))}]", "300000 classes; an 8-bit mask holds 254 at most"),
         ("classes: /etc/words.yaml", "classes: '/etc/words.yaml' is a path, not a name"),
         ("classes: [car, boat]\nco_occurrence: /etc/passwd", "co_occurrence: '/etc/passwd' is a path"),
+        ("classes: [car, boat]\nco_occurrence: {path: /etc/passwd}", "co_occurrence: '/etc/passwd' is a path"),
+        ("classes: [car]\nvocabulary: [{name: car, like: /etc/a.yaml/b}]", "like: expected a class of ade20k"),
         ("classes: [car]\nrevision: a/b", "revision: 'a/b' is no commit"),
         ("classes: [car]\nsplits: {train: 80000000}", "asks for 80000000 samples; more than 100000 are only"),
         ("classes: [car]\nnum_samples: 100001", "asks for 100001 samples"),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from diffumask_datasets.captions import mentions
 from diffumask_datasets.errors import RecipeError, UnknownClassError
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.toybox import CLASS_NAMES, COLOURS
@@ -91,6 +92,22 @@ def test_forty_sub_classes_for_voc_and_the_things_of_cityscapes() -> None:
     assert {entry.name: len(entry.words.sub_classes) for entry in asked if len(entry.words.sub_classes) < 40} == {}
 
 
+@pytest.mark.parametrize(("name", "things"), [("voc", 20), ("cityscapes", 8)])
+def test_forty_are_left_where_all_classes_are_asked_for(name: str, things: int) -> None:
+    """Those that name another class of the recipe are never drawn."""
+    recipe = Recipe.of(classes=name, model="me/sd")
+    left = {
+        entry.name: sum(
+            {category for category, _, _ in mentions(text, recipe.words)} <= {entry.name}
+            for text in entry.words.sub_classes
+        )
+        for entry in load_vocabulary(name).classes
+        if entry.kind == "thing"
+    }
+    assert len(left) == things
+    assert {thing: count for thing, count in left.items() if count < 40} == {}
+
+
 def test_every_class_has_terms_sub_classes_and_contexts() -> None:
     poor = [
         (vocabulary.name, entry.name)
@@ -158,6 +175,7 @@ def test_a_mapping_gives_terms_or_whole_entries() -> None:
             "hound": {"like": "voc/dog", "terms": ["hound"]},
         }
     )
+    assert resolve_classes({"cabbage": {"like": "coco/broccoli"}})[0].mass
     assert simple == ClassWords("vehicle", ("car", "motor boat"))
     assert whole.sub_classes == ("wet",)
     assert whole.contexts == places("pets")
@@ -192,7 +210,11 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
         ("classes: [{name: a, color: [1, 2]}]", r"color: expected \[red, green, blue\] in 0\.\.255, got \[1, 2\]"),
         ("classes: [{name: a, colour: [1, 2, 3]}]", r"unknown field 'colour' \(did you mean 'color'\?\)"),
         ("classes: [{name: a, places: [streets]}]", r"unknown places 'streets' \(did you mean 'street'\?\)"),
-        ("classes: [{name: a, like: dog}]", "like: expected vocabulary/class, e.g. voc/dog, got 'dog'"),
+        ("classes: [{name: a, like: dog}]", "a: like: expected a class of ade20k, .*, voc, e.g. voc/dog, got 'dog'"),
+        ("classes: [{name: a, like: own.yaml/a}]", "a: like: expected a class of ade20k, .*, got 'own.yaml/a'"),
+        ("classes: [{name: a, like: voc/brid}]", r"the vocabulary 'voc' has no class 'brid' \(did you mean 'bird'\?\)"),
+        ("classes: [{name: a, mass: 'no'}]", "a: mass: expected true or false, got 'no'"),
+        ("classes: [{name: a, color: [true, 2, 3]}]", r"expected \[red, green, blue\] in 0\.\.255, got \[True, 2, 3\]"),
         ("classes: [{id: 1}]", "class 1: expected a mapping with a name"),
         ("classes: []", "expected a list of classes"),
         ("- a", "expected a list of classes"),
@@ -216,6 +238,7 @@ def test_a_file_with_a_fault(tmp_path: Path, text: str, message: str) -> None:
         ({"car": []}, "class 'car' has no terms: give at least one word"),
         ({"car": None}, "class 'car' has no terms"),
         ({"car": 3}, "class 'car': expected its terms"),
+        ({"car": {"id": 0}}, "class 'car': unknown field 'id'; legal: terms, also, sub_classes, "),
         (3, "give names, a vocabulary such as 'voc', or a mapping"),
         ("none.yaml", r"cannot read the vocabulary none\.yaml"),
     ],

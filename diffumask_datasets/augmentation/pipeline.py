@@ -19,11 +19,12 @@ from diffumask_datasets.augment_settings import (
     grid_size,
 )
 from diffumask_datasets.augmentation.changes import blurred, occluded, seen_from_elsewhere
-from diffumask_datasets.augmentation.scene import Scene, annotate, scene_of, tidied
+from diffumask_datasets.augmentation.scene import Scene, changed_columns, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import spliced
-from diffumask_datasets.columns import HEAT_MAPS, Row, png_cell
+from diffumask_datasets.columns import Row, png_cell
+from diffumask_datasets.errors import RecipeError
 
-__all__ = ["FetchRow", "augmented", "block_of", "drawn_others", "row_from"]
+__all__ = ["FetchRow", "Others", "augmented", "block_of", "drawn_others", "row_from"]
 
 FetchRow = Callable[[int], Row]
 """The ``default`` row at a position."""
@@ -50,19 +51,19 @@ def augmented(scene: Scene, steps: Sequence[AugmentSettings], *, seed: int, key:
 
 def row_from(scene: Scene, row: Row, sample_id: str) -> Row:
     """``row`` with the pixels and annotations of the scene that became of it; images are encoded."""
-    made = {**row, **annotate(scene), "sample_id": sample_id}
-    made |= {"image": png_cell(scene.image), "label": png_cell(scene.label)}
-    if row.get(HEAT_MAPS):
-        maps = sorted(scene.heat_maps.items())
-        made[HEAT_MAPS] = {"category": [c for c, _ in maps], "map": [png_cell(soft) for _, soft in maps]}
-    return made
+    return {**row, **changed_columns(scene, row, png_cell), "sample_id": sample_id}
 
 
 def drawn_others(fetch: FetchRow, position: int, candidates: range) -> Others:
-    """Others drawn from the positions of ``candidates`` but this one: each once before any comes again."""
+    """Others drawn from the positions of ``candidates`` but this one: each once before any comes again.
+
+    Drawing raises RecipeError where there is no other.
+    """
     places = [place for place in candidates if place != position]
 
     def draw(count: int, rng: np.random.Generator) -> list[Scene]:
+        if not places:
+            raise RecipeError("augment: splicing and occlusion take pixels from other samples, and there is only one")
         chosen: list[int] = []
         while len(chosen) < count:
             chosen += rng.permutation(places)[: count - len(chosen)].tolist()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from diffumask_datasets.columns import HEAT_MAPS, Row, decode_image
-from diffumask_datasets.errors import ShapeError
+from diffumask_datasets.augmentation.resizing import smooth
+from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_image
+from diffumask_datasets.errors import DataError, ShapeError
 from diffumask_datasets.masks.rle import area, bbox_xywh, decode, encode_instances
+from diffumask_datasets.masks.soft_maps import soft_size
 from diffumask_datasets.sample import IGNORE, check_array
 
-__all__ = ["Origin", "Scene", "Thing", "annotate", "joined", "scene_of", "tidied"]
+__all__ = ["Origin", "Scene", "Thing", "annotate", "changed_columns", "joined", "scene_of", "tidied"]
 
 HeatMaps = Mapping[int, npt.NDArray[np.uint8]]
 
@@ -30,11 +33,12 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What is known of a sample that lent pixels: prompt, γ per class id, quality."""
+    """What is known of a sample that lent pixels: prompt, γ per class id, quality, its cell of ``threshold_curve``."""
 
     prompt: str = ""
     thresholds: Mapping[int, float] = field(default_factory=dict)
     quality: float = 0.0
+    curves: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +46,7 @@ class Scene:
     """A sample in pixels; arrays share height and width.
 
     ``label`` is the semantic mask; pixel value n > 0 of ``instances`` means ``things[n - 1]``. ``heat_maps`` are soft maps
-    by class id. ``origins`` are the samples it was made of.
+    by class id, as large as the image. ``origins`` are the samples it was made of.
     """
 
     image: npt.NDArray[np.uint8]  # (height, width, 3) RGB
@@ -67,8 +71,10 @@ def scene_of(row: Row) -> Scene:
     """The scene of a ``default`` row, encoded or decoded. Where objects overlap, the later one owns the pixel.
 
     Raises:
+        DataError: no image or label, or not as ``datasets.Image`` gives them.
         ShapeError: image, label and objects differ in size, or the image is not RGB.
     """
+    _check_pictures(row)
     image = np.ascontiguousarray(decode_image(row["image"]))
     label = np.ascontiguousarray(decode_image(row["label"]))
     height, width = check_array("label", label, shape=("height", "width"), dtype="uint8")
@@ -83,7 +89,7 @@ def scene_of(row: Row) -> Scene:
     things = tuple(
         Thing(int(category), float(score)) for category, score in zip(objects["category"], scores, strict=True)
     )
-    return Scene(image, label, instances, things, (_origin(row),), _heat_maps(row))
+    return Scene(image, label, instances, things, (_origin(row),), _heat_maps(row, height, width))
 
 
 def tidied(scene: Scene) -> Scene:
@@ -129,16 +135,45 @@ def annotate(scene: Scene) -> Row:
     }
 
 
+def changed_columns(scene: Scene, row: Row, cell_of: Callable[[npt.NDArray[np.uint8]], Any]) -> Row:
+    """The columns of ``row`` that the pixels of a tidy scene decide, anew; ``cell_of`` makes the cell of a picture."""
+    made: Row = {name: cell for name, cell in annotate(scene).items() if name in row}
+    made |= {"image": cell_of(scene.image), "label": cell_of(scene.label)}
+    if row.get(HEAT_MAPS):
+        height, width = soft_size(*scene.size)
+        maps = {category: cell_of(smooth(soft, height, width)) for category, soft in sorted(scene.heat_maps.items())}
+        made[HEAT_MAPS] = {"category": list(maps), "map": list(maps.values())}
+    if row.get(THRESHOLD_CURVE):
+        # One of each sample after the other, as none is true of the whole.
+        curves = [origin.curves for origin in scene.origins if origin.curves]
+        made[THRESHOLD_CURVE] = {
+            name: [value for cell in curves for value in cell[name]] for name in row[THRESHOLD_CURVE]
+        }
+    return made
+
+
+def _check_pictures(row: Row) -> None:
+    for name in ("image", "label"):
+        cell = row.get(name)
+        if not isinstance(cell, (Image.Image, Mapping)):
+            raise DataError(
+                f"column {name}: expected a picture as datasets.Image gives it, got {type(cell).__name__}; augmentation "
+                f"takes rows of the config default, without with_format (columns: {', '.join(row)})"
+            )
+
+
 def _origin(row: Row) -> Origin:
     thresholds = dict(zip(row.get("classes") or (), row.get("threshold") or (), strict=False))
-    return Origin(str(row.get("prompt") or ""), thresholds, float(row.get("quality") or 0.0))
+    quality = float(row.get("quality") or 0.0)
+    return Origin(str(row.get("prompt") or ""), thresholds, quality, row.get(THRESHOLD_CURVE) or {})
 
 
-def _heat_maps(row: Row) -> HeatMaps:
+def _heat_maps(row: Row, height: int, width: int) -> HeatMaps:
     column = row.get(HEAT_MAPS)
     if not column:
         return {}
-    return {category: decode_image(cell) for category, cell in zip(column["category"], column["map"], strict=True)}
+    cells = zip(column["category"], column["map"], strict=True)
+    return {category: smooth(decode_image(cell), height, width) for category, cell in cells}
 
 
 def _mean(values: Sequence[float]) -> float:

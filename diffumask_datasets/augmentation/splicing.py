@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
+from diffumask_datasets.augmentation.resizing import nearest, smooth
 from diffumask_datasets.augmentation.scene import Scene, joined
 from diffumask_datasets.sample import IGNORE
 
@@ -43,32 +41,11 @@ def resized(scene: Scene, *, height: int, width: int) -> Scene:
     if scene.size == (height, width):
         return scene
     return scene.replaced(
-        image=_smooth(scene.image, height, width),
-        label=_nearest(scene.label, height, width),
-        instances=_nearest(scene.instances, height, width),
-        heat_maps={category: _smooth(soft, height, width) for category, soft in scene.heat_maps.items()},
+        image=smooth(scene.image, height, width),
+        label=nearest(scene.label, height, width),
+        instances=nearest(scene.instances, height, width),
+        heat_maps={category: smooth(soft, height, width) for category, soft in scene.heat_maps.items()},
     )
-
-
-def _smooth(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
-    old_height, old_width = pixels.shape[:2]
-    picture = Image.fromarray(pixels)
-    if old_height % height == 0 and old_width % width == 0:
-        # The same mean over whole pixels as below, several times as fast.
-        return np.asarray(picture.reduce((old_width // width, old_height // height)))
-    shrinks = height <= old_height and width <= old_width
-    return np.asarray(picture.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR))
-
-
-def _nearest(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
-    old_height, old_width = values.shape
-    if old_height % height == 0 and old_width % width == 0:
-        down, across = old_height // height, old_width // width
-        return values[down // 2 :: down, across // 2 :: across]
-    rows = ((np.arange(height) + 0.5) * old_height / height).astype(np.intp)
-    columns = ((np.arange(width) + 0.5) * old_width / width).astype(np.intp)
-    nearest: npt.NDArray[Any] = values[rows].take(columns, axis=1)
-    return nearest
 
 
 def _canvas(height: int, width: int, tiles: Sequence[Scene]) -> Scene:

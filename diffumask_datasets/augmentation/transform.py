@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Protocol
 
+import numpy as np
 from PIL import Image
 
 from diffumask_datasets.augment_settings import Occlude, Splice, parse_augment
-from diffumask_datasets.augmentation.pipeline import augmented, drawn_others
-from diffumask_datasets.augmentation.scene import Scene, annotate, scene_of
-from diffumask_datasets.columns import HEAT_MAPS, Row
+from diffumask_datasets.augmentation.pipeline import Others, augmented
+from diffumask_datasets.augmentation.scene import Scene, changed_columns, scene_of
+from diffumask_datasets.columns import Row, encoded_bytes
 from diffumask_datasets.errors import RecipeError
 
 __all__ = ["Augment", "RowPool"]
@@ -38,6 +39,8 @@ class Augment:
 
     Raises:
         RecipeError: an unknown augmentation, a grid larger than the image, or no other sample to take from.
+        DataError: rows without an image or a label.
+        ShapeError: image, label and objects differ in size.
     """
 
     def __init__(self, augment: Any, *, seed: int = 0, pool: RowPool | None = None) -> None:
@@ -46,12 +49,16 @@ class Augment:
         self._pool = pool
         self._needs_others = any(isinstance(step, Splice | Occlude) for step in self._steps)
         self._before: list[Row] = []
-        if pool is not None and self._needs_others and len(pool) < 2:
+        if pool is None:
+            return
+        if not hasattr(pool, "__len__"):
+            raise RecipeError(f"pool: expected a map-style dataset or a list of rows, got {type(pool).__name__}")
+        if self._needs_others and len(pool) < 2:
             raise _too_few(len(pool))
 
     def __call__(self, rows: Row) -> Row:
         """The row, or the batch of rows (column → list), with new pixels; images come decoded."""
-        if not isinstance(rows["image"], list):
+        if not isinstance(rows.get("image"), list):
             return self._changed(rows, self._pool or [rows])
         count = len(rows["image"])
         batch = [{name: cells[number] for name, cells in rows.items()} for number in range(count)]
@@ -67,25 +74,36 @@ class Augment:
     def _changed(self, row: Row, pool: RowPool) -> Row:
         if self._needs_others and len(pool) < 2:
             raise _too_few(len(pool))
-        own = row.get("sample_id")
-        key = str(own) if own is not None else _digest(row["image"])
-        position = next((n for n, other in enumerate(pool) if other is row), -1) if isinstance(pool, list) else -1
-        others = drawn_others(pool.__getitem__, position, range(len(pool)))
-        scene = augmented(scene_of(row), self._steps, seed=self._seed, key=key, others=others)
-        return _with_pixels(row, scene)
+        key = _key(row)
+        scene = augmented(scene_of(row), self._steps, seed=self._seed, key=key, others=_others_of(key, pool))
+        return {**row, **changed_columns(scene, row, Image.fromarray)}
 
 
-def _with_pixels(row: Row, scene: Scene) -> Row:
-    made = {name: cell for name, cell in annotate(scene).items() if name in row}
-    made |= {"image": Image.fromarray(scene.image), "label": Image.fromarray(scene.label)}
-    if row.get(HEAT_MAPS):
-        maps = sorted(scene.heat_maps.items())
-        made[HEAT_MAPS] = {"category": [c for c, _ in maps], "map": [Image.fromarray(soft) for _, soft in maps]}
-    return {**row, **made}
+def _others_of(key: str, pool: RowPool) -> Others:
+    """Others drawn from the rows of the pool but that of ``key``: each once before any comes again."""
+
+    def draw(count: int, rng: np.random.Generator) -> list[Scene]:
+        chosen: list[Scene] = []
+        # One more than is missing: the row itself may be among them.
+        size = count + 1
+        while len(chosen) < count:
+            places = rng.choice(len(pool), size=min(size, len(pool)), replace=False).tolist()
+            rows = [row for row in map(pool.__getitem__, places) if _key(row) != key]
+            if not rows and len(places) == len(pool):
+                raise _too_few(1)
+            chosen += [scene_of(row) for row in rows[: count - len(chosen)]]
+            size = count - len(chosen) + 1 if rows else 2 * size
+        return chosen
+
+    return draw
 
 
-def _digest(picture: Any) -> str:
-    pixels = picture.tobytes() if isinstance(picture, Image.Image) else picture["bytes"]
+def _key(row: Row) -> str:
+    """What tells a row from others: its id, or else the digest of its image."""
+    own, picture = row.get("sample_id"), row.get("image")
+    if own is not None or picture is None:
+        return str(own)
+    pixels = picture.tobytes() if isinstance(picture, Image.Image) else encoded_bytes(picture)
     return hashlib.sha256(pixels).hexdigest()
 
 

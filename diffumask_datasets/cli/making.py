@@ -96,6 +96,9 @@ def prompts(
     num: Annotated[int, typer.Option(min=1, help="Prompts to print.")] = 20,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
     config: Config = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model that is to paint: it may have styles of its own.")
+    ] = None,
     seed: Seed = None,
     prompt: Prompts = None,
     set_: Assignments = None,
@@ -105,7 +108,7 @@ def prompts(
     from diffumask_datasets.prompts.sources import check_prompts, prompt_for
     from diffumask_datasets.recipe import Recipe
 
-    fields = recipe_fields(config, classes, prompt, {"seed": seed}, set_)
+    fields = recipe_fields(config, classes, prompt, {"model": model, "seed": seed}, set_)
     recipe = Recipe.of(**{name: value for name, value in fields.items() if name not in BESIDE_THE_RECIPE})
     ((_, shards),) = SplitPlan.of(splits={split: num}).shards()
     check_prompts(recipe, [split])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from diffumask_datasets.captions import fingerprint_captions, mentions, read_captions
+from diffumask_datasets.captions import mentions
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.plan import split_of
 from diffumask_datasets.prompts.balance import draw_classes
@@ -17,23 +17,7 @@ from diffumask_datasets.prompts.wording import find_terms
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.settings import CaptionSettings, RetrievalPrompts
 
-__all__ = ["CaptionSource", "load_captions"]
-
-
-def load_captions(settings: CaptionSettings) -> tuple[str, ...]:
-    """The captions that the settings name.
-
-    Raises:
-        RecipeError: they cannot be read, or are not those whose fingerprint the settings hold.
-    """
-    captions = read_captions(settings.path, column=settings.column, split=settings.split, revision=settings.revision)
-    present = fingerprint_captions(captions)
-    if settings.content not in (None, present):
-        raise RecipeError(
-            f"the captions in {settings.path!r} have content {present!r}, not {settings.content!r} that is asked for; "
-            "take the same captions, or leave content out"
-        )
-    return captions
+__all__ = ["CaptionSource"]
 
 
 class CaptionSource:
@@ -41,10 +25,11 @@ class CaptionSource:
 
     def __init__(self, recipe: Recipe, settings: CaptionSettings) -> None:
         self._recipe = recipe
-        self._path = settings.path
-        self._pools = self._chosen(load_captions(settings), settings)
-        named = {text: self._named(text) for pool in self._pools.values() for text in pool}
-        self._splits = deal(named) if named else {}
+        self._settings = settings
+        self._captions = self._naming(settings.read())
+        self._pools = self._chosen()
+        chosen = {text for pool in self._pools.values() for text in pool}
+        self._splits = deal({text: _classes_in(self._captions[text]) for text in chosen})
         self._dealt = functools.lru_cache(maxsize=None)(self._dealt_to)
 
     def prompt(self, index: int) -> Prompt:
@@ -71,24 +56,41 @@ class CaptionSource:
                 count = self._recipe.classes_per_image
                 beside = f" with {count - 1} other classes" if count > 1 else ""
                 raise RecipeError(
-                    f"{self._path}: no caption that can be used names the class {name!r}{beside} (searched for: {words}); "
-                    "give more captions, or more terms of the class"
+                    f"{self._settings.path}: no caption that can be used names the class {name!r}{beside} (searched for: "
+                    f"{words}{self._refused(name)}); give more captions, or more terms of the class"
                 )
 
-    def _chosen(self, captions: Sequence[str], settings: CaptionSettings) -> Mapping[str, Sequence[str]]:
-        several = [text for text in captions if len(self._named(text)) >= self._recipe.classes_per_image]
-        if isinstance(settings, RetrievalPrompts):
+    def _refused(self, name: str) -> str:
+        if not isinstance(self._settings, RetrievalPrompts):
+            return ""
+        from diffumask_datasets.prompts.retrieval import count_refusals
+
+        refused = count_refusals(self._captions, self._recipe.words_of(name), self._settings)
+        return "".join(f"; {filter_} refuses {count}" for filter_, count in refused.items())
+
+    def _naming(self, captions: Iterable[str]) -> dict[str, list[tuple[str, int, int]]]:
+        """The captions that name as many classes as an image is to show, and where they do."""
+        found = {text: mentions(text, self._recipe.words) for text in captions}
+        return {
+            text: named for text, named in found.items() if len(_classes_in(named)) >= self._recipe.classes_per_image
+        }
+
+    def _chosen(self) -> Mapping[str, Sequence[str]]:
+        if isinstance(self._settings, RetrievalPrompts):
             from diffumask_datasets.prompts.retrieval import retrieve
 
-            return retrieve(several, self._recipe, settings)
-        named = {text: self._named(text) for text in several}
-        return {name: [text for text in several if name in named[text]] for name in self._recipe.classes}
+            return retrieve(self._captions, self._recipe, self._settings)
+        pools: dict[str, list[str]] = {name: [] for name in self._recipe.classes}
+        for text, named in self._captions.items():
+            for name in _classes_in(named):
+                pools[name].append(text)
+        return pools
 
     def _pool(self, name: str, split: str) -> list[str]:
         pool = self._dealt(name, split)
         if not pool:
             raise RecipeError(
-                f"{self._path}: no caption of {name!r} is left for the split {split!r} (each belongs to one split, "
+                f"{self._settings.path}: no caption of {name!r} is left for the split {split!r} (each belongs to one split, "
                 "8 of 10 to train); give more captions"
             )
         return pool
@@ -96,5 +98,6 @@ class CaptionSource:
     def _dealt_to(self, name: str, split: str) -> list[str]:
         return [text for text in self._pools[name] if self._splits[text] == split]
 
-    def _named(self, text: str) -> list[str]:
-        return list(dict.fromkeys(name for name, _, _ in mentions(text, self._recipe.words)))
+
+def _classes_in(named: Iterable[tuple[str, int, int]]) -> list[str]:
+    return list(dict.fromkeys(name for name, _, _ in named))

@@ -2,74 +2,104 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.captions import mentions
+from diffumask_datasets.prompts.wording import fill, noun
 from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.settings import RetrievalPrompts
+from diffumask_datasets.settings import PLACE, RetrievalPrompts
 from diffumask_datasets.vocabulary import ClassWords
 
-__all__ = ["retrieve", "usable"]
+__all__ = ["Mentions", "count_refusals", "refusal", "retrieve"]
+
+Mentions = Sequence[tuple[str, int, int]]
+"""(class, start, end) of every mention of a class in a caption, in characters."""
+
+Scores = Mapping[str, npt.NDArray[np.float32]]
+"""Class → how near each text is to it."""
+
+_QUERY = f"a photo of {PLACE}"
 
 
-def retrieve(captions: Sequence[str], recipe: Recipe, settings: RetrievalPrompts) -> dict[str, list[str]]:
-    """The best ``per_class`` captions of each class, best first.
+def retrieve(captions: Mapping[str, Mentions], recipe: Recipe, settings: RetrievalPrompts) -> dict[str, list[str]]:
+    """The best ``per_class`` captions of each class, best first; ``captions`` come with the classes that they name.
 
-    A class is asked for with all that is known of it: its words, sub-classes and contexts.
+    BM25 is asked for all that is known of a class: its words, sub-classes and contexts. Text embeddings are asked for
+    "a photo of a …" with each of its terms, the nearest of which counts.
     """
-    kept = [text for text in captions if usable(text, settings)]
-    candidates = {
-        name: [number for number, text in enumerate(kept) if _named_early(text, recipe.words_of(name), settings)]
-        for name in recipe.classes
-    }
-    if not any(candidates.values()):
-        return {name: [] for name in recipe.classes}
-    queries = [_query(recipe.words_of(name), settings) for name in recipe.classes]
-    scores = _embedding_scores(kept, queries, settings) if settings.encoder else _bm25_scores(kept, queries)
-    chosen = {}
-    for name, row in zip(recipe.classes, scores, strict=True):
-        best = sorted(candidates[name], key=lambda number: (-row[number], kept[number]))
-        chosen[name] = [kept[number] for number in best[: settings.per_class]]
-    return chosen
+    candidates: dict[str, list[str]] = {name: [] for name in recipe.classes}
+    for text, found in captions.items():
+        for name in dict.fromkeys(category for category, _, _ in found):
+            if refusal(text, found, recipe.words_of(name), settings) is None:
+                candidates[name].append(text)
+    texts = list(dict.fromkeys(text for chosen in candidates.values() for text in chosen))
+    if not texts:
+        return candidates
+    wanted = [recipe.words_of(name) for name, chosen in candidates.items() if chosen]
+    scores = _embedding_scores(texts, wanted, settings) if settings.encoder else _bm25_scores(texts, wanted)
+    place = {text: number for number, text in enumerate(texts)}
+
+    def best(name: str) -> list[str]:
+        ordered = sorted(candidates[name], key=lambda text: (-scores[name][place[text]], text))
+        return ordered[: settings.per_class]
+
+    return {name: best(name) for name in recipe.classes}
 
 
-def usable(text: str, settings: RetrievalPrompts) -> bool:
-    """Whether a caption is short enough and describes a photo."""
-    words = re.findall(r"[\w-]+", text.lower())
-    return len(text.split()) <= settings.max_words and not set(words) & set(settings.stop_words)
+def refusal(text: str, found: Mentions, words: ClassWords, settings: RetrievalPrompts) -> str | None:
+    """The filter that keeps a caption from being one of the class: ``max_words``, ``first_words`` or ``stop_words``."""
+    parts = text.split()
+    if len(parts) > settings.max_words:
+        return "max_words"
+    start = len(" ".join(parts[: settings.first_words]))
+    if not any(category == words.name and end <= start for category, _, end in found):
+        return "first_words"
+    stop = _stop_pattern(settings.stop_words, words.words)
+    return "stop_words" if stop and stop.search(text) else None
 
 
-def _named_early(text: str, words: ClassWords, settings: RetrievalPrompts) -> bool:
-    start = " ".join(text.split()[: settings.first_words])
-    return bool(mentions(start, tuple((word, words.name) for word in words.words)))
+def count_refusals(captions: Mapping[str, Mentions], words: ClassWords, settings: RetrievalPrompts) -> dict[str, int]:
+    """Of the captions that name a class: filter → how many it refuses."""
+    naming = {text: found for text, found in captions.items() if words.name in [category for category, _, _ in found]}
+    return Counter(filter(None, (refusal(text, found, words, settings) for text, found in naming.items())))
 
 
-def _query(words: ClassWords, settings: RetrievalPrompts) -> str:
-    if settings.encoder:
-        return f"a photo of a {words.terms[0]}"
-    return " ".join([*words.words, *words.sub_classes, *words.contexts])
+@functools.lru_cache(maxsize=256)
+def _stop_pattern(stop_words: tuple[str, ...], own: tuple[str, ...]) -> re.Pattern[str] | None:
+    # A poster, a toy or a statue may be what is asked for.
+    meant = {part for word in own for part in (word.lower(), *word.lower().split())}
+    alternatives = "|".join(re.escape(word) for word in stop_words if word not in meant)
+    return re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])", re.IGNORECASE) if alternatives else None
 
 
-def _bm25_scores(texts: Sequence[str], queries: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+def _bm25_scores(texts: Sequence[str], wanted: Sequence[ClassWords]) -> Scores:
     import bm25s
 
+    # It would write of its index to the user's terminal.
+    logging.getLogger("bm25s").setLevel(logging.WARNING)
     index = bm25s.BM25()
     index.index(bm25s.tokenize(list(texts), stopwords="en", show_progress=False), show_progress=False)
-    tokens = bm25s.tokenize(list(queries), stopwords="en", return_ids=False, show_progress=False)
+    queries = [" ".join([*words.words, *words.sub_classes, *words.contexts]) for words in wanted]
+    tokens = bm25s.tokenize(queries, stopwords="en", return_ids=False, show_progress=False)
     known = [[token for token in query if token in index.vocab_dict] for query in tokens]
-    return [index.get_scores(query) if query else np.zeros(len(texts), np.float32) for query in known]
+    nothing = np.zeros(len(texts), np.float32)
+    return {
+        words.name: index.get_scores(query) if query else nothing for words, query in zip(wanted, known, strict=True)
+    }
 
 
-def _embedding_scores(
-    texts: Sequence[str], queries: Sequence[str], settings: RetrievalPrompts
-) -> list[npt.NDArray[np.float32]]:
+def _embedding_scores(texts: Sequence[str], wanted: Sequence[ClassWords], settings: RetrievalPrompts) -> Scores:
     from diffumask_datasets.prompts.text_models import embed
 
     assert settings.encoder is not None
-    vectors = embed([*queries, *texts], settings.encoder, settings.encoder_revision)
-    count = len(queries)
-    return list(vectors[:count] @ vectors[count:].T)
+    queries = [(words.name, fill(_QUERY, [noun(words, term=term)]).text) for words in wanted for term in words.terms]
+    vectors = embed([*(query for _, query in queries), *texts], settings.encoder, settings.encoder_revision)
+    nearness = vectors[: len(queries)] @ vectors[len(queries) :].T  # (queries, texts)
+    rows = {words.name: [row for row, (name, _) in enumerate(queries) if name == words.name] for words in wanted}
+    return {name: nearness[numbers].max(axis=0) for name, numbers in rows.items()}

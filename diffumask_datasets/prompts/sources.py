@@ -59,9 +59,7 @@ def pin_prompts(recipe: Recipe) -> Recipe:
     settings = recipe.prompt_source
     pinned: dict[str, str] = {}
     if isinstance(settings, CaptionSettings):
-        from diffumask_datasets.prompts.caption_pool import load_captions
-
-        pinned["content"] = fingerprint_captions(load_captions(settings))
+        pinned["content"] = fingerprint_captions(settings.read())
     if isinstance(settings, RetrievalPrompts) and settings.encoder:
         from diffumask_datasets.prompts.text_models import pin
 

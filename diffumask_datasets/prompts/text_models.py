@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from diffumask_datasets.contents import fingerprint
 from diffumask_datasets.errors import ModelError, RecipeError
@@ -59,19 +61,34 @@ def embed(texts: Sequence[str], model: str, revision: str | None) -> npt.NDArray
     """Unit vectors (texts, dimensions): the model's text features, or the mean of its last hidden states.
 
     Raises:
-        ModelError: the checkpoint cannot be loaded.
+        ModelError: the checkpoint cannot be loaded, or has no features of texts.
     """
     import torch
 
     tokenizer, encoder = _loaded("AutoModel", model, revision)
+    if encoder.config.is_encoder_decoder:
+        encoder = encoder.get_encoder()
     parts = []
     with torch.inference_mode():
-        for first in range(0, len(texts), BATCH):
-            batch = tokenizer(list(texts[first : first + BATCH]), padding=True, truncation=True, return_tensors="pt")
-            parts.append(_features(encoder, batch))
+        for first in tqdm(range(0, len(texts), BATCH), desc="embedding captions", unit="batch", disable=None):
+            try:
+                parts.append(_features(encoder, _tokens(tokenizer, encoder, texts[first : first + BATCH])))
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                problem = " ".join(str(error).split())
+                raise ModelError(
+                    f"the model {model!r} gives no features of texts, choose a text encoder: {problem}"
+                ) from error
     vectors = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
     unit: npt.NDArray[np.float32] = vectors.numpy()
     return unit
+
+
+def _tokens(tokenizer: Any, encoder: Any, texts: Sequence[str]) -> Any:
+    places = getattr(encoder.config.get_text_config(), "max_position_embeddings", None)
+    # A model that is given no mask reads the padding too: all texts need the same.
+    padding = True if "attention_mask" in tokenizer.model_input_names else "max_length"
+    limit = min(tokenizer.model_max_length, places or tokenizer.model_max_length)
+    return tokenizer(list(texts), padding=padding, truncation=True, max_length=limit, return_tensors="pt")
 
 
 def _features(encoder: Any, batch: Any) -> Any:
@@ -96,7 +113,8 @@ class LanguageModelSource:
         return self._written(index)
 
     def check(self, splits: Sequence[str]) -> None:
-        """The class terms stand in the lead, so every class has prompts."""
+        """Raises ModelError where there is no language model. The class terms stand in the lead: every class has prompts."""
+        _tokenizer(self._settings.model, self._settings.revision)
 
     def _write(self, index: int) -> Prompt:
         names = draw_classes(self._recipe, index)
@@ -158,21 +176,42 @@ def _lead_tokens(tokenizer: Any, lead: str) -> Any:
 
 @functools.lru_cache(maxsize=2)
 def _loaded(kind: str, model: str, revision: str | None) -> tuple[Any, Any]:
+    """The tokenizer and, by the class of transformers called ``kind``, the network."""
     import transformers
 
-    # A folder has no revisions: its fingerprint was compared when the recipe was prepared.
-    version = None if Path(model).expanduser().is_dir() else revision
-    name = str(Path(model).expanduser()) if version is None else model
-    if model.startswith((".", "/", "~")) and not Path(name).is_dir():
-        raise ModelError(f"no text model {model!r}: give an existing folder or a Hub id owner/name")
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=version or "main")
-        network = getattr(transformers, kind).from_pretrained(name, revision=version or "main", use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"the text model {model!r} cannot be loaded: {' '.join(str(error).split())}") from error
+    tokenizer, place = _tokenizer(model, revision), _place(model, revision)
+    with _readable_errors(model):
+        network = getattr(transformers, kind).from_pretrained(**place, use_safetensors=True)
+    return tokenizer, network.eval()
+
+
+def _tokenizer(model: str, revision: str | None) -> Any:
+    import transformers
+
+    place = _place(model, revision)
+    with _readable_errors(model):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer, network.eval()
+    return tokenizer
+
+
+def _place(model: str, revision: str | None) -> dict[str, str]:
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        # A folder has no revisions: its fingerprint was compared when the recipe was prepared.
+        return {"pretrained_model_name_or_path": str(folder)}
+    if model.startswith((".", "/", "~")):
+        raise ModelError(f"no text model {model!r}: give an existing folder or a Hub id owner/name")
+    return {"pretrained_model_name_or_path": model, "revision": revision or "main"}
+
+
+@contextmanager
+def _readable_errors(model: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"the text model {model!r} cannot be loaded: {' '.join(str(error).split())}") from error
 
 
 def _merged(lead: Sequence[Term], found: Sequence[Term]) -> tuple[Term, ...]:

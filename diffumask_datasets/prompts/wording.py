@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from diffumask_datasets.captions import Words, mentions
@@ -10,6 +11,11 @@ from diffumask_datasets.settings import PLACE
 from diffumask_datasets.vocabulary import ClassWords
 
 __all__ = ["Noun", "fill", "find_terms", "noun"]
+
+_SPELT = re.compile(r"[A-Z]{2,}\b|\w-")
+_VOWEL_LETTERS = "aefhilmnorsx8"
+_SAID_WITH_A_CONSONANT = re.compile(r"(one|once|ewe)\b|uni[cfoqstv]|us[aeu]|ut[eio]|ur[aeio]|uk|eu", re.IGNORECASE)
+_SILENT_H = re.compile(r"hour|honest|heir|hono", re.IGNORECASE)
 
 Noun = tuple[str, tuple[Term, ...]]
 """A noun phrase with its article, and where the class terms stand in it."""
@@ -42,4 +48,8 @@ def find_terms(text: str, words: Words) -> tuple[Term, ...]:
 
 
 def _article(phrase: str) -> str:
-    return "an" if phrase[0].lower() in "aeiou" else "a"
+    first = phrase[0].lower()
+    if _SPELT.match(phrase):
+        return "an" if first in _VOWEL_LETTERS else "a"
+    vowel = first in "aeiou8" and not _SAID_WITH_A_CONSONANT.match(phrase)
+    return "an" if vowel or _SILENT_H.match(phrase) else "a"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,18 @@ def random_scene(seed: int, *, height: int = 24, width: int = 32, things: int = 
     image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     origin = Origin(f"prompt {seed}", {category: category / 8 for category in range(1, 4)}, 0.5)
     return Scene(image, label, instances, tuple(known), (origin,))
+
+
+def told_apart(scenes: Sequence[Scene]) -> list[Scene]:
+    """The scenes with a class of its own for every instance of them all: each pixel then says whose it is."""
+    made, first = [], 0
+    for scene in scenes:
+        classes = np.array([0, *range(first + 1, first + 1 + len(scene.things))], np.uint8)
+        label = np.where(scene.label == 255, np.uint8(255), classes[scene.instances])
+        things = tuple(Thing(int(own), thing.score) for own, thing in zip(classes[1:], scene.things, strict=True))
+        made.append(scene.replaced(label=label, things=things))
+        first += len(scene.things)
+    return made
 
 
 def row_of_scene(scene: Scene, sample_id: str) -> dict[str, Any]:

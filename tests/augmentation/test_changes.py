@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 from diffumask_datasets.augment_settings import Blur, Occlude, Perspective
 from diffumask_datasets.augmentation.changes import blurred, occluded, seen_from_elsewhere, warped
 from diffumask_datasets.augmentation.scene import Scene, tidied
-from tests.augmentation.scenes import check_row, random_scene, row_of_scene, scenes
+from tests.augmentation.scenes import check_row, random_scene, row_of_scene, scenes, told_apart
 
 
 @settings(max_examples=25)
 @given(scene=scenes, other=scenes, seed=st.integers(0, 99))
 def test_masks_and_objects_agree_after_occlusion(scene: Scene, other: Scene, seed: int) -> None:
+    scene, other = told_apart([scene, other])
     made = tidied(occluded(scene, other, Occlude(), np.random.default_rng(seed)))
     assert made.size == scene.size
     check_row(row_of_scene(made, "-"))
@@ -30,6 +31,7 @@ def test_a_patch_brings_image_and_masks_of_the_other() -> None:
 @settings(max_examples=25)
 @given(scene=scenes, seed=st.integers(0, 99))
 def test_masks_and_objects_agree_after_perspective(scene: Scene, seed: int) -> None:
+    (scene,) = told_apart([scene])
     made = tidied(seen_from_elsewhere(scene, Perspective(), np.random.default_rng(seed)))
     check_row(row_of_scene(made, "-"))
 

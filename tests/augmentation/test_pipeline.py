@@ -1,18 +1,24 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from diffumask_datasets.augment_settings import GRIDS, parse_augment
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
-from diffumask_datasets.augmentation.scene import scene_of
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.augmentation.scene import Scene, Thing, scene_of
+from diffumask_datasets.columns import decode_image, png_cell
 from diffumask_datasets.errors import RecipeError, ShapeError
-from tests.augmentation.scenes import check_row, random_scene, row_of_scene
+from tests.augmentation.scenes import check_row, random_scene, row_of_scene, told_apart
 
 ROWS = [row_of_scene(random_scene(seed, height=40, width=48), f"abc-{seed:08d}") for seed in range(6)]
+APART = [
+    row_of_scene(scene, f"abc-{number:08d}")
+    for number, scene in enumerate(told_apart([random_scene(seed, height=40, width=48) for seed in range(6)]))
+]
 STEPS = st.lists(
     st.sampled_from(
         ["splice", "splice:2x2", "blur", "occlude", "perspective", {"kind": "occlude", "probability": 0.5}]
@@ -22,9 +28,9 @@ STEPS = st.lists(
 )
 
 
-def made_of(position: int, steps: Any, *, seed: int = 0) -> dict[str, Any]:
-    row = ROWS[position]
-    others = drawn_others(ROWS.__getitem__, position, range(len(ROWS)))
+def made_of(position: int, steps: Any, *, seed: int = 0, rows: Sequence[dict[str, Any]] = ROWS) -> dict[str, Any]:
+    row = rows[position]
+    others = drawn_others(rows.__getitem__, position, range(len(rows)))
     scene = augmented(scene_of(row), parse_augment(steps), seed=seed, key=row["sample_id"], others=others)
     return row_from(scene, row, "new-00000000")
 
@@ -32,9 +38,9 @@ def made_of(position: int, steps: Any, *, seed: int = 0) -> dict[str, Any]:
 @settings(max_examples=25)
 @given(position=st.integers(0, 5), steps=STEPS, seed=st.integers(0, 50))
 def test_every_chain_gives_a_consistent_row_and_the_same_one_again(position: int, steps: Any, seed: int) -> None:
-    row = made_of(position, steps, seed=seed)
+    row = made_of(position, steps, seed=seed, rows=APART)
     check_row(row)
-    assert row == made_of(position, steps, seed=seed)
+    assert row == made_of(position, steps, seed=seed, rows=APART)
     assert decode_image(row["label"]).shape == (40, 48)
 
 
@@ -45,6 +51,43 @@ def test_prompts_thresholds_and_quality_come_from_all_tiles() -> None:
     assert "prompt 0" in prompts
     assert row["threshold"] == pytest.approx([category / 8 for category in row["classes"]])
     assert (row["quality"], row["sample_id"]) == (0.5, "new-00000000")
+
+
+def with_maps(seed: int) -> dict[str, Any]:
+    """A row of an image whose soft map is smaller than it: 255 in the left half, where the class is."""
+    label = np.zeros((160, 240), np.uint8)
+    label[:, :120] = 1 + seed % 2
+    picture = np.repeat(label[..., None] * 80, 3, axis=2)
+    scene = Scene(picture, label, (label > 0).astype(np.int32), (Thing(1 + seed % 2, 0.5),))
+    soft = np.zeros((85, 128), np.uint8)
+    soft[:, :64] = 255
+    curve = {"category": [1 + seed % 2], "gamma": [[seed / 8, 0.5]], "score": [[0.25, 0.5]]}
+    maps = {"category": [1 + seed % 2], "map": [png_cell(soft)]}
+    return {**row_of_scene(scene, f"m-{seed}"), "heat_maps": maps, "threshold_curve": curve}
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["splice:2x2", "splice:5x5", {"kind": "splice", "grid": "1x2", "native_size": True}, "occlude", "perspective"],
+)
+def test_heat_maps_follow_the_masks_and_stay_small(step: Any) -> None:
+    row = made_of(0, [step], rows=[with_maps(seed) for seed in range(4)])
+    label = decode_image(row["label"])
+    maps = dict(zip(row["heat_maps"]["category"], map(decode_image, row["heat_maps"]["map"]), strict=True))
+    assert set(maps) >= set(row["classes"])
+    for category, soft in maps.items():
+        assert max(soft.shape) == 128
+        hot = np.asarray(Image.fromarray(soft).resize(label.shape[::-1])) > 127
+        assert (hot == (label == category)).mean() > 0.95
+
+
+def test_threshold_curves_of_all_origins() -> None:
+    row = made_of(0, ["splice:1x2"], rows=[with_maps(0), with_maps(1)])
+    assert sorted(zip(row["threshold_curve"]["category"], row["threshold_curve"]["gamma"], strict=True)) == [
+        (1, [0.0, 0.5]),
+        (2, [0.125, 0.5]),
+    ]
+    assert made_of(0, ["blur"], rows=[with_maps(1)])["threshold_curve"] == with_maps(1)["threshold_curve"]
 
 
 def test_probability_leaves_the_rest_as_it_was() -> None:
@@ -72,6 +115,11 @@ def test_others_come_once_before_any_comes_again() -> None:
     assert len(seen) == 7
 
 
+def test_one_sample_alone_has_no_others() -> None:
+    with pytest.raises(RecipeError, match="take pixels from other samples, and there is only one"):
+        made_of(0, ["occlude"], rows=ROWS[:1])
+
+
 @pytest.mark.parametrize(
     ("position", "steps", "total", "block"),
     [
@@ -92,10 +140,12 @@ def test_blocks(position: int, steps: Any, total: int | None, block: range) -> N
     [
         (
             "splise",
-            r"does not match any of the expected tags.*there are: splice, splice:2x2 \(1x2, .*\), blur, occlude",
+            r"unknown kind 'splise'; .*; legal: splice, splice:2x2 \(1x2, .*\), blur, occlude",
         ),
         ("splice:4x4", "Input should be '1x2', '2x1', '2x2'"),
         ([], "augment: name at least one augmentation"),
+        (3, "augment: expected a list; legal: splice"),
+        ([None], r"augment: 0: expected a text or a mapping \(given: None\)"),
         ({"kind": "blur", "kernel": [5, 2]}, "smallest <= largest"),
         ({"kind": "occlude", "size": [0.5, 2]}, "at most as large as the image"),
         ({"kind": "occlude", "patches": [0, 2]}, "0 < smallest <= largest"),

@@ -1,3 +1,5 @@
+from bisect import bisect_right
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 from diffumask_datasets.augment_settings import GRIDS, grid_size
 from diffumask_datasets.augmentation.scene import Scene, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import resized, spliced
-from tests.augmentation.scenes import check_row, random_scene, row_of_scene, scenes
+from tests.augmentation.scenes import check_row, random_scene, row_of_scene, scenes, told_apart
 
 
 def splice(tiles: list[Scene], grid: str, **options: bool) -> Scene:
@@ -16,15 +18,26 @@ def splice(tiles: list[Scene], grid: str, **options: bool) -> Scene:
 
 @settings(max_examples=25)
 @given(tiles=st.lists(scenes, min_size=2, max_size=5), grid=st.sampled_from(GRIDS), native_size=st.booleans())
-def test_mask_objects_and_rle_agree(tiles: list[Scene], grid: str, native_size: bool) -> None:
+def test_mask_objects_and_rle_agree_and_ids_stay_in_their_tile(
+    tiles: list[Scene], grid: str, native_size: bool
+) -> None:
     rows, columns = grid_size(grid)
-    many = [tiles[number % len(tiles)] for number in range(rows * columns)]
+    many = (told_apart(tiles) * rows * columns)[: rows * columns]
     made = tidied(splice(many, grid, native_size=native_size))
-    check_row(row_of_scene(made, "-"))
+    row = row_of_scene(made, "-")
+    check_row(row)
     if native_size:
         assert made.size == (rows * max(tile.size[0] for tile in many), columns * max(tile.size[1] for tile in many))
+        assert len(made.things) == sum(len(tidied(tile).things) for tile in many)
     else:
         assert made.size == many[0].size
+    down, across = (
+        [side * edge // count for edge in range(1, count)]
+        for side, count in zip(made.size, (rows, columns), strict=True)
+    )
+    for left, top, width, height in row["objects"]["bbox"]:
+        assert bisect_right(down, top) == bisect_right(down, top + height - 1)
+        assert bisect_right(across, left) == bisect_right(across, left + width - 1)
 
 
 @given(tiles=st.lists(st.builds(random_scene, st.integers(0, 999)), min_size=4, max_size=4))

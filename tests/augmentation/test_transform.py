@@ -8,7 +8,7 @@ import pytest
 
 from diffumask_datasets.augmentation.transform import Augment
 from diffumask_datasets.columns import features_of
-from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.errors import DataError, RecipeError
 from tests.augmentation.scenes import CLASSES, check_row, random_scene, row_of_scene
 
 
@@ -88,6 +88,45 @@ def test_datasets_of_one_sample_are_refused(dataset: Any, rows: list[dict[str, A
     with pytest.raises(RecipeError, match=message):
         Augment(["occlude"])(rows[0])
     Augment(["blur"], pool=dataset.select([0]))
+
+
+def test_a_sample_is_never_its_own_other(dataset: Any, rows: list[dict[str, Any]]) -> None:
+    for pool in (dataset, rows, [*rows, *rows]):
+        for seed in range(12):
+            row = Augment(["splice:1x2"], seed=seed, pool=pool)(pool[0])
+            assert len(row["prompt"].split(" | ")) == 2
+    all_five = Augment(["splice:2x2", "splice:1x2"], pool=dataset)(dataset[0])["prompt"].split(" | ")
+    assert "prompt 0" in all_five
+
+
+def test_rows_without_an_id_are_told_apart_by_their_images(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    del rows[0]["sample_id"], rows[1]["sample_id"]
+    pair = rows[:2]
+    (tmp_path / "image.png").write_bytes(rows[0]["image"]["bytes"])
+    stored = {**rows[0], "image": {"path": str(tmp_path / "image.png"), "bytes": None}}
+    made = Augment(["splice:1x2"], pool=pair)(stored)
+    assert sorted(made["prompt"].split(" | ")) == ["prompt 0", "prompt 1"]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        (
+            "label",
+            None,
+            "column label: expected a picture as datasets.Image gives it, got NoneType; .* without with_format",
+        ),
+        ("image", np.zeros((24, 32, 3)), "column image: expected a picture .* got ndarray"),
+    ],
+)
+def test_rows_that_are_not_ours(rows: list[dict[str, Any]], column: str, cell: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Augment(["blur"])({**rows[0], column: cell})
+
+
+def test_a_stream_is_no_pool(dataset: Any) -> None:
+    with pytest.raises(RecipeError, match="pool: expected a map-style dataset or a list of rows, got IterableDataset"):
+        Augment(["splice"], pool=dataset.to_iterable_dataset())
 
 
 def test_a_recipe_field(planted: dict[str, Any], cache_dir: str, painted: Callable[[], int]) -> None:

@@ -1,6 +1,9 @@
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from diffumask_datasets.errors import RecipeError
@@ -43,6 +46,17 @@ def test_co_occurrence_is_counted_in_captions(tmp_path: Any) -> None:
         ("tree", "car", 2.0),
     )
     assert Recipe.of(**recipe.model_dump(mode="json")) == recipe
+    pq.write_table(pa.table({"text": path.read_text().splitlines()}), tmp_path / "captions.parquet")
+    column = {"path": str(tmp_path / "captions.parquet"), "column": "text"}
+    again = Recipe.of(classes=["car", "boat", "tree"], classes_per_image=2, co_occurrence=column)
+    assert again.co_occurrence == recipe.co_occurrence
+
+
+def test_captions_in_which_no_two_classes_meet(tmp_path: Path) -> None:
+    path = tmp_path / "captions.txt"
+    path.write_text("a car\na boat\n")
+    with pytest.raises(RecipeError, match=r"co_occurrence: no caption of '.*' names two of the classes"):
+        Recipe.of(classes=CLASSES, classes_per_image=2, co_occurrence=str(path))
 
 
 def test_equal_weights_are_no_weights() -> None:
@@ -61,6 +75,10 @@ def test_equal_weights_are_no_weights() -> None:
         ({"co_occurrence": {"car": {"dog": 1}}}, r"expected two different classes .* got \['car', 'dog', 1\.0\]"),
         ({"co_occurrence": {"car": 3}}, "co_occurrence: expected {class: {other class: weight}}"),
         ({"co_occurrence": "none.txt"}, r"no captions at 'none\.txt'"),
+        ({"co_occurrence": 3}, "or the path of captions to count in, alone or as {path: …, column: …}; got 3"),
+        ({"co_occurrence": ["car"]}, r"co_occurrence: expected .* got \['car'\]"),
+        ({"co_occurrence": {"path": "a.txt", "colum": "b"}}, "colum: Extra inputs are not permitted"),
+        ({"co_occurrence": [["car", "boat", 1], ["car", "boat", 2]]}, r"\['car', 'boat'\] is given twice"),
     ],
 )
 def test_bad_input(fields: dict[str, Any], message: str) -> None:

@@ -32,6 +32,19 @@ def test_a_sub_class_and_its_span(sub_class: str, text: str, term: str) -> None:
     assert [text[term.start : term.end] for term in prompt.terms] == [term]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("a one-eyed cat", "a utility pole", "a used car", "a unicorn", "a European bison", "a U-shaped sofa", "a TV"),
+        *("an L-shaped sofa", "an LED lamp", "an SUV", "an hourglass", "an unmade bed", "an urban bus", "an e-bike"),
+        *("an orange boat", "an umbrella", "a BMX bicycle", "a horse", "an ultrawide monitor"),
+    ],
+)
+def test_articles_go_by_the_sound(said: str) -> None:
+    _, _, name = said.partition(" ")
+    assert noun(ClassWords(name, (name,)))[0] == said
+
+
 def test_masses_have_no_article_and_contexts_follow() -> None:
     prompt = fill("{classes}, seen", [noun(ClassWords("grass", ("grass",), mass=True)), noun(DOG)], context="at night")
     assert (prompt.text, prompt.terms) == ("grass and a dog, seen at night", (Term("grass", 0, 5), Term("dog", 12, 15)))
@@ -101,7 +114,12 @@ def test_a_context_that_names_another_class_is_left_out() -> None:
             r"the style 'a photo' needs \{classes\} exactly",
         ),
         ({"prompt_source": {"kind": "sub_classes", "blank": 2}}, "blank: Input should be less than or equal to 1"),
-        ({"prompt_source": "subclasses"}, "does not match any of the expected tags"),
+        (
+            {"prompt_source": "subclasses"},
+            "unknown kind 'subclasses'; there are: 'templates', 'sub_classes', 'captions', ",
+        ),
+        ({"prompt_source": {}}, r"prompt_source: name its kind \(given: {}\)"),
+        ({"prompt_source": 3}, r"prompt_source: expected a text or a mapping \(given: 3\)"),
         ({"prompt_source": "captions"}, "path: Field required"),
         (
             {"prompt_source": "sub_classes", "prompts": ["{classes}!"]},

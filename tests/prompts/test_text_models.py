@@ -7,7 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.plan import SPLIT_STARTS
-from diffumask_datasets.prompts.sources import pin_prompts, prompt_for
+from diffumask_datasets.prompts.sources import check_prompts, pin_prompts, prompt_for
 from diffumask_datasets.prompts.text_models import _lead_tokens, _loaded
 from diffumask_datasets.recipe import Recipe
 
@@ -98,5 +98,7 @@ def test_a_model_for_conversation_goes_on_with_its_answer(writer: Path) -> None:
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path)
-    with pytest.raises(ModelError, match="cannot be loaded"):
-        prompt_for(recipe, 0)
+    for use in (check_prompts, lambda recipe: prompt_for(recipe, 0)):
+        with pytest.raises(ModelError, match="cannot be loaded") as caught:
+            use(recipe)
+        assert "\n" not in str(caught.value)
