@@ -226,4 +226,4 @@ def _varied(rows: Sequence[Row], steps: Any, seed: int) -> list[Scene]:
 
 
 if __name__ == "__main__":
-    run("diversity", measure, parts=PARTS)
+    run("diversity", measure, parts=PARTS, keeps=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import datasets
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -14,6 +13,7 @@ from diffumask_datasets.columns import png_cell
 from diffumask_datasets.curation.noise import NOISE_TRAINING, cross_validated_agreements, doubts
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
+from tests.curation.rows import rows_of
 
 DAMAGED_SHARE = 0.3
 BATCH = 16
@@ -37,7 +37,7 @@ def noise_figures(*, scenes: int, epochs: int, folds: int = 3) -> dict[str, floa
     rest = [k for k in range(scenes) if k not in found]
     with tempfile.TemporaryDirectory() as folder:
         agreements = cross_validated_agreements(
-            _rows([images[k] for k in rest], [labels[k] for k in rest]),
+            rows_of([images[k] for k in rest], [labels[k] for k in rest], CLASS_NAMES),
             folds=folds,
             folder=Path(folder),
             steps=round(epochs * len(rest) * (1 - 1 / folds) / BATCH),
@@ -52,22 +52,6 @@ def noise_figures(*, scenes: int, epochs: int, folds: int = 3) -> dict[str, floa
         "noise_precision": len(found & wanted) / max(1, len(found)),
         **recalls,
     }
-
-
-def _rows(images: list[Label], labels: list[Label]) -> datasets.Dataset:
-    features = datasets.Features(
-        {
-            "image": datasets.Image(),
-            "label": datasets.Image(),
-            "classes": datasets.List(datasets.ClassLabel(names=["background", *CLASS_NAMES])),
-        }
-    )
-    cells = {
-        "image": [png_cell(image) for image in images],
-        "label": [png_cell(label) for label in labels],
-        "classes": [sorted({int(value) for value in np.unique(label)} - {0}) for label in labels],
-    }
-    return datasets.Dataset.from_dict(cells, features=features)
 
 
 def damaged(label: Label, kind: str, rng: np.random.Generator) -> Label:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import datasets
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,6 +16,7 @@ from diffumask_datasets.curation.noise import (
 )
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.errors import ModelError, RecipeError
+from tests.curation.rows import rows_of
 
 
 def agreed(value: float, *, share: float = 1.0, rival: int = 2) -> Agreement:
@@ -130,22 +129,6 @@ def test_samples_that_speak_against_themselves(label: list[list[int]], quality: 
     row = {"sample_id": "a", "label": png_cell(np.array(label, np.uint8)), "quality": quality}
     found = reject_by_itself(row, min_quality=0.3)
     assert (found and (found.filter, found.reason)) == expected
-
-
-def rows_of(images: list[Any], labels: list[Any], names: list[str]) -> datasets.Dataset:
-    features = datasets.Features(
-        {
-            "image": datasets.Image(),
-            "label": datasets.Image(),
-            "classes": datasets.List(datasets.ClassLabel(names=["background", *names])),
-        }
-    )
-    cells = {
-        "image": [png_cell(image) for image in images],
-        "label": [png_cell(label) for label in labels],
-        "classes": [sorted(set(np.unique(label).tolist()) - {0}) for label in labels],
-    }
-    return datasets.Dataset.from_dict(cells, features=features)
 
 
 def test_a_damaged_mask_is_the_one_that_is_not_confirmed(tmp_path: Path) -> None:
