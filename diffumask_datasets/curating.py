@@ -8,16 +8,20 @@ import itertools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 from tqdm import tqdm
 
-from diffumask_datasets.columns import Row
-from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, cross_validated_agreements, doubts
+from diffumask_datasets.curation.noise import (
+    EPOCHS,
+    Agreement,
+    cross_validated_agreements,
+    doubts,
+    noise_training,
+)
 from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, read_rows, split_files, write_folder
@@ -29,9 +33,6 @@ __all__ = ["REJECTIONS_FILE", "curate", "rejected_folder"]
 
 REJECTIONS_FILE = "rejections.jsonl"
 
-EPOCHS = 60
-"""Passes over the samples in the training of each fold."""
-
 
 def curate(
     dataset: str | Path,
@@ -41,7 +42,7 @@ def curate(
     drop_share: float | None = None,
     min_quality: float = 0.0,
     epochs: int = EPOCHS,
-    training: Mapping[str, Any] = NOISE_TRAINING,
+    training: Mapping[str, Any] | None = None,
 ) -> Counter[str]:
     """Writes the believed samples of ``dataset`` to ``output``, the others to :func:`rejected_folder` of it.
 
@@ -66,8 +67,14 @@ def curate(
     check_target(rejected_output)
     if not 0 <= min_quality <= 1:
         raise RecipeError(f"min_quality lies in [0, 1], got {min_quality}")
-    learn = _NoiseLearning(output.with_name(f".{output.name}.folds"), epochs, training)
-    rejections = _rejections(dataset, recipe, folds, drop_share, min_quality, learn)
+    rejections, rest = _by_themselves(dataset, min_quality)
+    work = output.with_name(f".{output.name}.folds")
+    if folds and rest:
+        settings = noise_training(len(rest), folds=folds, epochs=epochs, changes=training)
+        agreements = _agreements(dataset, list(rest), work, folds, settings)
+        found = doubts(agreements, recipe.classes, drop_share=drop_share)
+        named = zip(rest.values(), found, strict=True)
+        rejections += [Rejection(sample_id, "noise", *doubt) for sample_id, doubt in named if doubt]
     gone = {rejection.sample_id for rejection in rejections}
     sizes = _sizes(dataset)
     if len(gone) == sum(sizes.values()):
@@ -75,7 +82,7 @@ def curate(
     _write(dataset, output, recipe, shown, rejections, lambda sample_id: sample_id not in gone)
     if gone:
         _write(dataset, rejected_output, recipe, shown, rejections, lambda sample_id: sample_id in gone)
-    shutil.rmtree(learn.folder, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
     return Counter(rejection.filter for rejection in rejections)
 
 
@@ -84,55 +91,38 @@ def rejected_folder(output: Path) -> Path:
     return output.with_name(f"{output.name}-rejected")
 
 
-def _rejections(
-    dataset: Path,
-    recipe: Recipe,
-    folds: int,
-    drop_share: float | None,
-    min_quality: float,
-    learn: _NoiseLearning,
-) -> list[Rejection]:
-    judged = [(row["sample_id"], reject_by_itself(row, min_quality=min_quality)) for row in _rows(dataset)]
-    rejections = [rejection for _, rejection in judged if rejection]
-    rest = [place for place, (_, rejection) in enumerate(judged) if rejection is None]
-    if folds and rest:
-        ids = [judged[place][0] for place in rest]
-        found = doubts(learn(dataset, rest, folds), recipe.classes, drop_share=drop_share)
-        rejections += [Rejection(name, "noise", *doubt) for name, doubt in zip(ids, found, strict=True) if doubt]
-    return rejections
+def _by_themselves(dataset: Path, min_quality: float) -> tuple[list[Rejection], dict[int, str]]:
+    """The samples that speak against themselves; of the others position → sample id."""
+    rejections: list[Rejection] = []
+    rest: dict[int, str] = {}
+    for place, row in enumerate(read_rows(_files(dataset), columns=["sample_id", "label", "quality"])):
+        rejection = reject_by_itself(row, min_quality=min_quality)
+        if rejection:
+            rejections.append(rejection)
+        else:
+            rest[place] = row["sample_id"]
+    return rejections, rest
 
 
-@dataclass(frozen=True)
-class _NoiseLearning:
-    """Trains the folds in ``folder``, which outlives an interruption."""
+def _agreements(
+    dataset: Path, rest: Sequence[int], work: Path, folds: int, settings: Mapping[str, Any]
+) -> list[dict[int, Agreement]]:
+    """Of the samples at these positions; what is trained lies in ``work``, which outlives an interruption."""
+    columns = ["sample_id", "image", "label", "classes"]
+    paths = [str(path) for path in _files(dataset)]
+    rows = datasets.Dataset.from_parquet(paths, columns=columns, cache_dir=str(work / "rows"))
+    content = json.dumps([rows._fingerprint, rest, folds, settings], default=str)
+    folder = work / hashlib.sha256(content.encode()).hexdigest()[:12]
+    with tqdm(total=folds, unit="fold", disable=None) as progress:
 
-    folder: Path
-    epochs: int
-    training: Mapping[str, Any]
+        def heard(fold: int) -> None:
+            progress.update()
 
-    def __call__(self, dataset: Path, rest: Sequence[int], folds: int) -> list[dict[int, Agreement]]:
-        fields = {**NOISE_TRAINING, **self.training}
-        if "model" in self.training and "learning_rate" not in self.training:
-            del fields["learning_rate"]  # that of the small one
-        inside = len(rest) - len(rest) // folds
-        fields.setdefault("steps", max(1, round(self.epochs * inside / fields.setdefault("batch_size", 16))))
-        paths = [str(path) for path in itertools.chain.from_iterable(split_files(dataset).values())]
-        columns = ["sample_id", "image", "label", "classes"]
-        with tqdm(total=folds, unit="fold", disable=None) as progress:
-
-            def heard(fold: int) -> None:
-                progress.update()
-
-            rows = datasets.Dataset.from_parquet(paths, columns=columns, cache_dir=str(self.folder / "rows"))
-            content = json.dumps([rows._fingerprint, list(rest), fields], default=str)
-            name = hashlib.sha256(content.encode()).hexdigest()[:12]
-            return cross_validated_agreements(
-                rows.select(rest), folds=folds, folder=self.folder / name, progress=heard, **fields
-            )
+        return cross_validated_agreements(rows.select(rest), folds=folds, folder=folder, progress=heard, **settings)
 
 
-def _rows(dataset: Path) -> Iterator[Row]:
-    return read_rows(itertools.chain.from_iterable(split_files(dataset).values()))
+def _files(dataset: Path) -> list[Path]:
+    return list(itertools.chain.from_iterable(split_files(dataset).values()))
 
 
 def _sizes(dataset: Path, keep: Callable[[str], bool] = lambda sample_id: True) -> dict[str, int]:

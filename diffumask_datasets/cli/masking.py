@@ -97,10 +97,9 @@ def curate(
         str | None, typer.Option(help="Segmenter as in diffumask train; default: small, from scratch.")
     ] = None,
     side: Annotated[int | None, typer.Option(help="Side of the images it is trained on; default: 96.", min=32)] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes of each fold's training; default: 60.", min=1)] = None,
+    epochs: Annotated[int, typer.Option(help="Passes of each fold's training.", min=1)] = 60,
 ) -> None:
     """Keep the samples of DATASET whose masks are believed; every dropped one gets its reason in rejections.jsonl."""
-    from diffumask_datasets.curating import EPOCHS
     from diffumask_datasets.curating import curate as curate_folder
 
     training = {"model": model, "height": side, "width": side}
@@ -110,7 +109,7 @@ def curate(
         folds=folds,
         drop_share=drop_share,
         min_quality=min_quality,
-        epochs=epochs or EPOCHS,
+        epochs=epochs,
         training={name: value for name, value in training.items() if value is not None},
     )
     told = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"

@@ -14,7 +14,16 @@ from diffumask_datasets.columns import decode_image
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
-__all__ = ["NOISE_TRAINING", "Agreement", "Doubt", "class_agreements", "cross_validated_agreements", "doubts"]
+__all__ = [
+    "EPOCHS",
+    "NOISE_TRAINING",
+    "Agreement",
+    "Doubt",
+    "class_agreements",
+    "cross_validated_agreements",
+    "doubts",
+    "noise_training",
+]
 
 Label = npt.NDArray[np.uint8]
 
@@ -22,11 +31,15 @@ NOISE_TRAINING: Mapping[str, Any] = {
     "model": "upernet-small",
     "height": 96,
     "width": 96,
+    "batch_size": 16,
     "learning_rate": 2e-3,
     "scale": (0.67, 1.5),
     "colour": 0.3,
 }
 """Settings of the segmenter where none are given: small and from scratch, so that nothing is downloaded."""
+
+EPOCHS = 60
+"""Passes over the samples in the training of each fold."""
 
 SPREADS = 4.0
 """How many spreads under the class's middle an agreement may lie: 2.7 standard deviations of a normal distribution."""
@@ -69,6 +82,18 @@ class Doubt(NamedTuple):
     score: float
 
 
+def noise_training(
+    samples: int, *, folds: int, epochs: int = EPOCHS, changes: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What trains each fold of so many samples: :data:`NOISE_TRAINING` with ``changes``, for ``epochs`` passes."""
+    changes = changes or {}
+    fields = {**NOISE_TRAINING, **changes}
+    if "model" in changes and "learning_rate" not in changes:
+        del fields["learning_rate"]  # that of the small one
+    steps = round(epochs * samples * (1 - 1 / folds) / fields["batch_size"])
+    return {"steps": max(1, steps), **fields}
+
+
 def cross_validated_agreements(
     rows: Any,
     *,
@@ -93,6 +118,7 @@ def cross_validated_agreements(
     if folds < 2 or len(rows) < 2 * folds:
         raise RecipeError(f"noise learning takes 2 or more folds of 2 or more samples; got {folds} of {len(rows)}")
     fold_of = np.random.default_rng(seed).permutation(len(rows)) % folds
+    labels = rows.select_columns(["label"])  # a row of all columns would have its image decoded again
     found: list[dict[int, Agreement]] = [{} for _ in range(len(rows))]
     for fold in range(folds):
         inside, outside = (np.flatnonzero(chosen).tolist() for chosen in (fold_of != fold, fold_of == fold))
@@ -100,7 +126,7 @@ def cross_validated_agreements(
             rows, train_on=inside, predict_on=outside, folder=folder / f"fold-{fold}", seed=seed, **training
         )
         for row, probabilities in zip(outside, predictions, strict=True):
-            found[row] = class_agreements(probabilities, decode_image(rows[row]["label"]))
+            found[row] = class_agreements(probabilities, decode_image(labels[row]["label"]))
         progress(fold + 1)
     return found
 

@@ -21,7 +21,7 @@ from diffumask_datasets.backbones.protocol import Observer
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import HEAT_MAPS, decode_image
-from diffumask_datasets.curating import EPOCHS
+from diffumask_datasets.curation.noise import EPOCHS
 from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, spread_heat
 from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
 from diffumask_datasets.masks.components import separate_instances

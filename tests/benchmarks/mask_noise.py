@@ -10,13 +10,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from diffumask_datasets.columns import png_cell
-from diffumask_datasets.curation.noise import NOISE_TRAINING, cross_validated_agreements, doubts
+from diffumask_datasets.curation.noise import cross_validated_agreements, doubts, noise_training
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
 from tests.curation.rows import rows_of
 
 DAMAGED_SHARE = 0.3
-BATCH = 16
 KINDS = ("shifted", "eroded", "half missing", "wrong class", "empty")
 
 Label = npt.NDArray[np.uint8]
@@ -40,9 +39,7 @@ def noise_figures(*, scenes: int, epochs: int, folds: int = 3) -> dict[str, floa
             rows_of([images[k] for k in rest], [labels[k] for k in rest], CLASS_NAMES),
             folds=folds,
             folder=Path(folder),
-            steps=round(epochs * len(rest) * (1 - 1 / folds) / BATCH),
-            batch_size=BATCH,
-            **NOISE_TRAINING,
+            **noise_training(len(rest), folds=folds, epochs=epochs),
         )
     found |= {k for k, doubt in zip(rest, doubts(agreements, CLASS_NAMES), strict=True) if doubt}
     wanted = {k for k, kind in enumerate(damage) if kind}
