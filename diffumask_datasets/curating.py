@@ -18,6 +18,7 @@ from tqdm import tqdm
 from diffumask_datasets.curation.noise import (
     EPOCHS,
     Agreement,
+    check_drop_share,
     cross_validated_agreements,
     doubts,
     noise_training,
@@ -67,6 +68,8 @@ def curate(
     check_target(rejected_output)
     if not 0 <= min_quality <= 1:
         raise RecipeError(f"min_quality lies in [0, 1], got {min_quality}")
+    if drop_share is not None:
+        check_drop_share(drop_share)
     rejections, rest = _by_themselves(dataset, min_quality)
     work = output.with_name(f".{output.name}.folds")
     if folds and rest:

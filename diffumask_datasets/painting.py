@@ -20,7 +20,7 @@ from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintReque
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.soft_maps import compact, soft_size
-from diffumask_datasets.prompts.sources import prompt_for
+from diffumask_datasets.prompts.sources import caption_prompts, prompt_for
 from diffumask_datasets.recipe import Recipe
 
 __all__ = ["Painted", "Painter", "single_thread"]
@@ -74,6 +74,7 @@ class Painter:
             options = LoadOptions.of(self._recipe)
             backbone = _loaded(self._recipe.model, self._recipe.revision, self._device, self._dtype, options)
             backbone.check(self._recipe)
+            backbone.check_prompts(caption_prompts(self._recipe))
             self._backbone = backbone
         return self._backbone
 

@@ -86,6 +86,9 @@ def test_what_cannot_be_curated(folder: Path, planted: dict[str, Any], tmp_path:
         curate(folder, folder)
     with pytest.raises(RecipeError, match=r"min_quality lies in \[0, 1\], got 2"):
         curate(folder, tmp_path / "x", min_quality=2)
+    with pytest.raises(RecipeError, match=r"drop_share lies in \[0, 1\), got 1"):
+        curate(folder, tmp_path / "x", drop_share=1)
+    assert not (tmp_path / ".x.folds").exists()
     with pytest.raises(RecipeError, match="takes 2 or more folds"):
         curate(folder, tmp_path / "x", folds=1)
     assert not (tmp_path / "x").exists()

@@ -39,7 +39,7 @@ def align_terms(prompt: Prompt, tokenizer: Tokenizer, *, max_length: int | None 
     limit = tokenizer.model_max_length if max_length is None else max_length
     fast = tokenizer if tokenizer.is_fast else _fast_twin(tokenizer, prompt.text)
     full = _offsets(fast, prompt.text)
-    kept = _offsets(fast, prompt.text, truncation=True, max_length=limit)
+    kept = full if len(full) <= limit else _offsets(fast, prompt.text, truncation=True, max_length=limit)
     tokens: dict[str, set[int]] = {category: set() for category in prompt.categories}
     for term in prompt.terms:
         covered = _covered(full, term)

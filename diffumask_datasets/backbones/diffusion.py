@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -85,6 +85,11 @@ class DiffusionBackbone:
                 raise RecipeError(f"{name} {value!r} is read of Stable Diffusion 1 and 2 alone; leave it out")
         self._chosen_layers(recipe)
         check_timesteps(self.pipeline.scheduler, recipe)
+
+    def check_prompts(self, prompts: Iterable[Prompt]) -> None:
+        """Refuses prompts whose class terms this model would not read: TokenAlignmentError."""
+        for prompt in prompts:
+            self.family.text(self.pipeline, [prompt])
 
     def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
         """Paints one batch, in order; see :class:`diffumask_datasets.backbones.protocol.Backbone`."""

@@ -7,7 +7,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,9 @@ class PlantedBackbone:
         for name, size in (("height", recipe.height), ("width", recipe.width)):
             if size < SMALLEST:
                 raise RecipeError(f"{name} {size} cannot be painted by this model: sizes are at least {SMALLEST}")
+
+    def check_prompts(self, prompts: Iterable[Prompt]) -> None:
+        """Nothing: prompts of any length are read whole."""
 
     def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
         """Paints one batch, in order; raises ModelError for a broken seed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -42,6 +42,13 @@ class Backbone(Protocol):
         Raises:
             RecipeError: sizes, steps or timesteps that the model does not have.
             CaptureError: no attention layer has one of the grids asked for.
+        """
+
+    def check_prompts(self, prompts: Iterable[Prompt]) -> None:
+        """Refuses, before any work, prompts whose class terms this model would not read.
+
+        Raises:
+            TokenAlignmentError: a class term is not in its prompt or would be truncated away.
         """
 
     def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:

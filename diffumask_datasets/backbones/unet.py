@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -73,6 +73,11 @@ class UNetBackbone:
         self._chosen_layers(recipe)
         self._affinity_layers(recipe)
         check_timesteps(self.pipeline.scheduler, recipe)
+
+    def check_prompts(self, prompts: Iterable[Prompt]) -> None:
+        """Refuses prompts whose class terms this model would not read: TokenAlignmentError."""
+        for prompt in prompts:
+            align_terms(prompt, self.pipeline.tokenizer)
 
     def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
         """Paints one batch, in order; see :class:`diffumask_datasets.backbones.protocol.Backbone`."""

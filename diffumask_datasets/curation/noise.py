@@ -19,6 +19,7 @@ __all__ = [
     "NOISE_TRAINING",
     "Agreement",
     "Doubt",
+    "check_drop_share",
     "class_agreements",
     "cross_validated_agreements",
     "doubts",
@@ -140,6 +141,12 @@ def class_agreements(probabilities: npt.NDArray[np.float32], label: Label) -> di
     return {class_id: _agreement(probabilities, label, class_id, set(classes) - {class_id}) for class_id in classes}
 
 
+def check_drop_share(drop_share: float) -> None:
+    """Raises RecipeError for a share that is not in [0, 1)."""
+    if not 0 <= drop_share < 1:
+        raise RecipeError(f"drop_share lies in [0, 1), got {drop_share}")
+
+
 def doubts(
     agreements: Sequence[Mapping[int, Agreement]], names: Sequence[str], *, drop_share: float | None = None
 ) -> list[Doubt | None]:
@@ -152,11 +159,10 @@ def doubts(
     they are the minority.
 
     Raises:
-        RecipeError: a share that is not in [0, 1).
+        RecipeError: as :func:`check_drop_share`.
     """
     if drop_share is not None:
-        if not 0 <= drop_share < 1:
-            raise RecipeError(f"drop_share lies in [0, 1), got {drop_share}")
+        check_drop_share(drop_share)
         ious = [{class_id: agreement.iou for class_id, agreement in sample.items()} for sample in agreements]
         floors = _floors(ious, lambda values: float(np.quantile(values, drop_share)))
         return [_under(sample, floors, names, "IoU") for sample in ious]

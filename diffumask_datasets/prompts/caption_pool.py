@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from diffumask_datasets.captions import mentions
 from diffumask_datasets.errors import RecipeError
@@ -41,13 +41,20 @@ class CaptionSource:
         recipe = self._recipe
         pool = self._pool(draw_classes(recipe, index)[0], split_of(index))
         text = random.Random(f"{recipe.seed}/captions/{index}").choice(pool)
-        return Prompt(text, find_terms(text, recipe.words))
+        return self._prompt(text)
+
+    def prompts(self) -> Iterator[Prompt]:
+        """Every prompt that any sample may get."""
+        return map(self._prompt, self._splits)
 
     def check(self, splits: Sequence[str]) -> None:
         """Raises RecipeError for the first class that no caption names, or none of a split."""
         self._check_named()
         for name, split in itertools.product(self._pools, splits):
             self._pool(name, split)
+
+    def _prompt(self, text: str) -> Prompt:
+        return Prompt(text, find_terms(text, self._recipe.words))
 
     def _check_named(self) -> None:
         for name, pool in self._pools.items():

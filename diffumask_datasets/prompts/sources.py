@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from diffumask_datasets.captions import fingerprint_captions
@@ -18,7 +18,7 @@ from diffumask_datasets.settings import (
     SubClassPrompts,
 )
 
-__all__ = ["PromptSource", "check_prompts", "pin_prompts", "prompt_for"]
+__all__ = ["PromptSource", "caption_prompts", "check_prompts", "pin_prompts", "prompt_for"]
 
 
 class PromptSource(Protocol):
@@ -47,6 +47,17 @@ def prompt_for(recipe: Recipe, index: int) -> Prompt:
 def check_prompts(recipe: Recipe, splits: Sequence[str] = ("train",)) -> None:
     """Raises TokenAlignmentError or RecipeError where a caption names no class, or a class has no caption in a split."""
     _source(recipe).check(splits)
+
+
+def caption_prompts(recipe: Recipe) -> Iterator[Prompt]:
+    """Every prompt that may be drawn where prompts are captions, which may be too long for a model; else none."""
+    if isinstance(recipe.prompt_source, CaptionSettings):
+        from diffumask_datasets.prompts.caption_pool import CaptionSource
+
+        source = _source(recipe)
+        assert isinstance(source, CaptionSource)
+        for prompt in source.prompts():
+            yield attended(prompt, recipe.attention_words)
 
 
 def pin_prompts(recipe: Recipe) -> Recipe:

@@ -14,8 +14,9 @@ from torch.overrides import _len_torch_function_stack
 from diffumask_datasets.attention.layout import Layout
 from diffumask_datasets.backbones import native
 from diffumask_datasets.backbones.diffusion import DiffusionBackbone
-from diffumask_datasets.errors import CaptureError, ModelError, RecipeError
-from tests.backbones.tiny.cases import CASES, REQUESTS
+from diffumask_datasets.errors import CaptureError, ModelError, RecipeError, TokenAlignmentError
+from diffumask_datasets.prompts.prompt import Prompt, Term
+from tests.backbones.tiny.cases import CAR, CASES, REQUESTS
 
 BY_MODEL = {case.model: case for case in CASES}
 FLUX, PIXART, SD3 = BY_MODEL["flux"], BY_MODEL["pixart_alpha"], BY_MODEL["sd3"]
@@ -176,3 +177,11 @@ def test_nan_and_empty_batches():
     backbone.denoiser.proj_out.bias.data.fill_(torch.nan)
     with pytest.raises(ModelError, match="the model painted NaN in 2 of 2 images"):
         maps(backbone, PIXART)
+
+
+def test_prompts_are_refused_before_anything_is_painted():
+    backbone = PIXART.backbone()
+    backbone.check_prompts([CAR])
+    late = Prompt("a " * 150 + "car", (Term("car", 300, 303),))
+    with pytest.raises(TokenAlignmentError, match=r"'car' is truncated away: .* this model reads 120"):
+        backbone.check_prompts(iter([CAR, late]))

@@ -70,3 +70,13 @@ def test_what_this_model_cannot_do(
     with pytest.raises(error, match=message):
         next(iter(stream))
     assert not list(tmp_path.rglob("*.sample"))
+
+
+def test_a_caption_too_long_is_refused_before_anything_is_painted(tmp_path: Path) -> None:
+    captions = [f"a {name} in place {number}" for name in FIELDS["classes"] for number in range(50)]
+    path = tmp_path / "captions.txt"
+    path.write_text("\n".join([*captions, "very " * 40 + "red car"]))
+    stream = load(tmp_path, streaming=True, prompt_source={"kind": "captions", "path": str(path)})
+    with pytest.raises(TokenAlignmentError, match=r"class term 'car' is truncated away: the prompt 'very very"):
+        next(iter(stream))
+    assert not list(tmp_path.rglob("*.sample"))

@@ -7,7 +7,7 @@ import pytest
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.plan import SPLIT_STARTS
 from diffumask_datasets.prompts.dealing import deal, share_of
-from diffumask_datasets.prompts.sources import check_prompts, pin_prompts, prompt_for
+from diffumask_datasets.prompts.sources import caption_prompts, check_prompts, pin_prompts, prompt_for
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.synthesis import prepare
 
@@ -54,6 +54,13 @@ def test_three_texts_serve_three_splits() -> None:
     assert sorted(deal({"a": ["car"], "b": ["car"], "c": ["car"]}).values()) == ["test", "train", "validation"]
     assert set(deal({"one": ["car"], "two": ["boat"]}).values()) == {"train"}
     assert Counter(share_of(str(number)) for number in range(1000)).most_common(1)[0][0] == "train"
+
+
+def test_all_prompts_are_those_that_may_be_drawn(captions: Path) -> None:
+    recipe = recipe_of(captions)
+    assert sorted(prompt.text for prompt in caption_prompts(recipe)) == sorted(CAPTIONS)
+    assert {prompt_for(recipe, index) for index in range(40)} <= set(caption_prompts(recipe))
+    assert [*caption_prompts(Recipe.of(classes=["car"], model="planted"))] == []
 
 
 def test_several_classes_need_captions_that_name_them(tmp_path: Path) -> None:
