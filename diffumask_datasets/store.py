@@ -136,8 +136,10 @@ class SampleStore:
 
     def _sweep(self) -> None:
         for draft in self._drafts.iterdir():
-            if time.time() - draft.stat().st_mtime > STALE_SECONDS:
-                draft.unlink(missing_ok=True)
+            # Another process may finish its draft, or sweep this one, while we look.
+            with suppress(FileNotFoundError):
+                if time.time() - draft.stat().st_mtime > STALE_SECONDS:
+                    draft.unlink()
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index // FOLDER_SIZE:05d}" / f"{index:08d}{SUFFIX}"

@@ -130,6 +130,11 @@ def test_drafts_of_killed_processes_are_swept(tmp_path: Path) -> None:
     assert (old.exists(), young.exists()) == (False, True)
 
 
+def test_a_draft_that_is_finished_during_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "finished"]))
+    SampleStore(tmp_path, "abc").put(0, b"x")
+
+
 def test_the_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIFFUMASK_CACHE", "/data/store")
     assert default_store_root() == Path("/data/store")

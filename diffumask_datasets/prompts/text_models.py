@@ -210,7 +210,7 @@ def _place(model: str, revision: str | None) -> dict[str, str]:
 def _readable_errors(model: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except (ImportError, OSError, ValueError, KeyError) as error:  # ImportError: of what reads such a tokenizer
         raise ModelError(f"the text model {model!r} cannot be loaded: {' '.join(str(error).split())}") from error
 
 

@@ -200,6 +200,8 @@ def _arguments(
         fp16=precision == "fp16",
         use_cpu=device.type == "cpu",
         dataloader_num_workers=workers,
+        # Each process reads its own batches of a stream: names and lists of masks cannot be dispatched as tensors.
+        accelerator_config={"dispatch_batches": False},
         remove_unused_columns=False,
         report_to=[],
         disable_tqdm=not sys.stderr.isatty(),
