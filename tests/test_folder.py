@@ -21,7 +21,8 @@ import numpy as np
 from datasets import load_dataset
 both = load_dataset(sys.argv[1], cache_dir=sys.argv[2])
 row = both["validation"][1]
-names = both["validation"].features["classes"].feature.names
+classes = both["validation"].features["classes"]
+names = (classes[0] if isinstance(classes, list) else classes.feature).names  # datasets 3 has lists where 4 has List
 label = np.asarray(row["label"])
 print(sorted(both), both["train"].num_rows, names[row["classes"][0]], row["objects"]["area"] == [int((label > 0).sum())])
 """

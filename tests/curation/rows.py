@@ -18,7 +18,7 @@ def rows_of(images: Sequence[Pixels], labels: Sequence[Pixels], names: Sequence[
         {
             "image": datasets.Image(),
             "label": datasets.Image(),
-            "classes": datasets.List(datasets.ClassLabel(names=["background", *names])),
+            "classes": [datasets.ClassLabel(names=["background", *names])],
         }
     )
     cells = {

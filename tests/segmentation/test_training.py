@@ -260,7 +260,7 @@ def test_image_and_mask_of_different_sizes(tiny: Settings, tmp_path: Path) -> No
 def test_a_mask_value_without_a_name(tiny: Settings, tmp_path: Path) -> None:
     rows = shapes(4)
     one_class = rows.remove_columns("classes").add_column("classes", [[1]] * 4)
-    one_class = one_class.cast_column("classes", datasets.List(datasets.ClassLabel(names=["background", "car"])))
+    one_class = one_class.cast_column("classes", [datasets.ClassLabel(names=["background", "car"])])
     data = labelled_of(one_class)
     with pytest.raises(ShapeError, match=r"the mask has the values \[2\], which its dataset gives no name"):
         train(tiny(), tmp_path / "model", data=[data])
