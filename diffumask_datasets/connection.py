@@ -63,7 +63,8 @@ def _refusal(repo_id: str, error: hub.HfHubHTTPError, token: str | None) -> str:
     if status == 401:
         return f"the Hub does not accept the token for {repo_id}: log in anew with: hf auth login"
     if status == 403:
-        return f"no right to write {repo_id}: push to a name of your own, or take a token with the right to write"
+        said = f" (the Hub says: {_without(token, error.server_message)})" if error.server_message else ""
+        return f"no right to write {repo_id}{said}: push to a name of your own, or take a token with the right to write"
     return f"the Hub refused {repo_id} ({status}): {_line(error, token)}"
 
 

@@ -28,13 +28,17 @@ class Repo:
 
 @dataclass
 class State:
-    """``cut_uploads``: how many of the next uploads are cut in the middle. ``uploads`` are those that arrived whole."""
+    """``cut_uploads``: how many of the next uploads are cut in the middle. ``uploads`` are those that arrived whole.
+
+    Without ``takes_commits`` uploads arrive and the commit that would show them is refused.
+    """
 
     repos: dict[str, Repo] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
     uploads: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     cut_uploads: int = 0
+    takes_commits: bool = True
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -166,6 +170,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send(200, {"transfer": "basic", "objects": answers})
 
     def commit(self, name: str, repo: Repo, body: bytes) -> None:
+        if not self.state.takes_commits:
+            self.fail(403, message="Storage limit reached")
+            return
         for line in body.decode().splitlines():
             operation = json.loads(line)
             value = operation["value"]
