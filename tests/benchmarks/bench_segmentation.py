@@ -205,4 +205,4 @@ def _class_mean(found: Sequence[Mapping[str, Any]], name: str) -> float:
 
 
 if __name__ == "__main__":
-    run("segmentation", measure, parts=PARTS)
+    run("segmentation", measure, parts=PARTS, keeps=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,29 +39,26 @@ AUGMENTATIONS: Mapping[str, Any] = {
 class Sizes:
     """How much of everything: images, steps of each training, repeats."""
 
-    images: int  # real ones, and as many synthetic ones, in all but the curve and noise learning
+    images: int  # real ones, and as many synthetic ones
+    ablated: int  # synthetic ones in every ablation, few enough for what they are to matter
     test: int
     synthetic: tuple[int, ...]
     steps: int
     repeats: int
 
 
-FULL = Sizes(images=1000, test=500, synthetic=(250, 500, 1000, 2000, 4000), steps=700, repeats=3)
-QUICK = Sizes(images=12, test=20, synthetic=(8, 12, 40), steps=10, repeats=1)
+FULL = Sizes(images=1000, ablated=500, test=500, synthetic=(250, 500, 1000, 2000, 4000), steps=700, repeats=3)
+QUICK = Sizes(images=12, ablated=8, test=20, synthetic=(8, 12, 40), steps=10, repeats=1)
+DROPPED = (0.3, 0.5, 0.7)
+"""The shares of each class that noise learning removes."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The first ``count`` rows of ``data``; ``source`` are fields of their source: weight, rename, others."""
+    """All rows of ``data``; ``source`` are fields of their source: weight, rename, others."""
 
     data: Data
-    count: int | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
-
-    def rows(self, folder: Path) -> Any:
-        """The rows."""
-        rows = self.data.rows(folder)
-        return rows if self.count is None else rows.select(range(min(self.count, len(rows))))
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Repeat:
     def do(self, folder: Path) -> None:
         """Trains and judges; a training that was interrupted goes on."""
         experiment = self.experiment
-        data = [labelled_of(part.rows(folder)) for part in experiment.parts]
+        data = [labelled_of(part.data.rows(folder)) for part in experiment.parts]
         model = self.model(folder)
         segmenter = train(experiment.settings(self.seed), model, data=data, hardware=Hardware("cpu"))
         result = evaluate(segmenter, labelled_of(experiment.test.rows(folder)))
@@ -112,7 +110,7 @@ class Repeat:
 
     def _name(self, folder: Path) -> str:
         experiment = self.experiment
-        parts = [[part.data.identity(folder), part.count] for part in experiment.parts]
+        parts = [part.data.identity(folder) for part in experiment.parts]
         settings = experiment.settings(self.seed).model_dump(mode="json", exclude={"checkpoint_every", "log_every"})
         content = json.dumps([settings, parts, experiment.test.identity(folder)], sort_keys=True)
         return f"{plain(experiment.name)}-{self.seed}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
@@ -143,7 +141,6 @@ class _Maker:
         self._tenth = Drawn("train", max(1, sizes.images // 10))
         self._test = Drawn("test", sizes.test)
         self._synthetic = self._painted(sizes.images)
-        self._most = self._painted(max(sizes.synthetic))
 
     def headline(self) -> list[Experiment]:
         return [
@@ -169,25 +166,27 @@ class _Maker:
         ]
 
     def ablations(self) -> list[Experiment]:
-        base, count = self._synthetic, self._sizes.images
-        folds = tuple(Fold(self._most, number, self._sizes.steps) for number in range(FOLDS))
+        count = self._sizes.ablated
+        base, most = self._painted(count), self._painted(math.ceil(count / (1 - max(DROPPED))))
+        folds = tuple(Fold(most, number, self._sizes.steps) for number in range(FOLDS))
 
         def remasked(**settings: Any) -> Part:
             return Part(Remasked(base, tuple(settings.items())))
 
         return [
+            self._of(f"synthetic {count}", Part(base)),
             *(self._of(f"γ {gamma}", remasked(threshold=gamma)) for gamma in (0.2, 0.3, 0.4, 0.5)),
             self._of("without CRF", remasked(refinement=None)),
             self._of("without self-attention", Part(self._painted(count, affinity=None))),
-            *(self._of(f"noise α {drop}", Part(Believed(self._most, folds, drop, count))) for drop in (0.3, 0.5, 0.7)),
+            *(self._of(f"noise α {drop}", Part(Believed(most, folds, drop, count))) for drop in DROPPED),
             *(self._of(f"with {name}", Part(base), augment=[step]) for name, step in AUGMENTATIONS.items()),
             self._of("prompts plain", Part(Painted(count))),
             self._of("prompts sub-classes", Part(Painted(count, fields=(("classes", "toybox"),)))),
         ]
 
     def sizes(self) -> list[Experiment]:
-        counts = [count for count in self._sizes.synthetic if count != self._sizes.images]
-        return [self._of(f"synthetic {count}", Part(self._most, count)) for count in counts]
+        counts = [count for count in self._sizes.synthetic if count not in (self._sizes.images, self._sizes.ablated)]
+        return [self._of(f"synthetic {count}", Part(self._painted(count))) for count in counts]
 
     def domains(self) -> list[Experiment]:
         far = Drawn("test", self._sizes.test, FAR)
