@@ -44,7 +44,7 @@ def test_samples_without_a_mask_go_and_are_told(folder: Path, tmp_path: Path, ca
 
 TINY: dict[str, Any] = {
     "model": "segformer-small",
-    "model_options": {"depths": [1, 1, 1, 1], "hidden_sizes": [4, 8, 10, 16], "decoder_hidden_size": 8},
+    "model_options": {"depths": [1, 1, 1, 1], "hidden_sizes": [4, 8, 12, 20], "decoder_hidden_size": 8},
     "height": 32,
     "width": 32,
     "batch_size": 2,

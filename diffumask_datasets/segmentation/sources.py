@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.categories import BACKGROUND_NAME
-from diffumask_datasets.errors import DataError, RecipeError
+from diffumask_datasets.errors import DataError, DiffuMaskError
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.labelled import COLUMNS, LabelledImages, plain_name, translation, undecoded
 from diffumask_datasets.segmentation.layouts import names_from_id2label, read_layout
@@ -117,9 +117,10 @@ def _load(source: Source, split: str) -> Any:
     config = {"name": source.config} if source.config else {}
     try:
         return datasets.load_dataset(str(source.dataset), split=split, streaming=source.stream, **config)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        if isinstance(error, RecipeError):
-            raise
+    except DiffuMaskError:
+        raise
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        # RuntimeError: what datasets 3 leaves of a Hub that cannot be reached.
         raise DataError(f"cannot read the dataset {source.dataset!r}: {str(error).splitlines()[0]}") from error
 
 
