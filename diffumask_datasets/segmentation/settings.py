@@ -14,6 +14,7 @@ from diffumask_datasets.augment_settings import AugmentSettings
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipe import check_fields
 from diffumask_datasets.recipe_file import read_mapping, read_recipe_file
+from diffumask_datasets.settings import first_problem
 
 __all__ = [
     "BENCHMARKS",
@@ -49,10 +50,7 @@ class _Fields(BaseModel):
         try:
             return cls(**{name: value for name, value in fields.items() if value is not None})
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in problem["loc"])
-            message = problem["msg"].removeprefix("Value error, ")
-            raise RecipeError(f"{place}: {message}" if place else message) from None
+            raise RecipeError(first_problem(error)) from None
 
 
 class Source(_Fields):

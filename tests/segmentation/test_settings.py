@@ -72,7 +72,7 @@ def test_the_digest_follows_the_content() -> None:
         ({"sources": [{"dataset": "a"}], "step": 3}, r"unknown field 'step' \(did you mean 'steps'\?\)"),
         ({"sources": [{"dataset": "a"}], "scale": [2, 1]}, r"scale: give \[smallest, largest\]"),
         ({"sources": [{"dataset": "a"}], "learning_rate": -1}, "learning_rate: Input should be greater than 0"),
-        ({"sources": [{"dataset": "a"}], "augment": ["blurr"]}, r"augment\.0: Input tag 'blurr' found"),
+        ({"sources": [{"dataset": "a"}], "augment": ["blurr"]}, r"augment\.0: unknown kind 'blurr'"),
     ],
 )
 def test_bad_settings(fields: dict[str, Any], message: str) -> None:
