@@ -1,16 +1,14 @@
+import importlib.metadata
 import sys
 from pathlib import Path
 
 import pytest
-import tomllib
 
 from diffumask_datasets import export, verify
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters import formats
 from diffumask_datasets.exporters.registry import BUILT_IN, GROUP
 from tests.exporters.made import dataset, drawn
-
-ROOT = Path(__file__).parent.parent.parent
 
 THIRD_PARTY = """
 from dataclasses import dataclass
@@ -46,8 +44,8 @@ class AreasExporter:
 
 
 def test_every_built_in_format_is_an_entry_point() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert project["project"]["entry-points"][GROUP] == BUILT_IN
+    points = importlib.metadata.distribution("diffumask-datasets").entry_points.select(group=GROUP)
+    assert {point.name: point.value for point in points} == BUILT_IN
     assert set(BUILT_IN) <= set(formats())
 
 
