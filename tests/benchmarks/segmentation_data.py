@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol
 import datasets
 
 from diffumask_datasets.columns import decode_image
-from diffumask_datasets.curation.noise import Agreement, class_agreements, doubts
+from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, class_agreements, doubts
 from diffumask_datasets.generation import generate
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import RECIPE_FILE
@@ -32,15 +32,8 @@ from diffumask_datasets.toybox.rendered import RenderedScenes
 PROCESSES = 2
 FOLDS = 3
 
-TRAINING: Mapping[str, Any] = {
-    "model": "segformer-small",
-    "height": 64,
-    "width": 64,
-    "batch_size": 16,
-    "scale": (0.7, 1.4),
-    "checkpoint_every": 100,
-}
-"""The settings of every training but its length."""
+TRAINING: Mapping[str, Any] = {**NOISE_TRAINING, "height": 64, "width": 64, "checkpoint_every": 200}
+"""The settings of every training but its length: those of noise learning, half as large as the scenes."""
 
 Fields = tuple[tuple[str, Any], ...]
 """(field, value): a mapping that can be hashed."""

@@ -47,7 +47,7 @@ class Sizes:
     repeats: int
 
 
-FULL = Sizes(images=1000, ablated=500, test=500, synthetic=(250, 500, 1000, 2000, 4000), steps=700, repeats=3)
+FULL = Sizes(images=1000, ablated=500, test=500, synthetic=(250, 500, 1000, 2000, 4000), steps=1000, repeats=3)
 QUICK = Sizes(images=12, ablated=8, test=20, synthetic=(8, 12, 40), steps=10, repeats=1)
 DROPPED = (0.3, 0.5, 0.7)
 """The shares of each class that noise learning removes."""
