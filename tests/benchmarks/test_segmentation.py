@@ -2,9 +2,12 @@
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.benchmarks.segmentation_data import FOLDS, Believed, Drawn, Fold, Painted, Remasked
 from tests.benchmarks.segmentation_experiments import (
@@ -34,7 +37,19 @@ def test_every_experiment_has_a_name_of_its_own(sizes: Sizes) -> None:
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z0-9_-]+", name) for name in names)
     for member in itertools.chain.from_iterable(made.values()):
-        assert member.settings(seed=1).steps == sizes.steps
+        assert member.settings(seed=1).steps == (round(0.4 * sizes.steps) if member.start else sizes.steps)
+
+
+def test_fine_tuning_starts_where_the_other_training_ended(tmp_path: Path) -> None:
+    start = drawn(steps=1)
+    tuned = Repeat(replace(start, name="tuned", start=start, training={"learning_rate": 1e-9}), 0)
+    Repeat(start, 0).do(tmp_path)
+    tuned.do(tmp_path)
+    before, after = (load_file(repeat.model(tmp_path) / "model.safetensors") for repeat in (Repeat(start, 0), tuned))
+    weights = [name for name in before if name.endswith("weight")]
+    assert all(torch.allclose(after[name], before[name], atol=1e-6) for name in weights)
+    other = replace(start, name="tuned", start=drawn(steps=2), training={"learning_rate": 1e-9})
+    assert Repeat(other, 0).figures(tmp_path) is None
 
 
 def test_a_repeat_is_done_once_and_another_one_has_another_name(
