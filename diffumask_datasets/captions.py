@@ -143,7 +143,8 @@ def _dataset_cells(source: str, column: str, split: str, config: str | None, rev
 
     try:
         table = datasets.load_dataset(source, config, split=split, revision=revision)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        # RuntimeError: what datasets 3 leaves of a Hub that cannot be reached.
         problem = " ".join(str(error).split())
         raise RecipeError(f"cannot read the captions of the dataset {source!r}: {problem}") from error
     _check_column(column, table.column_names, source)

@@ -28,6 +28,7 @@ __all__ = [
     "Row",
     "class_names",
     "decode_image",
+    "element_of",
     "encoded_bytes",
     "features_of",
     "from_payload",
@@ -157,9 +158,12 @@ def from_payload(payload: bytes) -> Row:
 
 def class_names(features: Mapping[str, Any]) -> tuple[str, ...]:
     """The classes 1..K, in order, that the features of a ``default`` dataset name."""
-    category = features["objects"]["category"]
-    label = category[0] if isinstance(category, list) else category.feature
-    return tuple(label.names[1:])
+    return tuple(element_of(features["objects"]["category"]).names[1:])
+
+
+def element_of(feature: Any) -> Any:
+    """The feature of the elements of a list: datasets 3 has lists where 4 has ``List``."""
+    return feature[0] if isinstance(feature, list) else feature.feature
 
 
 def objects_of(row: Row) -> tuple[ObjectAnnotation, ...]:

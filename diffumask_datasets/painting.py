@@ -71,11 +71,7 @@ class Painter:
 
     def _checked_backbone(self) -> Backbone:
         if self._backbone is None:
-            options = LoadOptions.of(self._recipe)
-            backbone = _loaded(self._recipe.model, self._recipe.revision, self._device, self._dtype, options)
-            backbone.check(self._recipe)
-            backbone.check_prompts(caption_prompts(self._recipe))
-            self._backbone = backbone
+            self._backbone = _checked(self._recipe, self._device, self._dtype)
         return self._backbone
 
     def _request(self, index: int, attempt: int) -> PaintRequest:
@@ -116,6 +112,15 @@ def _fused(painting: Painting, recipe: Recipe, *, power: int) -> npt.NDArray[np.
     height, width = soft_size(*painting.image.shape[:2])
     maps = fuse(painting.attention, height=height, width=width, competition=recipe.competition, affinity_power=power)
     return compact(maps.numpy())
+
+
+@functools.lru_cache(maxsize=1)
+def _checked(recipe: Recipe, device: str | None, dtype: str | None) -> Backbone:
+    # Kept, as every shard of a stream has a painter of its own, and there may be many captions.
+    backbone = _loaded(recipe.model, recipe.revision, device, dtype, LoadOptions.of(recipe))
+    backbone.check(recipe)
+    backbone.check_prompts(caption_prompts(recipe))
+    return backbone
 
 
 @functools.lru_cache(maxsize=1)

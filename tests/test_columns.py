@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from diffumask_datasets.columns import (
-    class_names,
     decode_image,
+    element_of,
     features_of,
     from_payload,
     row_of,
@@ -67,7 +67,7 @@ def test_datasets_stores_the_same_pixels(sample: Sample) -> None:
     np.testing.assert_array_equal(np.asarray(stored["image"]), sample.image)
     np.testing.assert_array_equal(np.asarray(stored["label"]), sample.label)
     assert stored["seed"] == 2**62
-    assert [class_names(features)[category - 1] for category in stored["classes"]] == ["boat"]
+    assert element_of(features["classes"]).int2str(stored["classes"]) == ["boat"]
 
 
 def test_a_payload_is_the_row(sample: Sample) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffumask_datasets.backbones.planted import planted_mask
+from diffumask_datasets.backbones.planted import PlantedBackbone, planted_mask
 from diffumask_datasets.columns import decode_image
 from diffumask_datasets.errors import ModelError, RecipeError, TokenAlignmentError, UnknownClassError
 from diffumask_datasets.prompts.sources import prompt_for
@@ -30,6 +30,16 @@ def test_the_mask_is_what_was_planted(planted: dict[str, Any]) -> None:
         np.testing.assert_array_equal(decode_image(row["label"]), class_ids[where])
         assert row["prompt"] == prompt.text
         assert row["sample_id"] == f"{recipe.digest}-{index:08d}"
+
+
+def test_prompts_are_checked_once_whatever_the_number_of_shards(
+    planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[int] = []
+    monkeypatch.setattr(PlantedBackbone, "check_prompts", lambda self, prompts: checked.append(1))
+    recipe = prepare(Recipe.of(**planted, seed=4242))
+    assert [len(rows(recipe, start, start + 2)) for start in (0, 2, 4)] == [2, 2, 2]
+    assert checked == [1]
 
 
 @settings(max_examples=15)

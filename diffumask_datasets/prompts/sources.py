@@ -51,11 +51,10 @@ def check_prompts(recipe: Recipe, splits: Sequence[str] = ("train",)) -> None:
 
 def caption_prompts(recipe: Recipe) -> Iterator[Prompt]:
     """Every prompt that may be drawn where prompts are captions, which may be too long for a model; else none."""
-    if isinstance(recipe.prompt_source, CaptionSettings):
-        from diffumask_datasets.prompts.caption_pool import CaptionSource
+    from diffumask_datasets.prompts.caption_pool import CaptionSource
 
-        source = _source(recipe)
-        assert isinstance(source, CaptionSource)
+    source = _source(recipe)
+    if isinstance(source, CaptionSource):
         for prompt in source.prompts():
             yield attended(prompt, recipe.attention_words)
 

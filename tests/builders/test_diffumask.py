@@ -12,7 +12,7 @@ from datasets import load_dataset
 
 import diffumask_datasets
 from diffumask_datasets.builders.diffumask import DiffuMask
-from diffumask_datasets.columns import class_names
+from diffumask_datasets.columns import element_of
 from diffumask_datasets.errors import RecipeError
 
 CLASSES = ["car", "potted plant", "boat"]
@@ -27,7 +27,7 @@ def test_map_style(planted: dict[str, Any], cache_dir: str) -> None:
     dataset = load_dataset("diffumask", num_samples=6, split="train", cache_dir=cache_dir, **planted)
     assert dataset.num_rows == 6
     assert dataset.features["label"] == datasets.Image()
-    assert class_names(dataset.features) == tuple(CLASSES)
+    assert element_of(dataset.features["classes"]).names == ["background", *CLASSES]
     row = dataset[4]
     assert row["image"].size == row["label"].size == (64, 48)
     label = np.asarray(row["label"])

@@ -60,7 +60,7 @@ def picture(polygons: Path, kind: str) -> Image.Image:
 def test_what_the_pictures_hold(exported: Path) -> None:
     labels = np.asarray(Image.open(exported / f"gtFine/train/{FRAME}_gtFine_labelIds.png"))
     instances = Image.open(exported / f"gtFine/train/{FRAME}_gtFine_instanceIds.png")
-    assert instances.mode in ("I;16", "I")  # what Pillow calls sixteen bits depends on its version
+    assert instances.mode == "I;16"
     # Background, unsure (out of roi), vegetation; car and truck have instances.
     assert np.unique(labels).tolist() == [0, 3, 21, 26, 27]
     assert np.unique(np.asarray(instances)).tolist() == [0, 3, 21, 26000, 27000]

@@ -18,7 +18,7 @@ from PIL import Image
 from diffumask_datasets import generate, push
 from diffumask_datasets.connection import readable_errors
 from diffumask_datasets.errors import ExportError, HubError, RecipeError
-from tests.hub_server import GOOD_TOKEN, READ_TOKEN, LocalHub
+from tests.hub_server import GOOD_TOKEN, READ_TOKEN, LocalHub, validate
 
 NAME = "me/boats"
 
@@ -72,6 +72,8 @@ def test_the_card_is_valid_and_says_what_is_there(local_hub: LocalHub, folder: P
     push(folder, NAME, token=GOOD_TOKEN, licence="apache-2.0")
     files = local_hub.state.repos[NAME].files
     card = DatasetCard(files["README.md"].decode())
+    status, answer = validate(files["README.md"].decode())  # DatasetCard.validate of older clients knows one Hub only
+    assert (status, answer["errors"]) == (200, [])
     assert "POST /api/validate-yaml" in local_hub.state.requests
     data = card.data.to_dict()
     assert (data["license"], data["size_categories"]) == ("apache-2.0", ["n<1K"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from datasets import load_dataset
 
-from diffumask_datasets.columns import class_names
+from diffumask_datasets.columns import element_of
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation import generate
 from diffumask_datasets.masks.rle import decode
@@ -23,7 +23,7 @@ def load(folder: Path, **fields: Any) -> Any:
 def test_the_rows_are_the_scenes_of_the_split(tmp_path: Path) -> None:
     dataset = load(tmp_path, splits={"train": 3, "validation": 4, "test": 2})
     assert {name: part.num_rows for name, part in dataset.items()} == {"train": 3, "validation": 4, "test": 2}
-    assert class_names(dataset["train"].features) == CLASS_NAMES
+    assert element_of(dataset["train"].features["classes"]).names == ["background", *CLASS_NAMES]
     for split in ("train", "validation", "test"):
         for seed, row in enumerate(dataset[split]):
             scene = render_scene(seed, split=split)
