@@ -6,8 +6,9 @@ import math
 import re
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from diffumask_datasets.backbones.diffusion import DiffusionBackbone
 from diffumask_datasets.backbones.families.flux import FLUX
 from diffumask_datasets.backbones.families.stable_diffusion import STABLE_DIFFUSION
 from diffumask_datasets.backbones.protocol import PaintRequest
+from diffumask_datasets.backbones.registry import load_backbone
+from diffumask_datasets.generation import generate
 from diffumask_datasets.recipe import Recipe
 from tests.backbones.tiny import vocabularies
 from tests.backbones.tiny.cases import CAR
@@ -40,7 +43,19 @@ SD15_LAYERS = [(64, 5, 40), (32, 5, 80), (16, 5, 160), (8, 1, 160)]
 """Side of the token grid at 512 px, cross-attention layers on it (and as many of self-attention), width of a head."""
 
 
-def measure(quick: bool) -> Mapping[str, float]:
+PARTS = ("capture", "gpu")
+
+
+def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
+    figures = dict(_on_cpu(quick)) if "capture" in parts else {}
+    if "gpu" in parts and torch.cuda.is_available():
+        figures |= _on_gpu()
+    elif "gpu" in parts:
+        print("gpu: left out, as torch sees none")
+    return figures
+
+
+def _on_cpu(quick: bool) -> Mapping[str, float]:
     size, steps, rounds = (256, 1, 2) if quick else (256, 3, 5)
     return {
         **_recorder_alone(),
@@ -48,16 +63,15 @@ def measure(quick: bool) -> Mapping[str, float]:
         **_stable_diffusion(stable_diffusion_15(), size, steps, rounds=rounds),
         **_peer_memory(size),
         "families_green": write_table(),
-        **(_on_accelerator() if torch.cuda.is_available() else {}),
     }
 
 
-def stable_diffusion_15(**unet_options: Any) -> DiffusionBackbone:
-    """The published architecture of the UNet with random weights; text encoder and decoder are tiny."""
+def stable_diffusion_15(*, whole: bool = False, **unet_options: Any) -> DiffusionBackbone:
+    """The published architecture of the UNet with random weights, and of the decoder if ``whole``; the rest is tiny."""
     config = {"cross_attention_dim": 768, "attention_head_dim": 8, "sample_size": 64, **unet_options}
     tokenizer = vocabularies.clip()
     pipeline = diffusers.StableDiffusionPipeline(
-        vae=autoencoder(4),
+        vae=_decoder_of_sd15() if whole else autoencoder(4),
         text_encoder=clip_encoder(tokenizer, width=config["cross_attention_dim"]),
         tokenizer=tokenizer,
         unet=diffusers.UNet2DConditionModel(**config).eval(),
@@ -67,6 +81,16 @@ def stable_diffusion_15(**unet_options: Any) -> DiffusionBackbone:
         requires_safety_checker=False,
     )
     return DiffusionBackbone(pipeline, STABLE_DIFFUSION)
+
+
+def _decoder_of_sd15() -> diffusers.AutoencoderKL:
+    return diffusers.AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        sample_size=512,
+    ).eval()
 
 
 def flux_like(**options: Any) -> DiffusionBackbone:
@@ -237,25 +261,46 @@ def _flux_call() -> AttentionCall:
     return AttentionCall("joint", query, key, None, 128**-0.5)
 
 
-def _on_accelerator() -> dict[str, float]:
-    """SD 1.5 in float16 at 512 px and SDXL's UNet in bfloat16 at 1024 px, and labelled images a second."""
+def _on_gpu() -> dict[str, float]:
+    """SD 1.5 whole at 512 px, 50 guided steps, in float16 and bfloat16; FLUX.1's blocks at 1024 px in bfloat16."""
     figures = {}
-    for name, backbone, size in (("sd15", stable_diffusion_15(), 512), ("flux", flux_like(), 1024)):
-        backbone.pipeline.to("cuda", torch.float16 if name == "sd15" else torch.bfloat16)
-        grids = [size // 16]
-        recipe = _recipe(size, grids)
-        backbone.paint(REQUESTS, recipe)
-        ratio, _ = paired_ratio(
-            lambda backbone=backbone, recipe=recipe: backbone.paint(REQUESTS, recipe),
-            lambda backbone=backbone, recipe=recipe: backbone._run(REQUESTS, recipe),
-            rounds=11,
-        )
-        started = time.perf_counter()
-        backbone.paint(REQUESTS, recipe)
-        figures[f"{name}_gpu_time_ratio"] = ratio
-        figures[f"{name}_gpu_images_per_second_3_steps"] = 1 / (time.perf_counter() - started)
-    return figures
+    for name, dtype in (("float16", torch.float16), ("bfloat16", torch.bfloat16)):
+        backbone = stable_diffusion_15(whole=True)
+        backbone.pipeline.to("cuda", dtype)
+        figures |= _gpu_ratios(f"sd15_{name}", backbone, _recipe(512, [16], steps=50), rounds=5)
+    backbone = flux_like()
+    backbone.pipeline.to("cuda", torch.bfloat16)
+    figures |= _gpu_ratios("flux_bfloat16", backbone, _recipe(1024, [64]), rounds=11)
+    with tempfile.TemporaryDirectory() as folder:
+        return {**figures, **labelled_a_second(Path(folder), size=512, steps=50, count=96, batch_size=8)}
+
+
+def _gpu_ratios(name: str, backbone: DiffusionBackbone, recipe: Recipe, *, rounds: int) -> dict[str, float]:
+    backbone.paint(REQUESTS, recipe)
+    ratio, spread = paired_ratio(
+        lambda: backbone.paint(REQUESTS, recipe), lambda: backbone._run(REQUESTS, recipe), rounds=rounds
+    )
+    return {f"{name}_gpu_time_ratio": ratio, f"{name}_gpu_time_ratio_spread": spread}
+
+
+def labelled_a_second(folder: Path, *, size: int, steps: int, count: int, batch_size: int) -> dict[str, float]:
+    """The whole command on SD 1.5 with random weights, masks included, beside painting alone, in images a second."""
+    stable_diffusion_15(whole=True).pipeline.to(dtype=torch.float16).save_pretrained(folder / "model")
+    shape = {"height": size, "width": size, "num_inference_steps": steps}
+    fields = {"classes": ["car", "dog"], "model": str(folder / "model"), **shape}
+    recipe = Recipe.of(**fields)
+    backbone = load_backbone(recipe.model)
+    requests = [PaintRequest(CAR, seed) for seed in range(batch_size)]
+    backbone._run(requests, recipe)
+    started = time.perf_counter()
+    for _ in range(3):
+        backbone._run(requests, recipe)
+    plain = 3 * batch_size / (time.perf_counter() - started)
+    del backbone
+    started = time.perf_counter()
+    generate(folder / "data", store=str(folder / "store"), num_samples=count, batch_size=batch_size, **fields)
+    return {"painted_per_second": plain, "labelled_per_second": count / (time.perf_counter() - started)}
 
 
 if __name__ == "__main__":
-    run("backbones", measure)
+    run("backbones", measure, parts=PARTS, keeps=True)

@@ -1,6 +1,7 @@
 """What a segmenter trained on our images scores on real ones, here drawn ones. Run by ``make bench-segmentation``.
 
-``PARTS=headline,open`` does those parts alone, in the order of ``segmentation_experiments.PARTS``. Stopped at any moment and
+``PARTS=headline,open`` does those parts alone, in the order of ``segmentation_experiments.PARTS``; ``cost`` is what counting
+costs beside predicting. Stopped at any moment and
 run again, it goes on where it stopped: images, models and scores lie under ``build/benchmarks/segmentation``. The figures
 are of every experiment whose repeats are all there. Also writes the curve ``segmentation.png`` beside them.
 """
@@ -38,6 +39,8 @@ from tests.benchmarks.segmentation_experiments import (
     plain,
 )
 
+COST = "cost"
+
 HEADLINE = {
     "real": "real_miou",
     "real 10 %": "real_10_miou",
@@ -46,6 +49,9 @@ HEADLINE = {
     "synthetic → + 10 % real": "synthetic_then_10_real",
 }
 """The names of the headline's experiments and of their figures."""
+
+OPEN = {"open vocabulary": "", "open vocabulary all": "_all"}
+"""The open-vocabulary experiments and what their figures end in."""
 
 Results = Mapping[str, Sequence[dict[str, Any]]]
 """The figures of every repeat of an experiment, by its name."""
@@ -69,23 +75,33 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
             _print_table(_results(made[part], sizes, folder))
     results = _results(itertools.chain.from_iterable(made.values()), sizes, folder)
     _save_curve(results, sizes, (ROOT / "build" if quick else ROOT / "docs") / "benchmarks" / "segmentation.png")
-    return {**_headline(results), **_open_vocabulary(results), **_others(results), **metrics_over_forward(quick=quick)}
+    cost = metrics_over_forward(quick=quick) if COST in parts else {}
+    return {**_headline(results), **_open_vocabulary(results), **_others(results), **cost}
 
 
 def _do_part(part: str, members: Sequence[Experiment], sizes: Sizes, folder: Path, crew: Crew[Task, float]) -> None:
     repeats = [Repeat(member, seed) for seed in range(sizes.repeats) for member in members]
     pending = [repeat for repeat in repeats if repeat.figures(folder) is None]
     print(f"{part}: {len(repeats) - len(pending)} of {len(repeats)} trainings are there", flush=True)
-    wanted = dict.fromkeys(data for repeat in pending for data in repeat.experiment.data)
-    needed = list(dict.fromkeys(itertools.chain.from_iterable((*data.needs, data) for data in wanted)))
-    for data in needed:
-        # Painting has processes of its own.
-        if not data.needs:
-            _make_here(data, folder)
-    _do_all([Task(f"data {type(data).__name__}", data.make) for data in needed if data.needs], crew)
-    for fine_tunes in (False, True):  # what is fine-tuned must be there
-        due = [repeat for repeat in pending if bool(repeat.experiment.start) == fine_tunes]
-        _do_all([Task(f"{repeat.experiment.name}, repeat {repeat.seed}", repeat.do) for repeat in due], crew)
+    here = dict.fromkeys(data for repeat in pending for data in _grounds(repeat.experiment))
+    made: set[Data] = set()
+    for data in here:  # each followed by all that needs no more
+        _make_here(data, folder)
+        made.add(data)
+        ready = [repeat for repeat in pending if made.issuperset(_grounds(repeat.experiment))]
+        pending = [repeat for repeat in pending if repeat not in ready]
+        derived = dict.fromkeys(
+            one for repeat in ready for data in repeat.experiment.data for one in (*data.needs, data)
+        )
+        _do_all([Task(f"data {type(one).__name__}", one.make) for one in derived if one.needs], crew)
+        for fine_tunes in (False, True):  # what is fine-tuned must be there
+            due = [repeat for repeat in ready if bool(repeat.experiment.start) == fine_tunes]
+            _do_all([Task(f"{repeat.experiment.name}, repeat {repeat.seed}", repeat.do) for repeat in due], crew)
+
+
+def _grounds(experiment: Experiment) -> list[Data]:
+    """What its data is made from: drawn, or painted by processes of their own, and so made in this one."""
+    return [one for data in experiment.data for one in (*data.needs, data) if not one.needs]
 
 
 def _make_here(data: Data, folder: Path) -> None:
@@ -144,17 +160,23 @@ def _headline(results: Results) -> dict[str, float]:
 
 
 def _open_vocabulary(results: Results) -> dict[str, float]:
-    if not {"real", "open vocabulary"} <= results.keys():
-        return {}
-    found = results["open vocabulary"]
+    figures: dict[str, float] = {}
+    for name, ending in OPEN.items():
+        if {"real", name} <= results.keys():
+            found = _seen_and_unseen(results["real"], results[name])
+            figures |= {f"{figure}{ending}": number for figure, number in found.items()}
+    return figures
+
+
+def _seen_and_unseen(real: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]) -> dict[str, float]:
     seen = [name for name in CLASS_NAMES if name not in UNSEEN]
     unseen_iou, seen_iou = (float(np.mean([_class_mean(found, name) for name in names])) for names in (UNSEEN, seen))
-    real = float(np.mean([_class_mean(results["real"], name) for name in UNSEEN]))
+    known = float(np.mean([_class_mean(real, name) for name in UNSEEN]))
     return {
         "seen_iou": seen_iou,
         "unseen_iou": unseen_iou,
         "harmonic_iou": 2 * seen_iou * unseen_iou / max(seen_iou + unseen_iou, 1e-9),
-        "unseen_over_real": unseen_iou / real if real else float("nan"),
+        "unseen_over_real": unseen_iou / known if known else float("nan"),
     }
 
 
@@ -162,7 +184,7 @@ def _others(results: Results) -> dict[str, float]:
     """Every other experiment under a name of plain letters."""
     figures = {}
     for name, found in results.items():
-        if name not in (*HEADLINE, "open vocabulary"):
+        if name not in (*HEADLINE, *OPEN):
             figures |= {f"{plain(name)}_miou": _mean(found), f"{plain(name)}_sd": _deviation(found)}
     return figures
 
@@ -210,4 +232,4 @@ def _class_mean(found: Sequence[Mapping[str, Any]], name: str) -> float:
 
 
 if __name__ == "__main__":
-    run("segmentation", measure, parts=PARTS, keeps=True)
+    run("segmentation", measure, parts=(*PARTS, COST), keeps=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("torch", "diffusers", "transformers", "datasets", "numpy")
@@ -82,10 +83,14 @@ def _circumstances(command: str, seconds: float) -> dict[str, object]:
     return {
         "command": command,
         "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {_processor()}, python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, {_processor()}, {_gpu()}python {platform.python_version()}",
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
         "seconds": round(seconds),
     }
+
+
+def _gpu() -> str:
+    return f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
 
 
 def _processor() -> str:

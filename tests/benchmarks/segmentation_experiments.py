@@ -13,11 +13,11 @@ from typing import Any
 from diffumask_datasets.segmentation.evaluation import evaluate, save_evaluation
 from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import labelled_of
-from diffumask_datasets.segmentation.training import Hardware, train
+from diffumask_datasets.segmentation.training import train
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES
 from tests.benchmarks.segmentation_data import FOLDS, TRAINING, Believed, Data, Drawn, Fold, Painted, Remasked
 
-PARTS = ("headline", "open", "ablations", "sizes", "domains")
+PARTS = ("headline", "open", "masks", "noise", "augmentations", "prompts", "domains", "sizes")
 """In the order in which they are worth having."""
 
 UNSEEN = ("star", "cup", "flower")
@@ -107,7 +107,7 @@ class Repeat:
         settings = experiment.settings(self.seed)
         if experiment.start:
             settings = settings.model_copy(update={"model": str(Repeat(experiment.start, self.seed).model(folder))})
-        segmenter = train(settings, model, data=data, hardware=Hardware("cpu"))
+        segmenter = train(settings, model, data=data)
         result = evaluate(segmenter, labelled_of(experiment.test.rows(folder)))
         save_evaluation(result, folder / "scores" / self._name(folder))
 
@@ -130,9 +130,12 @@ def experiments(sizes: Sizes) -> dict[str, list[Experiment]]:
     return {
         "headline": made.headline(),
         "open": made.open_vocabulary(),
-        "ablations": made.ablations(),
-        "sizes": made.sizes(),
+        "masks": made.masks(),
+        "noise": made.noise(),
+        "augmentations": made.augmentations(),
+        "prompts": made.prompts(),
         "domains": made.domains(),
+        "sizes": made.sizes(),
     }
 
 
@@ -149,17 +152,22 @@ class _Maker:
         self._tenth = Drawn("train", max(1, sizes.images // 10))
         self._test = Drawn("test", sizes.test)
         self._synthetic = self._painted(sizes.images)
+        self._ablated = self._painted(sizes.ablated)
 
     def headline(self) -> list[Experiment]:
-        synthetic = self._of("synthetic", Part(self._synthetic))
+        real, synthetic = self._of("real", Part(self._real)), self._of("synthetic", Part(self._synthetic))
+        fine_tuning = round(FINE_TUNING * self._sizes.steps)
         mixed = self._of(
             "synthetic + 10 % real",
             Part(self._synthetic, source={"weight": 0.5}),
             Part(self._tenth, source={"weight": 0.5}),
         )
         return [
-            self._of("real", Part(self._real)),
+            real,
             synthetic,
+            # As long as the two trainings of fine-tuning together.
+            replace(real, name="real longer", steps=self._sizes.steps + fine_tuning),
+            replace(synthetic, name="synthetic longer", steps=self._sizes.steps + fine_tuning),
             self._of("real 10 %", Part(self._tenth)),
             mixed,
             # As in the paper, which fine-tunes on real images.
@@ -167,37 +175,42 @@ class _Maker:
                 mixed,
                 name="synthetic → + 10 % real",
                 start=synthetic,
-                steps=round(FINE_TUNING * self._sizes.steps),
+                steps=fine_tuning,
                 training={"learning_rate": FINE_TUNING_RATE},
             ),
         ]
 
     def open_vocabulary(self) -> list[Experiment]:
+        """Real masks of all but the unseen classes, with painted images of these alone, and with those of all classes."""
         withheld = {"rename": dict.fromkeys(UNSEEN, "withheld"), "others": "ignore"}
+        real = Part(self._real, source={**withheld, "weight": 0.5})
         unseen = Painted(self._sizes.images, fields=(("classes", UNSEEN),))
         return [
-            self._of(
-                "open vocabulary",
-                Part(self._real, source={**withheld, "weight": 0.5}),
-                Part(unseen, source={"weight": 0.5}),
-            )
+            self._of("open vocabulary", real, Part(unseen, source={"weight": 0.5})),
+            self._of("open vocabulary all", real, Part(self._synthetic, source={"weight": 0.5})),
         ]
 
-    def ablations(self) -> list[Experiment]:
-        count = self._sizes.ablated
-        base, most = self._painted(count), self._painted(math.ceil(count / (1 - max(DROPPED))))
-        folds = tuple(Fold(most, number, self._sizes.steps) for number in range(FOLDS))
-
-        def remasked(**settings: Any) -> Part:
-            return Part(Remasked(base, tuple(settings.items())))
-
+    def masks(self) -> list[Experiment]:
+        """How they are made. The first experiment is what all ablations are compared with."""
         return [
-            self._of(f"synthetic {count}", Part(base)),
-            *(self._of(f"γ {gamma}", remasked(threshold=gamma)) for gamma in (0.2, 0.3, 0.4, 0.5)),
-            self._of("without CRF", remasked(refinement=None)),
-            self._of("without self-attention", Part(self._painted(count, affinity=None))),
-            *(self._of(f"noise α {drop}", Part(Believed(most, folds, drop, count))) for drop in DROPPED),
-            *(self._of(f"with {name}", Part(base), augment=[step]) for name, step in AUGMENTATIONS.items()),
+            self._of(f"synthetic {self._sizes.ablated}", Part(self._ablated)),
+            self._of("without CRF", self._remasked(refinement=None)),
+            *(self._of(f"γ {gamma}", self._remasked(threshold=gamma)) for gamma in (0.2, 0.3, 0.4, 0.5)),
+            self._of("without self-attention", Part(self._painted(self._sizes.ablated, affinity=None))),
+        ]
+
+    def noise(self) -> list[Experiment]:
+        count = self._sizes.ablated
+        most = self._painted(math.ceil(count / (1 - max(DROPPED))))
+        folds = tuple(Fold(most, number, self._sizes.steps) for number in range(FOLDS))
+        return [self._of(f"noise α {drop}", Part(Believed(most, folds, drop, count))) for drop in DROPPED]
+
+    def augmentations(self) -> list[Experiment]:
+        return [self._of(f"with {name}", Part(self._ablated), augment=[step]) for name, step in AUGMENTATIONS.items()]
+
+    def prompts(self) -> list[Experiment]:
+        count = self._sizes.ablated
+        return [
             self._of("prompts plain", Part(Painted(count))),
             self._of("prompts sub-classes", Part(Painted(count, fields=(("classes", "toybox"),)))),
         ]
@@ -217,6 +230,9 @@ class _Maker:
 
     def _painted(self, count: int, **fields: Any) -> Painted:
         return Painted(count, fields=tuple(fields.items()), captions=self._sizes.images)
+
+    def _remasked(self, **settings: Any) -> Part:
+        return Part(Remasked(self._ablated, tuple(settings.items())))
 
     def _of(self, name: str, *parts: Part, test: Drawn | None = None, **training: Any) -> Experiment:
         return Experiment(name, parts, test or self._test, self._sizes.steps, training)
