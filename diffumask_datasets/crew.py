@@ -37,6 +37,9 @@ REPORT, DONE, FAILED = "report", "done", "failed"
 MAX_DEATHS = 3
 """In a row, without a report between them: the task itself kills its process."""
 
+SECONDS_TO_END = 10
+"""What a process may take to end by itself when nothing is left to do."""
+
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """Libraries read these when they are loaded. Processes share the cores already."""
 
@@ -83,7 +86,9 @@ class Crew(Generic[Task, Result]):
     def close(self) -> None:
         """Ends the processes, also amid a task."""
         for member in self._members:
-            member.close()
+            member.stop()
+        for member in self._members:
+            member.join()
         self._threads.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Crew[Task, Result]:
@@ -105,10 +110,17 @@ class _Member:
         self._setup, self._arguments, self._daemon = setup, arguments, daemon
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection | None = None
-        self._closed = False
+        self._closed = self._busy = False
         self._starting = threading.Lock()
 
     def do(self, task: Any, report: Report) -> Any:
+        try:
+            return self._do(task, report)
+        finally:
+            with self._starting:
+                self._busy = False
+
+    def _do(self, task: Any, report: Report) -> Any:
         deaths = 0
         while True:
             connection = self._connected()
@@ -126,18 +138,28 @@ class _Member:
                 deaths += 1
                 self._bury(deaths)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         with self._starting:
             self._closed = True
-            process = self._process
-        if process is not None:
-            process.terminate()
-            process.join()
+            if self._busy and self._process is not None:
+                self._process.terminate()
+            elif self._connection is not None:
+                # It ends by itself, and so gives back the semaphores that libraries took.
+                self._connection.close()
+
+    def join(self) -> None:
+        if self._process is None:
+            return
+        self._process.join(SECONDS_TO_END)
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join()
 
     def _connected(self) -> Connection:
         with self._starting:
             if self._closed:
                 raise WorkerError("the workers were stopped")
+            self._busy = True
             if self._connection is None:
                 # A fork would take the threads' locks and CUDA with it.
                 context = multiprocessing.get_context("spawn")

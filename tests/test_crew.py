@@ -110,6 +110,35 @@ def parent_and_child(folder: Path, *options: str) -> tuple[subprocess.Popen[str]
     return parent, int(parent.stdout.readline())
 
 
+def locking(_: Path) -> Work:
+    """Takes a semaphore, as the progress bars of tqdm do."""
+    lock = multiprocessing.RLock()
+
+    def work(task: int, report: Report) -> int:
+        with lock:
+            return task
+
+    return work
+
+
+CLOSED = """
+from pathlib import Path
+from diffumask_datasets.crew import Crew
+from tests.test_crew import locking
+if __name__ == "__main__":
+    with Crew(locking, [(Path(),), (Path(),)]) as crew:
+        print([future.result() for future in [crew.submit(task) for task in range(4)]])
+"""
+
+
+def test_a_crew_that_is_done_leaves_no_semaphores(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(CLOSED)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, env=environment)
+    assert (done.stdout, done.stderr) == ("[0, 1, 2, 3]\n", "")
+
+
 def test_the_first_process_of_all_never_sees_ctrl_c(tmp_path: Path) -> None:
     parent, child = parent_and_child(tmp_path)
     blocked = next(
