@@ -50,8 +50,13 @@ HEADLINE = {
 }
 """The names of the headline's experiments and of their figures."""
 
-OPEN = {"open vocabulary": "", "open vocabulary all": "_all"}
-"""The open-vocabulary experiments and what their figures end in."""
+OPEN = {
+    "open vocabulary": "",
+    "open vocabulary all": "_all",
+    "open vocabulary tuned": "_tuned",
+    "synthetic": "_synthetic",
+}
+"""The open-vocabulary experiments and what their figures end in; the last, without any real mask, is the paper's."""
 
 Results = Mapping[str, Sequence[dict[str, Any]]]
 """The figures of every repeat of an experiment, by its name."""

@@ -78,7 +78,7 @@ class Experiment:
     @property
     def data(self) -> list[Data]:
         """All that must be there before it begins."""
-        return [*(part.data for part in self.parts), self.test]
+        return [*(self.start.data if self.start else ()), *(part.data for part in self.parts), self.test]
 
     def settings(self, seed: int) -> TrainingSettings:
         """Those of one repeat."""
@@ -106,7 +106,10 @@ class Repeat:
         model = self.model(folder)
         settings = experiment.settings(self.seed)
         if experiment.start:
-            settings = settings.model_copy(update={"model": str(Repeat(experiment.start, self.seed).model(folder))})
+            start = Repeat(experiment.start, self.seed)
+            if start.figures(folder) is None:
+                start.do(folder)
+            settings = settings.model_copy(update={"model": str(start.model(folder))})
         segmenter = train(settings, model, data=data)
         result = evaluate(segmenter, labelled_of(experiment.test.rows(folder)))
         save_evaluation(result, folder / "scores" / self._name(folder))
@@ -153,10 +156,11 @@ class _Maker:
         self._test = Drawn("test", sizes.test)
         self._synthetic = self._painted(sizes.images)
         self._ablated = self._painted(sizes.ablated)
+        self._only_synthetic = self._of("synthetic", Part(self._synthetic))
+        self._fine_tuning = round(FINE_TUNING * sizes.steps)
 
     def headline(self) -> list[Experiment]:
-        real, synthetic = self._of("real", Part(self._real)), self._of("synthetic", Part(self._synthetic))
-        fine_tuning = round(FINE_TUNING * self._sizes.steps)
+        real, longer = self._of("real", Part(self._real)), self._sizes.steps + self._fine_tuning
         mixed = self._of(
             "synthetic + 10 % real",
             Part(self._synthetic, source={"weight": 0.5}),
@@ -164,30 +168,28 @@ class _Maker:
         )
         return [
             real,
-            synthetic,
+            self._only_synthetic,
             # As long as the two trainings of fine-tuning together.
-            replace(real, name="real longer", steps=self._sizes.steps + fine_tuning),
-            replace(synthetic, name="synthetic longer", steps=self._sizes.steps + fine_tuning),
+            replace(real, name="real longer", steps=longer),
+            replace(self._only_synthetic, name="synthetic longer", steps=longer),
             self._of("real 10 %", Part(self._tenth)),
             mixed,
-            # As in the paper, which fine-tunes on real images.
-            replace(
-                mixed,
-                name="synthetic → + 10 % real",
-                start=synthetic,
-                steps=fine_tuning,
-                training={"learning_rate": FINE_TUNING_RATE},
-            ),
+            self._tuned("synthetic → + 10 % real", mixed),
         ]
 
     def open_vocabulary(self) -> list[Experiment]:
-        """Real masks of all but the unseen classes, with painted images of these alone, and with those of all classes."""
+        """Real masks of all but the unseen classes, with painted images of these alone, and with those of all classes.
+
+        The last is trained on all that is painted before it sees what is real.
+        """
         withheld = {"rename": dict.fromkeys(UNSEEN, "withheld"), "others": "ignore"}
         real = Part(self._real, source={**withheld, "weight": 0.5})
         unseen = Painted(self._sizes.images, fields=(("classes", UNSEEN),))
+        every = self._of("open vocabulary all", real, Part(self._synthetic, source={"weight": 0.5}))
         return [
             self._of("open vocabulary", real, Part(unseen, source={"weight": 0.5})),
-            self._of("open vocabulary all", real, Part(self._synthetic, source={"weight": 0.5})),
+            every,
+            self._tuned("open vocabulary tuned", every),
         ]
 
     def masks(self) -> list[Experiment]:
@@ -230,6 +232,11 @@ class _Maker:
 
     def _painted(self, count: int, **fields: Any) -> Painted:
         return Painted(count, fields=tuple(fields.items()), captions=self._sizes.images)
+
+    def _tuned(self, name: str, mixed: Experiment) -> Experiment:
+        """Synthetic images first, then the mixture, as in the paper, which fine-tunes on real images."""
+        rate = {"learning_rate": FINE_TUNING_RATE}
+        return replace(mixed, name=name, start=self._only_synthetic, steps=self._fine_tuning, training=rate)
 
     def _remasked(self, **settings: Any) -> Part:
         return Part(Remasked(self._ablated, tuple(settings.items())))
