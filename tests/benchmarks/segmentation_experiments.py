@@ -17,7 +17,7 @@ from diffumask_datasets.segmentation.training import train
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES
 from tests.benchmarks.segmentation_data import FOLDS, TRAINING, Believed, Data, Drawn, Fold, Painted, Remasked
 
-PARTS = ("headline", "open", "masks", "noise", "augmentations", "prompts", "domains", "sizes")
+PARTS = ("headline", "open", "masks", "noise", "augmentations", "prompts", "domains", "sizes", "steps")
 """In the order in which they are worth having."""
 
 UNSEEN = ("star", "cup", "flower")
@@ -139,6 +139,7 @@ def experiments(sizes: Sizes) -> dict[str, list[Experiment]]:
         "prompts": made.prompts(),
         "domains": made.domains(),
         "sizes": made.sizes(),
+        "steps": made.steps(),
     }
 
 
@@ -156,22 +157,19 @@ class _Maker:
         self._test = Drawn("test", sizes.test)
         self._synthetic = self._painted(sizes.images)
         self._ablated = self._painted(sizes.ablated)
+        self._only_real = self._of("real", Part(self._real))
         self._only_synthetic = self._of("synthetic", Part(self._synthetic))
         self._fine_tuning = round(FINE_TUNING * sizes.steps)
 
     def headline(self) -> list[Experiment]:
-        real, longer = self._of("real", Part(self._real)), self._sizes.steps + self._fine_tuning
         mixed = self._of(
             "synthetic + 10 % real",
             Part(self._synthetic, source={"weight": 0.5}),
             Part(self._tenth, source={"weight": 0.5}),
         )
         return [
-            real,
+            self._only_real,
             self._only_synthetic,
-            # As long as the two trainings of fine-tuning together.
-            replace(real, name="real longer", steps=longer),
-            replace(self._only_synthetic, name="synthetic longer", steps=longer),
             self._of("real 10 %", Part(self._tenth)),
             mixed,
             self._tuned("synthetic → + 10 % real", mixed),
@@ -220,6 +218,15 @@ class _Maker:
     def sizes(self) -> list[Experiment]:
         counts = [count for count in self._sizes.synthetic if count not in (self._sizes.images, self._sizes.ablated)]
         return [self._of(f"synthetic {count}", Part(self._painted(count))) for count in counts]
+
+    def steps(self) -> list[Experiment]:
+        """What more steps do: as many as fine-tuning has behind it, and four times as many."""
+        longer = self._sizes.steps + self._fine_tuning
+        return [
+            replace(member, name=f"{member.name} {steps} steps", steps=steps)
+            for steps in (4 * self._sizes.steps, longer)
+            for member in (self._only_real, self._only_synthetic)
+        ]
 
     def domains(self) -> list[Experiment]:
         far = Drawn("test", self._sizes.test, FAR)
