@@ -13,7 +13,7 @@ from requests import RequestException
 
 from diffumask_datasets.errors import DiffuMaskError, HubError
 
-__all__ = ["CONNECTION_ERRORS", "readable_errors"]
+__all__ = ["BROKEN", "CONNECTION_ERRORS", "cause_of", "readable_errors"]
 
 # The client moved from requests to httpx to httpx2, and shows their errors.
 CONNECTION_ERRORS: tuple[type[Exception], ...] = (
@@ -29,7 +29,14 @@ _SECRET = re.compile(r"(Bearer |hf_)[^\s'\"]+")
 """A token in the text of an error, also one that an escape made unlike itself."""
 
 # The client wraps what broke an upload, after it has tried a few times, into a RuntimeError.
-_BROKEN: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, RuntimeError)
+BROKEN: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, RuntimeError)
+"""Those among which :func:`cause_of` finds a broken connection."""
+
+
+def cause_of(error: Exception) -> Exception | None:
+    """The broken connection behind an error of the client; None where there is another reason."""
+    cause = error.__cause__ if isinstance(error, RuntimeError) else error
+    return cause if isinstance(cause, CONNECTION_ERRORS) else None
 
 
 @contextmanager
@@ -48,9 +55,9 @@ def readable_errors(repo_id: str, token: str | None = None, *, again: str = "try
         raise HubError(_refusal(repo_id, error, token)) from None
     except hub.LocalTokenNotFoundError:
         raise HubError("no token: log in with: hf auth login, or set HF_TOKEN") from None
-    except _BROKEN as error:
-        cause = error.__cause__ if isinstance(error, RuntimeError) else error
-        if not isinstance(cause, CONNECTION_ERRORS):
+    except BROKEN as error:
+        cause = cause_of(error)
+        if cause is None:
             raise
         raise HubError(f"the connection to the Hub broke: {_line(cause, token)}; {again}") from None
     except ValueError as error:

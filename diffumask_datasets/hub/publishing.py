@@ -6,6 +6,8 @@ import json
 import logging
 import re
 import tempfile
+import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from huggingface_hub import errors as hub
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from diffumask_datasets.connection import CONNECTION_ERRORS, readable_errors
+from diffumask_datasets.connection import BROKEN, CONNECTION_ERRORS, cause_of, readable_errors
 from diffumask_datasets.errors import ExportError, HubError
 from diffumask_datasets.hub.card import make_card, merge_cards
 from diffumask_datasets.hub.staging import CONFIG_FOLDERS, stage
@@ -29,6 +31,9 @@ __all__ = ["push"]
 logger = logging.getLogger(__name__)
 
 AGAIN = "push again, what has arrived is not sent twice"
+
+ATTEMPTS, PAUSE = 3, 0.5
+"""How often a push is tried, and the seconds before the second time."""
 
 NOT_ASKED: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, hub.HfHubHTTPError, HFValidationError)
 """The licence of a model is worth a question, but no failed push."""
@@ -71,7 +76,7 @@ def push(
             _check_schema(repo_id, present, opened, token)
         with tempfile.TemporaryDirectory(prefix="diffumask-push-") as folder:
             _stage_all(Path(folder), repo_id, opened, api, present, licence, reviewed)
-            _commit(api, repo_id, Path(folder), present, message)
+            _commit(api, repo_id, Path(folder), message)
     return f"{api.endpoint}/datasets/{repo_id}"
 
 
@@ -117,14 +122,30 @@ def _stage_all(
     merge_cards(existing, ours).save(folder / "README.md")
 
 
-def _commit(api: HfApi, repo_id: str, folder: Path, present: list[str], message: str) -> None:
+def _commit(api: HfApi, repo_id: str, folder: Path, message: str) -> None:
+    """Again where the connection was cut: older clients do so after some errors only. What the Hub has is not sent twice."""
     staged = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    places = tuple(f"{place}/" for place in CONFIG_FOLDERS.values())
-    stale = [name for name in present if name.startswith(places) and name not in staged]
     additions = [CommitOperationAdd(name, str(path)) for name, path in staged.items()]
-    deletions = [CommitOperationDelete(name) for name in stale]
-    # The client tries each upload again where the connection is cut, and skips what the Hub has.
-    api.create_commit(repo_id, [*additions, *deletions], commit_message=message, repo_type="dataset")
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            operations: list[CommitOperationAdd | CommitOperationDelete] = [
+                *additions,
+                *_deletions(api, repo_id, staged),
+            ]
+            api.create_commit(repo_id, operations, commit_message=message, repo_type="dataset")
+            return
+        except BROKEN as error:
+            if cause_of(error) is None or attempt == ATTEMPTS:
+                raise
+            logger.warning("the connection to the Hub broke; trying again")
+            time.sleep(PAUSE * attempt)
+
+
+def _deletions(api: HfApi, repo_id: str, staged: Container[str]) -> list[CommitOperationDelete]:
+    """Data of an earlier push that this one does not replace."""
+    places = tuple(f"{place}/" for place in CONFIG_FOLDERS.values())
+    present = api.list_repo_files(repo_id, repo_type="dataset")
+    return [CommitOperationDelete(name) for name in present if name.startswith(places) and name not in staged]
 
 
 def _check_schema(repo_id: str, present: list[str], source: DatasetSource, token: str | None) -> None:
