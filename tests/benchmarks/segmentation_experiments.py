@@ -252,11 +252,6 @@ class _Maker:
         return Experiment(name, parts, test or self._test, self._sizes.steps, training)
 
 
-def unseen_mean(figures: Mapping[str, Any]) -> float:
-    """Mean IoU of the unseen classes."""
-    return sum(iou_of(figures, name) for name in UNSEEN) / len(UNSEEN)
-
-
 def iou_of(figures: Mapping[str, Any], name: str) -> float:
     """The IoU of a class, 0 where neither masks nor predictions show it."""
     return figures["classes"][name]["iou"] or 0.0
