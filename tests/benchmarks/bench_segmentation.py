@@ -1,9 +1,9 @@
 """What a segmenter trained on our images scores on real ones, here drawn ones. Run by ``make bench-segmentation``.
 
 ``PARTS=headline,open`` does those parts alone, in the order of ``segmentation_experiments.PARTS``; ``cost`` is what counting
-costs beside predicting. Stopped at any moment and
-run again, it goes on where it stopped: images, models and scores lie under ``build/benchmarks/segmentation``. The figures
-are of every experiment whose repeats are all there. Also writes the curve ``segmentation.png`` beside them.
+costs beside predicting. Stopped at any moment and run again, it goes on where it stopped: images, models and scores are in
+``build/benchmarks/segmentation``. The figures are of every experiment whose repeats are all there. Also writes the curve
+``segmentation.png`` and, with ``masks``, the masks that the ablations train on, ``ablated_masks.png``.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tests.benchmarks.segmentation_experiments import (
     iou_of,
     plain,
 )
+from tests.benchmarks.segmentation_pictures import save_masks
 
 COST = "cost"
 
@@ -79,7 +80,10 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
             _do_part(part, made[part], sizes, folder, crew)
             _print_table(_results(made[part], sizes, folder))
     results = _results(itertools.chain.from_iterable(made.values()), sizes, folder)
-    _save_curve(results, sizes, (ROOT / "build" if quick else ROOT / "docs") / "benchmarks" / "segmentation.png")
+    pictures = (ROOT / "build" if quick else ROOT / "docs") / "benchmarks"
+    _save_curve(results, sizes, pictures / "segmentation.png")
+    if "masks" in parts:
+        save_masks(made["masks"], folder, pictures / "ablated_masks.png")
     cost = metrics_over_forward(quick=quick) if COST in parts else {}
     return {**_headline(results), **_open_vocabulary(results), **_others(results), **cost}
 

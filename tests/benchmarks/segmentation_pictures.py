@@ -1,0 +1,36 @@
+"""The masks that the ablations train on, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from diffumask_datasets.columns import decode_image
+from diffumask_datasets.preview import card_of, overlay, sheet_of
+from tests.benchmarks.segmentation_data import Painted, Remasked
+from tests.benchmarks.segmentation_experiments import Experiment
+
+IMAGES = 6
+
+
+def save_masks(members: Sequence[Experiment], folder: Path, path: Path) -> None:
+    """A line for each of the first images, whole and under the masks of every experiment that is made of the same images."""
+    made = {member.name: member.parts[0].data for member in members}
+    kinds = {name: data for name, data in made.items() if _images_of(data) == _images_of(made[members[0].name])}
+    rows = {name: data.rows(folder).select(range(IMAGES)) for name, data in kinds.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet_of([_card(rows, place) for place in range(IMAGES)], columns=1).save(path)
+
+
+def _images_of(data: object) -> object:
+    return data.of if isinstance(data, Remasked) else data if isinstance(data, Painted) else None
+
+
+def _card(rows: Mapping[str, Any], place: int) -> Image.Image:
+    image = decode_image(next(iter(rows.values()))[place]["image"])
+    labels = [decode_image(kind[place]["label"]) for kind in rows.values()]
+    caption = " · ".join(["image", *rows]).replace("γ", "gamma")  # the font has no Greek
+    return card_of([image, *(overlay(image, label) for label in labels)], caption=caption)
