@@ -90,7 +90,11 @@ def curate(
     output: Annotated[Path, typer.Option(help="Folder of the believed samples; the others go to OUTPUT-rejected.")],
     folds: Annotated[int, typer.Option(help="Folds of noise learning; 0 leaves it out.", min=0)] = 3,
     drop_share: Annotated[
-        float | None, typer.Option(help="Drop this share of each class (the paper: 0.7); default: what stands out.")
+        float | None,
+        typer.Option(
+            help="Drop this share of each class (the paper: 0.7), which needs images of one class: of others few are left. "
+            "Default: drop what stands out."
+        ),
     ] = None,
     min_quality: Annotated[float, typer.Option(help="Drop samples whose quality is lower.")] = 0.0,
     model: Annotated[

@@ -152,7 +152,8 @@ def doubts(
 ) -> list[Doubt | None]:
     """For each sample why it is not confirmed, or None. ``names`` are those of the class ids 1, 2, …
 
-    ``drop_share`` α doubts that share of each class, those of the lowest IoU, as the paper does with α = 0.7. Without it
+    ``drop_share`` α doubts that share of each class, those of the lowest IoU, as the paper does with α = 0.7. It is meant
+    for images of one class: a sample of several is doubted for the worst of them, so that few are left. Without it
     a class is doubted where the shape agrees far less than in most samples of the class, or where another class is
     :data:`RIVAL_ODDS` times as likely. Far less means more than :data:`SPREADS` spreads under the middle, the spread being
     the median distance of the better half from the middle: damaged masks sit in the worse half and move neither as long as

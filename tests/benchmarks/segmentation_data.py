@@ -207,11 +207,12 @@ class Believed:
     """Noise learning: the first ``count`` images left after the share ``drop`` of each class, the least confirmed, is gone.
 
     All are drawn from the first ``count / (1 - drop)`` images, so that as many are left whatever the share, as in the paper.
+    Without ``drop`` from all of them, less those that ``diffumask curate`` doubts by itself.
     """
 
     of: Painted
     folds: tuple[Fold, ...]
-    drop: float
+    drop: float | None
     count: int
 
     @property
@@ -227,7 +228,8 @@ class Believed:
     def rows(self, folder: Path) -> Any:
         rows = self.of.rows(folder)
         by_row = {row: sample for fold in self.folds for row, sample in fold.agreements(folder).items()}
-        agreements = [by_row[row] for row in range(min(len(rows), round(self.count / (1 - self.drop))))]
+        wanted = len(rows) if self.drop is None else round(self.count / (1 - self.drop))
+        agreements = [by_row[row] for row in range(min(len(rows), wanted))]
         found = doubts(agreements, CLASS_NAMES, drop_share=self.drop)
         kept = [row for row, doubt in enumerate(found) if doubt is None]
         return rows.select(kept[: self.count])

@@ -203,7 +203,10 @@ class _Maker:
         count = self._sizes.ablated
         most = self._painted(math.ceil(count / (1 - max(DROPPED))))
         folds = tuple(Fold(most, number, self._sizes.steps) for number in range(FOLDS))
-        return [self._of(f"noise α {drop}", Part(Believed(most, folds, drop, count))) for drop in DROPPED]
+        return [
+            *(self._of(f"noise α {drop}", Part(Believed(most, folds, drop, count))) for drop in DROPPED),
+            self._of("noise doubted", Part(Believed(most, folds, None, count))),
+        ]
 
     def augmentations(self) -> list[Experiment]:
         return [self._of(f"with {name}", Part(self._ablated), augment=[step]) for name, step in AUGMENTATIONS.items()]
