@@ -11,6 +11,9 @@ import pytest
 from diffumask_datasets.crew import Crew, Report, Work
 from diffumask_datasets.errors import ModelError, WorkerError
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+"""That of scripts which import the tests."""
+
 # What crews run stands in diffumask_datasets or in a module of the tests: the processes import it by name.
 
 
@@ -104,7 +107,7 @@ def parent_and_child(folder: Path, *options: str) -> tuple[subprocess.Popen[str]
         [sys.executable, str(script), str(folder), *options],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env=ENVIRONMENT,
     )
     assert parent.stdout is not None
     return parent, int(parent.stdout.readline())
@@ -134,8 +137,7 @@ if __name__ == "__main__":
 def test_a_crew_that_is_done_leaves_no_semaphores(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(CLOSED)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert (done.stdout, done.stderr) == ("[0, 1, 2, 3]\n", "")
 
 
