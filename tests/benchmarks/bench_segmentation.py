@@ -3,7 +3,8 @@
 ``PARTS=headline,open`` does those parts alone, in the order of ``segmentation_experiments.PARTS``; ``cost`` is what counting
 costs beside predicting. Stopped at any moment and run again, it goes on where it stopped: images, models and scores are in
 ``build/benchmarks/segmentation``. The figures are of every experiment whose repeats are all there. Also writes the curve
-``segmentation.png`` and, with ``masks``, the masks that the ablations train on, ``ablated_masks.png``.
+``segmentation.png``; with ``masks``, the masks that the ablations train on, ``ablated_masks.png``; with ``noise``, some of
+the images that noise learning drops, ``dropped_masks.png``.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from tests.benchmarks.segmentation_experiments import (
     iou_of,
     plain,
 )
-from tests.benchmarks.segmentation_pictures import save_masks
+from tests.benchmarks.segmentation_pictures import save_dropped, save_masks
 
 COST = "cost"
 
@@ -84,6 +85,8 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
     _save_curve(results, sizes, pictures / "segmentation.png")
     if "masks" in parts:
         save_masks(made["masks"], folder, pictures / "ablated_masks.png")
+    if "noise" in parts:
+        save_dropped(made["noise"], folder, pictures / "dropped_masks.png")
     cost = metrics_over_forward(quick=quick) if COST in parts else {}
     return {**_headline(results), **_open_vocabulary(results), **_others(results), **cost}
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Protocol
 import datasets
 
 from diffumask_datasets.columns import decode_image
-from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, class_agreements, doubts
+from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, Doubt, class_agreements, doubts
 from diffumask_datasets.engines.devices import gpu_count
 from diffumask_datasets.generation import generate
 from diffumask_datasets.recipe import Recipe
@@ -207,32 +207,39 @@ class Believed:
     """Noise learning: the first ``count`` images left after the share ``drop`` of each class, the least confirmed, is gone.
 
     All are drawn from the first ``count / (1 - drop)`` images, so that as many are left whatever the share, as in the paper.
-    Without ``drop`` from all of them, less those that ``diffumask curate`` doubts by itself.
+    Without ``drop`` from all of them, less those that ``diffumask curate`` doubts by itself. ``alone`` leaves out the images
+    that do not show exactly one class.
     """
 
     of: Painted
     folds: tuple[Fold, ...]
     drop: float | None
     count: int
+    alone: bool = False
 
     @property
     def needs(self) -> tuple[Data, ...]:
         return (self.of, *self.folds)
 
     def identity(self, folder: Path) -> Any:
-        return [[fold.identity(folder) for fold in self.folds], self.drop, self.count]
+        alone = ["alone"] if self.alone else []
+        return [[fold.identity(folder) for fold in self.folds], self.drop, self.count, *alone]
 
     def make(self, folder: Path) -> None:
         """Nothing: it is chosen when it is read."""
 
     def rows(self, folder: Path) -> Any:
-        rows = self.of.rows(folder)
+        kept = [row for row, doubt in self.judged(folder).items() if doubt is None]
+        return self.of.rows(folder).select(kept[: self.count])
+
+    def judged(self, folder: Path) -> dict[int, Doubt | None]:
+        """Row → why it is dropped, or None."""
         by_row = {row: sample for fold in self.folds for row, sample in fold.agreements(folder).items()}
-        wanted = len(rows) if self.drop is None else round(self.count / (1 - self.drop))
-        agreements = [by_row[row] for row in range(min(len(rows), wanted))]
-        found = doubts(agreements, CLASS_NAMES, drop_share=self.drop)
-        kept = [row for row, doubt in enumerate(found) if doubt is None]
-        return rows.select(kept[: self.count])
+        rows = [row for row in sorted(by_row) if not self.alone or len(by_row[row]) == 1]
+        if self.drop is not None:
+            rows = rows[: round(self.count / (1 - self.drop))]
+        found = doubts([by_row[row] for row in rows], CLASS_NAMES, drop_share=self.drop)
+        return dict(zip(rows, found, strict=True))
 
 
 def _opened(place: Path, folder: Path) -> Any:

@@ -55,6 +55,9 @@ FINE_TUNING, FINE_TUNING_RATE = 0.4, 5e-4
 DROPPED = (0.3, 0.5, 0.7)
 """The shares of each class that noise learning removes."""
 
+DROPPED_ALONE = (0.0, 0.3, 0.5)
+"""The same among images of one class, as the paper's are; too few are painted for a larger share."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -206,6 +209,10 @@ class _Maker:
         return [
             *(self._of(f"noise α {drop}", Part(Believed(most, folds, drop, count))) for drop in DROPPED),
             self._of("noise doubted", Part(Believed(most, folds, None, count))),
+            *(
+                self._of(f"one class α {drop}", Part(Believed(most, folds, drop, count, True)))
+                for drop in DROPPED_ALONE
+            ),
         ]
 
     def augmentations(self) -> list[Experiment]:

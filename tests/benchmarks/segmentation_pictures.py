@@ -1,4 +1,4 @@
-"""The masks that the ablations train on, side by side."""
+"""The masks that the ablations train on, and those that noise learning drops."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from PIL import Image
 
 from diffumask_datasets.columns import decode_image
 from diffumask_datasets.preview import card_of, overlay, sheet_of
-from tests.benchmarks.segmentation_data import Painted, Remasked
+from tests.benchmarks.segmentation_data import Believed, Painted, Remasked
 from tests.benchmarks.segmentation_experiments import Experiment
 
 IMAGES = 6
+DROPPED = 24
 
 
 def save_masks(members: Sequence[Experiment], folder: Path, path: Path) -> None:
@@ -23,6 +24,20 @@ def save_masks(members: Sequence[Experiment], folder: Path, path: Path) -> None:
     rows = {name: data.rows(folder).select(range(IMAGES)) for name, data in kinds.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet_of([_card(rows, place) for place in range(IMAGES)], columns=1).save(path)
+
+
+def save_dropped(members: Sequence[Experiment], folder: Path, path: Path) -> None:
+    """The first images that the least share drops, under their masks, each with the class it is dropped for."""
+    believed = [part.data for member in members for part in member.parts if isinstance(part.data, Believed)]
+    least = min((data for data in believed if data.drop), key=lambda data: data.drop or 1)
+    dropped = {row: doubt for row, doubt in least.judged(folder).items() if doubt}
+    rows = least.of.rows(folder)
+    cards = []
+    for row, doubt in list(dropped.items())[:DROPPED]:
+        image, label = decode_image(rows[row]["image"]), decode_image(rows[row]["label"])
+        cards.append(card_of([image, overlay(image, label)], caption=doubt.reason.split(" with ")[0]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet_of(cards, columns=4).save(path)
 
 
 def _images_of(data: object) -> object:

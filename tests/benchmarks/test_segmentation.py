@@ -71,7 +71,7 @@ def test_a_repeat_is_done_once_and_another_one_has_another_name(
 
 
 def test_painted_images_through_every_kind_of_data(tmp_path: Path) -> None:
-    painted = Painted(6, fields=PLANTED)
+    painted = Painted(6, fields=(*PLANTED, ("prompts", ("a photo of a car", "a photo of a car beside a boat"))))
     painted.make(tmp_path)
     assert len(painted.rows(tmp_path)) == 6
     others = Remasked(painted, (("threshold", 0.9),))
@@ -86,3 +86,8 @@ def test_painted_images_through_every_kind_of_data(tmp_path: Path) -> None:
     believed = Believed(painted, folds, drop=0.5, count=3)
     assert set(believed.needs) == {painted, *folds}
     assert 0 < len(believed.rows(tmp_path)) <= 3
+    every = replace(believed, drop=0.0, count=6)
+    assert len(every.rows(tmp_path)) == 6
+    alone = replace(every, alone=True).rows(tmp_path)
+    assert [len(names) for names in alone["classes"]] == [1, 1, 1]
+    assert alone.features == painted.rows(tmp_path).features
