@@ -92,7 +92,7 @@ def curate(
     drop_share: Annotated[
         float | None,
         typer.Option(
-            help="Drop this share of each class (the paper: 0.7), which needs images of one class: of others few are left. "
+            help="Drop this share of each class (the paper: 0.7), which is for images of one class, many of them wrong. "
             "Default: drop what stands out."
         ),
     ] = None,

@@ -21,6 +21,7 @@ __all__ = [
     "Doubt",
     "check_drop_share",
     "class_agreements",
+    "class_doubts",
     "cross_validated_agreements",
     "doubts",
     "noise_training",
@@ -150,14 +151,25 @@ def check_drop_share(drop_share: float) -> None:
 def doubts(
     agreements: Sequence[Mapping[int, Agreement]], names: Sequence[str], *, drop_share: float | None = None
 ) -> list[Doubt | None]:
-    """For each sample why it is not confirmed, or None. ``names`` are those of the class ids 1, 2, …
+    """For each sample the worst of its :func:`class_doubts`, or None.
 
-    ``drop_share`` α doubts that share of each class, those of the lowest IoU, as the paper does with α = 0.7. It is meant
-    for images of one class: a sample of several is doubted for the worst of them, so that few are left. Without it
-    a class is doubted where the shape agrees far less than in most samples of the class, or where another class is
-    :data:`RIVAL_ODDS` times as likely. Far less means more than :data:`SPREADS` spreads under the middle, the spread being
-    the median distance of the better half from the middle: damaged masks sit in the worse half and move neither as long as
-    they are the minority.
+    Raises:
+        RecipeError: as :func:`check_drop_share`.
+    """
+    found = class_doubts(agreements, names, drop_share=drop_share)
+    return [min(sample.values(), key=lambda doubt: doubt.score, default=None) for sample in found]
+
+
+def class_doubts(
+    agreements: Sequence[Mapping[int, Agreement]], names: Sequence[str], *, drop_share: float | None = None
+) -> list[dict[int, Doubt]]:
+    """For each sample class id → why its mask is not confirmed. ``names`` are those of the class ids 1, 2, …
+
+    ``drop_share`` α doubts that share of each class, those of the lowest IoU, as the paper does with α = 0.7; where fewer
+    are wrong, right ones too. Without it a class is doubted where the shape agrees far less than in most samples of the
+    class, or where another class is :data:`RIVAL_ODDS` times as likely. Far less means more than :data:`SPREADS` spreads
+    under the middle, the spread being the median distance of the better half from the middle: damaged masks sit in the
+    worse half and move neither as long as they are the minority.
 
     Raises:
         RecipeError: as :func:`check_drop_share`.
@@ -170,7 +182,7 @@ def doubts(
     shapes = [{class_id: agreement.shape for class_id, agreement in sample.items()} for sample in agreements]
     floors = _floors(shapes, _outlier_floor)
     return [
-        _under(shape, floors, names, "the object's IoU") or _renamed(sample, names)
+        {**_renamed(sample, names), **_under(shape, floors, names, "the object's IoU")}
         for shape, sample in zip(shapes, agreements, strict=True)
     ]
 
@@ -221,30 +233,27 @@ def _outlier_floor(values: npt.NDArray[np.float64]) -> float:
     return max(0.0, middle - max(SPREADS * spread, LEAST_GAP))
 
 
-def _under(sample: Mapping[int, float], floors: Mapping[int, float], names: Sequence[str], what: str) -> Doubt | None:
-    missed = [(value, class_id) for class_id, value in sample.items() if value < floors[class_id]]
-    if not missed:
-        return None
-    value, class_id = min(missed)
-    return Doubt(
-        f"{names[class_id - 1]!r}: {what} {value:.2f} with a segmenter trained on the other samples, "
-        f"under {floors[class_id]:.2f}",
-        value,
-    )
+def _under(
+    values: Mapping[int, float], floors: Mapping[int, float], names: Sequence[str], what: str
+) -> dict[int, Doubt]:
+    return {
+        class_id: Doubt(
+            f"{names[class_id - 1]!r}: {what} {value:.2f} with a segmenter trained on the other samples, "
+            f"under {floors[class_id]:.2f}",
+            value,
+        )
+        for class_id, value in values.items()
+        if value < floors[class_id]
+    }
 
 
-def _renamed(sample: Mapping[int, Agreement], names: Sequence[str]) -> Doubt | None:
-    renamed = [
-        (agreement.share, class_id)
+def _renamed(sample: Mapping[int, Agreement], names: Sequence[str]) -> dict[int, Doubt]:
+    return {
+        class_id: Doubt(
+            f"{names[class_id - 1]!r}: a segmenter trained on the other samples takes the object for "
+            f"{names[agreement.rival - 1]!r} ({agreement.rival_share:.0%} against {agreement.share:.0%})",
+            agreement.share,
+        )
         for class_id, agreement in sample.items()
         if agreement.rival_share > RIVAL_ODDS * agreement.share
-    ]
-    if not renamed:
-        return None
-    share, class_id = min(renamed)
-    rival = sample[class_id]
-    return Doubt(
-        f"{names[class_id - 1]!r}: a segmenter trained on the other samples takes the object for "
-        f"{names[rival.rival - 1]!r} ({rival.rival_share:.0%} against {share:.0%})",
-        share,
-    )
+    }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ from diffumask_datasets.crew import Crew, Report, Work
 from diffumask_datasets.toybox import CLASS_NAMES
 from tests.benchmarks.harness import ROOT, run
 from tests.benchmarks.segmentation_cost import metrics_over_forward
-from tests.benchmarks.segmentation_data import PROCESSES, Data
+from tests.benchmarks.segmentation_data import PROCESSES, Believed, Data
 from tests.benchmarks.segmentation_experiments import (
     FULL,
     PARTS,
@@ -39,6 +40,7 @@ from tests.benchmarks.segmentation_experiments import (
     iou_of,
     plain,
 )
+from tests.benchmarks.segmentation_judged import judged_ious
 from tests.benchmarks.segmentation_pictures import save_dropped, save_masks
 
 COST = "cost"
@@ -87,8 +89,9 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
         save_masks(made["masks"], folder, pictures / "ablated_masks.png")
     if "noise" in parts:
         save_dropped(made["noise"], folder, pictures / "dropped_masks.png")
+    judged = _judged(made["noise"], folder) if "noise" in parts else {}
     cost = metrics_over_forward(quick=quick) if COST in parts else {}
-    return {**_headline(results), **_open_vocabulary(results), **_others(results), **cost}
+    return {**_headline(results), **_open_vocabulary(results), **_others(results), **judged, **cost}
 
 
 def _do_part(part: str, members: Sequence[Experiment], sizes: Sizes, folder: Path, crew: Crew[Task, float]) -> None:
@@ -199,6 +202,17 @@ def _others(results: Results) -> dict[str, float]:
         if name not in (*HEADLINE, *OPEN):
             figures |= {f"{plain(name)}_miou": _mean(found), f"{plain(name)}_sd": _deviation(found)}
     return figures
+
+
+def _judged(members: Sequence[Experiment], folder: Path) -> dict[str, float]:
+    """What the judge says of the masks that noise learning confirms and doubts."""
+    believed = {member.name: data for member in members for data in member.data if isinstance(data, Believed)}
+    figures = {}
+    for name, ious in zip(believed, judged_ious(list(believed.values()), folder), strict=True):
+        figures |= {
+            f"{plain(name)}_{what}_iou": value for what, value in zip(("confirmed", "doubted"), ious, strict=True)
+        }
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def _print_table(results: Results) -> None:

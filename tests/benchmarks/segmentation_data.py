@@ -11,20 +11,22 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import datasets
+import numpy as np
 
-from diffumask_datasets.columns import decode_image
-from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, Doubt, class_agreements, doubts
+from diffumask_datasets.columns import decode_image, png_cell
+from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, Doubt, class_agreements, class_doubts
 from diffumask_datasets.engines.devices import gpu_count
 from diffumask_datasets.generation import generate
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import RECIPE_FILE
 from diffumask_datasets.remasking import remask
+from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.held_out import train_and_predict
 from diffumask_datasets.synthesis import prepare
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES, render_scene
@@ -208,7 +210,7 @@ class Believed:
 
     All are drawn from the first ``count / (1 - drop)`` images, so that as many are left whatever the share, as in the paper.
     Without ``drop`` from all of them, less those that ``diffumask curate`` doubts by itself. ``alone`` leaves out the images
-    that do not show exactly one class.
+    that do not show exactly one class. With ``ignore`` every image stays, and the pixels of a doubted class are ignored.
     """
 
     of: Painted
@@ -216,30 +218,41 @@ class Believed:
     drop: float | None
     count: int
     alone: bool = False
+    ignore: bool = False
 
     @property
     def needs(self) -> tuple[Data, ...]:
         return (self.of, *self.folds)
 
     def identity(self, folder: Path) -> Any:
-        alone = ["alone"] if self.alone else []
-        return [[fold.identity(folder) for fold in self.folds], self.drop, self.count, *alone]
+        ways = [way for way in ("alone", "ignore") if getattr(self, way)]
+        return [[fold.identity(folder) for fold in self.folds], self.drop, self.count, *ways]
 
     def make(self, folder: Path) -> None:
         """Nothing: it is chosen when it is read."""
 
     def rows(self, folder: Path) -> Any:
-        kept = [row for row, doubt in self.judged(folder).items() if doubt is None]
-        return self.of.rows(folder).select(kept[: self.count])
+        judged = self.judged(folder)
+        kept = [row for row, found in judged.items() if self.ignore or not found][: self.count]
+        rows = self.of.rows(folder).select(kept)
+        if self.ignore:
+            doubted = [list(judged[row]) for row in kept]
+            rows = rows.map(lambda row, place: _without(row, doubted[place]), with_indices=True)
+        return rows
 
-    def judged(self, folder: Path) -> dict[int, Doubt | None]:
-        """Row → why it is dropped, or None."""
+    def judged(self, folder: Path) -> dict[int, dict[int, Doubt]]:
+        """Row → class id → why its mask is doubted."""
         by_row = {row: sample for fold in self.folds for row, sample in fold.agreements(folder).items()}
         rows = [row for row in sorted(by_row) if not self.alone or len(by_row[row]) == 1]
         if self.drop is not None:
             rows = rows[: round(self.count / (1 - self.drop))]
-        found = doubts([by_row[row] for row in rows], CLASS_NAMES, drop_share=self.drop)
+        found = class_doubts([by_row[row] for row in rows], CLASS_NAMES, drop_share=self.drop)
         return dict(zip(rows, found, strict=True))
+
+
+def _without(row: Mapping[str, Any], doubted: Sequence[int]) -> dict[str, Any]:
+    label = decode_image(row["label"])
+    return {"label": png_cell(np.where(np.isin(label, doubted), IGNORE, label).astype(np.uint8))}
 
 
 def _opened(place: Path, folder: Path) -> Any:

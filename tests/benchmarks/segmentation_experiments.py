@@ -209,8 +209,9 @@ class _Maker:
         return [
             *(self._of(f"noise α {drop}", Part(Believed(most, folds, drop, count))) for drop in DROPPED),
             self._of("noise doubted", Part(Believed(most, folds, None, count))),
+            self._of("noise ignored", Part(Believed(most, folds, None, count, ignore=True))),
             *(
-                self._of(f"one class α {drop}", Part(Believed(most, folds, drop, count, True)))
+                self._of(f"one class α {drop}", Part(Believed(most, folds, drop, count, alone=True)))
                 for drop in DROPPED_ALONE
             ),
         ]

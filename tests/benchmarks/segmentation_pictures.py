@@ -14,7 +14,7 @@ from tests.benchmarks.segmentation_data import Believed, Painted, Remasked
 from tests.benchmarks.segmentation_experiments import Experiment
 
 IMAGES = 6
-DROPPED = 24
+DROPPED = 12
 
 
 def save_masks(members: Sequence[Experiment], folder: Path, path: Path) -> None:
@@ -27,17 +27,26 @@ def save_masks(members: Sequence[Experiment], folder: Path, path: Path) -> None:
 
 
 def save_dropped(members: Sequence[Experiment], folder: Path, path: Path) -> None:
-    """The first images that the least share drops, under their masks, each with the class it is dropped for."""
-    believed = [part.data for member in members for part in member.parts if isinstance(part.data, Believed)]
-    least = min((data for data in believed if data.drop), key=lambda data: data.drop or 1)
-    dropped = {row: doubt for row, doubt in least.judged(folder).items() if doubt}
-    rows = least.of.rows(folder)
-    cards = []
-    for row, doubt in list(dropped.items())[:DROPPED]:
-        image, label = decode_image(rows[row]["image"]), decode_image(rows[row]["label"])
-        cards.append(card_of([image, overlay(image, label)], caption=doubt.reason.split(" with ")[0]))
+    """The first images that the least share drops, each with the class it is dropped for: of all, then of one class."""
+    believed = [data for member in members for data in member.data if isinstance(data, Believed) and data.drop]
+    least = [min((data for data in believed if data.alone == alone), key=_share) for alone in (False, True)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet_of(cards, columns=4).save(path)
+    sheet_of([card for data in least for card in _dropped(data, folder)], columns=4).save(path)
+
+
+def _dropped(believed: Believed, folder: Path) -> list[Image.Image]:
+    rows = believed.of.rows(folder)
+    dropped = [(row, found) for row, found in believed.judged(folder).items() if found][:DROPPED]
+    cards = []
+    for row, found in dropped:
+        image, label = decode_image(rows[row]["image"]), decode_image(rows[row]["label"])
+        worst = min(found.values(), key=lambda doubt: doubt.score)
+        cards.append(card_of([image, overlay(image, label)], caption=worst.reason.split(" with ")[0]))
+    return cards
+
+
+def _share(believed: Believed) -> float:
+    return believed.drop or 0.0
 
 
 def _images_of(data: object) -> object:

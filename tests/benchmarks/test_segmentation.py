@@ -5,10 +5,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from diffumask_datasets.columns import decode_image
 from tests.benchmarks.segmentation_data import FOLDS, Believed, Drawn, Fold, Painted, Remasked
 from tests.benchmarks.segmentation_experiments import (
     FULL,
@@ -90,4 +92,13 @@ def test_painted_images_through_every_kind_of_data(tmp_path: Path) -> None:
     assert len(every.rows(tmp_path)) == 6
     alone = replace(every, alone=True).rows(tmp_path)
     assert [len(names) for names in alone["classes"]] == [1, 1, 1]
-    assert alone.features == painted.rows(tmp_path).features
+    ignoring = replace(every, drop=0.5, ignore=True)
+    ignored = ignoring.rows(tmp_path)
+    assert ignored.features == painted.rows(tmp_path).features
+    judged = list(ignoring.judged(tmp_path).values())
+    assert any(judged)
+    for row, before, doubted in zip(ignored, painted.rows(tmp_path), judged, strict=True):
+        now, then = decode_image(row["label"]), decode_image(before["label"])
+        assert set(np.unique(now)) & set(doubted) == set()
+        assert (now == 255).tolist() == ((then == 255) | np.isin(then, list(doubted))).tolist()
+        assert row["image"] == before["image"]

@@ -11,6 +11,7 @@ from diffumask_datasets.columns import png_cell
 from diffumask_datasets.curation.noise import (
     Agreement,
     class_agreements,
+    class_doubts,
     cross_validated_agreements,
     doubts,
 )
@@ -97,6 +98,16 @@ def test_a_class_that_is_seen_as_another_is_doubted_whatever_its_shape() -> None
         ("'car': a segmenter trained on the other samples takes the object for 'boat' (90% against 10%)", 0.1),
         None,
     ]
+
+
+def test_of_several_classes_each_is_doubted_alone_and_the_sample_for_the_worst() -> None:
+    samples = [{1: agreed(0.9), 2: agreed(0.9)}] * 10 + [
+        {1: agreed(0.2), 2: agreed(0.9)},
+        {1: agreed(0.2), 2: agreed(0.9, share=0.1)},
+    ]
+    found = class_doubts(samples, ["car", "boat"])
+    assert [sorted(sample) for sample in found] == [[]] * 10 + [[1], [1, 2]]
+    assert [doubt and doubt.score for doubt in doubts(samples, ["car", "boat"])] == [None] * 10 + [0.2, 0.1]
 
 
 def test_samples_without_a_class_are_not_doubted() -> None:

@@ -1,0 +1,46 @@
+"""How right the masks are that noise learning confirms and doubts: their IoU with what the toybox's judge sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from diffumask_datasets.columns import decode_image
+from diffumask_datasets.masks.quality import iou
+from diffumask_datasets.sample import IGNORE
+from diffumask_datasets.toybox.judge import load_judge
+from tests.benchmarks.segmentation_data import Believed, Painted
+
+BATCH = 100
+
+
+def judged_ious(believed: Sequence[Believed], folder: Path) -> list[tuple[float, float]]:
+    """Of each, the mean IoU of all masks in the images that it confirms and in those that it doubts; nan without any."""
+    known = {of: _ious(of, folder) for of in {one.of for one in believed}}
+    return [_confirmed_and_doubted(one, known[one.of], folder) for one in believed]
+
+
+def _confirmed_and_doubted(believed: Believed, ious: Sequence[Sequence[float]], folder: Path) -> tuple[float, float]:
+    judged = believed.judged(folder)
+    confirmed = [value for row, found in judged.items() if not found for value in ious[row]]
+    doubted = [value for row, found in judged.items() if found for value in ious[row]]
+    return _mean(confirmed), _mean(doubted)
+
+
+def _ious(painted: Painted, folder: Path) -> list[list[float]]:
+    """Of every image those of its classes; ignored pixels do not count."""
+    judge, rows, found = load_judge(), painted.rows(folder), []
+    for start in range(0, len(rows), BATCH):
+        some = [rows[place] for place in range(start, min(start + BATCH, len(rows)))]
+        verdicts = judge.look([decode_image(row["image"]) for row in some])
+        for row, verdict in zip(some, verdicts, strict=True):
+            label = decode_image(row["label"])
+            seen = np.where(label == IGNORE, IGNORE, verdict.label)
+            found.append([iou(label == class_id, seen == class_id) for class_id in row["classes"]])
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
