@@ -239,8 +239,10 @@ def _save_curve(results: Results, sizes: Sizes, path: Path) -> None:
     for name, colour in colours.items():
         if name in results:
             axes.axhline(100 * _mean(results[name]), color=colour, linestyle="--", label=name)
-    axes.set(xscale="log", xlabel="synthetic images", ylabel="mIoU on test scenes, %", ylim=(0, 100))
-    axes.legend(loc="lower right")
+    axes.set(xscale="log", xlabel="synthetic images", ylabel="mIoU on test scenes, %")
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.set_xticks([], minor=True)
+    axes.legend(loc="center right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 

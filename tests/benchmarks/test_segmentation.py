@@ -1,9 +1,11 @@
 """The experiments on the toybox: each has a name of its own, is done once, and follows from all that it says."""
 
 import itertools
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from tests.benchmarks.segmentation_experiments import (
     experiments,
     plain,
 )
+from tests.benchmarks.segmentation_judged import judged_ious
 
 PLANTED = (("model", "planted"), ("height", 64), ("width", 64))
 
@@ -72,7 +75,7 @@ def test_a_repeat_is_done_once_and_another_one_has_another_name(
         assert other.figures(tmp_path) is None
 
 
-def test_painted_images_through_every_kind_of_data(tmp_path: Path) -> None:
+def test_painted_images_through_every_kind_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     painted = Painted(6, fields=(*PLANTED, ("prompts", ("a photo of a car", "a photo of a car beside a boat"))))
     painted.make(tmp_path)
     assert len(painted.rows(tmp_path)) == 6
@@ -102,3 +105,10 @@ def test_painted_images_through_every_kind_of_data(tmp_path: Path) -> None:
         assert set(np.unique(now)) & set(doubted) == set()
         assert (now == 255).tolist() == ((then == 255) | np.isin(then, list(doubted))).tolist()
         assert row["image"] == before["image"]
+    labels = [decode_image(row["label"]) for row in painted.rows(tmp_path)]
+    halves = [np.where(np.arange(label.shape[1]) % 2, label, 0) for label in labels]
+    for seen, expected in ((labels, 1.0), (halves, 0.5)):
+        judge = SimpleNamespace(look=lambda images, seen=seen: [SimpleNamespace(label=label) for label in seen])
+        monkeypatch.setattr("tests.benchmarks.segmentation_judged.load_judge", lambda judge=judge: judge)
+        assert judged_ious([ignoring], tmp_path)[0] == pytest.approx((expected, expected), abs=0.05)
+    assert math.isnan(judged_ious([every], tmp_path)[0][1])
