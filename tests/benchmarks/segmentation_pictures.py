@@ -29,7 +29,10 @@ def save_masks(members: Sequence[Experiment], folder: Path, path: Path) -> None:
 def save_dropped(members: Sequence[Experiment], folder: Path, path: Path) -> None:
     """The first images that the least share drops, each with the class it is dropped for: of all, then of one class."""
     believed = [data for member in members for data in member.data if isinstance(data, Believed) and data.drop]
-    least = [min((data for data in believed if data.alone == alone), key=_share) for alone in (False, True)]
+    least = [
+        min((data for data in believed if data.alone == alone), key=lambda data: data.drop or 0)
+        for alone in (False, True)
+    ]
     cards = [card for data in least for card in _dropped(data, folder)]
     path.parent.mkdir(parents=True, exist_ok=True)
     if cards:  # a quick run has so few images that a small share is none of them
@@ -45,10 +48,6 @@ def _dropped(believed: Believed, folder: Path) -> list[Image.Image]:
         worst = min(found.values(), key=lambda doubt: doubt.score)
         cards.append(card_of([image, overlay(image, label)], caption=worst.reason.split(" with ")[0]))
     return cards
-
-
-def _share(believed: Believed) -> float:
-    return believed.drop or 0.0
 
 
 def _images_of(data: object) -> object:

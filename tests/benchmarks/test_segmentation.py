@@ -45,6 +45,8 @@ def test_every_experiment_has_a_name_of_its_own(sizes: Sizes) -> None:
         for member in made[part]:
             shares = {1.4, 4} if part == "steps" else {0.4 if member.start else 1}
             assert member.settings(seed=1).steps / sizes.steps in shares
+    assert {member.settings(seed=1).steps / sizes.steps for member in made["steps"]} == {1.4, 4}
+    assert {part for part in PARTS for member in made[part] if member.start} == {"headline", "open"}
 
 
 def test_fine_tuning_starts_where_the_other_training_ended(tmp_path: Path) -> None:
