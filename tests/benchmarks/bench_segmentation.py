@@ -3,8 +3,8 @@
 ``PARTS=headline,open`` does those parts alone, in the order of ``segmentation_experiments.PARTS``; ``cost`` is what counting
 costs beside predicting. Stopped at any moment and run again, it goes on where it stopped: images, models and scores are in
 ``build/benchmarks/segmentation``. The figures are of every experiment whose repeats are all there. Also writes the curve
-``segmentation.png``; with ``masks``, the masks that the ablations train on, ``ablated_masks.png``; with ``noise``, some of
-the images that noise learning drops, ``dropped_masks.png``.
+``segmentation.png``; with ``masks``, the masks that the ablations train on, ``ablated_masks.png``; with ``augmentations``,
+augmented images, ``augmented.png``; with ``noise``, some of the images that noise learning drops, ``dropped_masks.png``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tests.benchmarks.segmentation_experiments import (
     plain,
 )
 from tests.benchmarks.segmentation_judged import judged_ious
-from tests.benchmarks.segmentation_pictures import save_dropped, save_masks
+from tests.benchmarks.segmentation_pictures import save_augmented, save_dropped, save_masks
 
 COST = "cost"
 
@@ -87,6 +87,8 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
     _save_curve(results, sizes, pictures / "segmentation.png")
     if "masks" in parts:
         save_masks(made["masks"], folder, pictures / "ablated_masks.png")
+    if "augmentations" in parts:
+        save_augmented(made["augmentations"], folder, pictures / "augmented.png")
     if "noise" in parts:
         save_dropped(made["noise"], folder, pictures / "dropped_masks.png")
     judged = _judged(made["noise"], folder) if "noise" in parts else {}

@@ -28,6 +28,7 @@ NEAR, FAR = BACKGROUNDS[:4], BACKGROUNDS[4:]
 
 AUGMENTATIONS: Mapping[str, Any] = {
     "splicing": {"kind": "splice", "probability": 0.5},
+    "splicing 2x2": {"kind": "splice", "grid": "2x2", "probability": 0.5},  # as large as objects of the test scenes
     "blur": {"kind": "blur", "kernel": [2, 5], "probability": 0.5},  # the paper's 6 to 22 pixels are for 512x512
     "occlusion": {"kind": "occlude", "probability": 0.5},
     "perspective": {"kind": "perspective", "probability": 0.5},
@@ -160,6 +161,7 @@ class _Maker:
         self._test = Drawn("test", sizes.test)
         self._synthetic = self._painted(sizes.images)
         self._ablated = self._painted(sizes.ablated)
+        self._plain = Painted(sizes.ablated)
         self._only_real = self._of("real", Part(self._real))
         self._only_synthetic = self._of("synthetic", Part(self._synthetic))
         self._fine_tuning = round(FINE_TUNING * sizes.steps)
@@ -217,13 +219,18 @@ class _Maker:
         ]
 
     def augmentations(self) -> list[Experiment]:
-        return [self._of(f"with {name}", Part(self._ablated), augment=[step]) for name, step in AUGMENTATIONS.items()]
+        """Of images that show what the test scenes show, and of one object each, as those of the paper."""
+        return [
+            self._of(f"{images}with {name}", Part(data), augment=[step])
+            for images, data in (("", self._ablated), ("one object ", self._plain))
+            for name, step in AUGMENTATIONS.items()
+        ]
 
     def prompts(self) -> list[Experiment]:
-        count = self._sizes.ablated
+        sub_classes = Painted(self._sizes.ablated, fields=(("classes", "toybox"),))
         return [
-            self._of("prompts plain", Part(Painted(count))),
-            self._of("prompts sub-classes", Part(Painted(count, fields=(("classes", "toybox"),)))),
+            self._of("prompts plain", Part(self._plain)),
+            self._of("prompts sub-classes", Part(sub_classes)),
         ]
 
     def sizes(self) -> list[Experiment]:

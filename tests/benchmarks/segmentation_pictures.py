@@ -1,4 +1,4 @@
-"""The masks that the ablations train on, and those that noise learning drops."""
+"""What the ablations train on: other masks, augmented images; and the masks that noise learning drops."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from diffumask_datasets.augmentation.transform import Augment
 from diffumask_datasets.columns import decode_image
 from diffumask_datasets.preview import card_of, overlay, sheet_of
 from tests.benchmarks.segmentation_data import Believed, Painted, Remasked
@@ -15,6 +16,7 @@ from tests.benchmarks.segmentation_experiments import Experiment
 
 IMAGES = 6
 DROPPED = 8
+AUGMENTED = 3
 
 
 def save_masks(members: Sequence[Experiment], folder: Path, path: Path) -> None:
@@ -37,6 +39,28 @@ def save_dropped(members: Sequence[Experiment], folder: Path, path: Path) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     if cards:  # a quick run has so few images that a small share is none of them
         sheet_of(cards, columns=4).save(path)
+
+
+def save_augmented(members: Sequence[Experiment], folder: Path, path: Path) -> None:
+    """A line for the first images of each kind, whole and under every augmentation of the experiments, with their masks."""
+    steps = {data: [] for data in (member.parts[0].data for member in members)}
+    for member in members:
+        (step,) = member.training["augment"]
+        steps[member.parts[0].data].append({**step, "probability": 1})
+    cards = [card for data, augment in steps.items() for card in _augmented(data.rows(folder), augment)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet_of(cards, columns=1).save(path)
+
+
+def _augmented(rows: Any, steps: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
+    changes = [Augment([step], pool=rows) for step in steps]
+    cards = []
+    for place in range(AUGMENTED):
+        seen = [rows[place], *(change(rows[place]) for change in changes)]
+        tiles = [overlay(decode_image(row["image"]), decode_image(row["label"])) for row in seen]
+        caption = " · ".join(["image", *(f"{step['kind']} {step.get('grid', '')}".strip() for step in steps)])
+        cards.append(card_of(tiles, caption=caption))
+    return cards
 
 
 def _dropped(believed: Believed, folder: Path) -> list[Image.Image]:
