@@ -93,7 +93,8 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
         save_dropped(made["noise"], folder, pictures / "dropped_masks.png")
     judged = _judged(made["noise"], folder) if "noise" in parts else {}
     cost = metrics_over_forward(quick=quick) if COST in parts else {}
-    return {**_headline(results), **_open_vocabulary(results), **_others(results), **judged, **cost}
+    headline = {**_headline(results), **_longer(results)}
+    return {**headline, **_open_vocabulary(results), **_others(results), **judged, **cost}
 
 
 def _do_part(part: str, members: Sequence[Experiment], sizes: Sizes, folder: Path, crew: Crew[Task, float]) -> None:
@@ -173,6 +174,16 @@ def _headline(results: Results) -> dict[str, float]:
         "best_class_gap": min(gaps),
         "synthetic_10_real_over_real_points": 100 * (figures["synthetic_then_10_real"] - figures["real_miou"]),
         "synthetic_10_real_over_10_real_points": 100 * (figures["synthetic_then_10_real"] - figures["real_10_miou"]),
+    }
+
+
+def _longer(results: Results) -> dict[str, float]:
+    """What synthetic images reach of real ones in longer trainings."""
+    lengths = [name.removeprefix("real ") for name in results if name.startswith("real ") and name.endswith(" steps")]
+    return {
+        f"synthetic_over_real_{plain(length)}": _mean(results[f"synthetic {length}"]) / _mean(results[f"real {length}"])
+        for length in lengths
+        if f"synthetic {length}" in results
     }
 
 

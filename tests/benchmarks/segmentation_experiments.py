@@ -219,7 +219,10 @@ class _Maker:
         ]
 
     def augmentations(self) -> list[Experiment]:
-        """Of images that show what the test scenes show, and of one object each, as those of the paper."""
+        """Of images that show what the test scenes show, and of one object each, as the paper's do.
+
+        The first are compared with the first of ``masks``, the others with ``prompts plain``.
+        """
         return [
             self._of(f"{images}with {name}", Part(data), augment=[step])
             for images, data in (("", self._ablated), ("one object ", self._plain))
