@@ -241,13 +241,14 @@ class _Maker:
         return [self._of(f"synthetic {count}", Part(self._painted(count))) for count in counts]
 
     def steps(self) -> list[Experiment]:
-        """What more steps do: as many as fine-tuning has behind it, and four times as many."""
-        longer = self._sizes.steps + self._fine_tuning
-        return [
-            replace(member, name=f"{member.name} {steps} steps", steps=steps)
-            for steps in (4 * self._sizes.steps, longer)
-            for member in (self._only_real, self._only_synthetic)
+        """What more steps do: four times as many, and on real images as many as fine-tuning has behind it."""
+        usual = self._sizes.steps
+        lengths = [
+            (self._only_real, 4 * usual),
+            (self._only_synthetic, 4 * usual),
+            (self._only_real, usual + self._fine_tuning),
         ]
+        return [replace(member, name=f"{member.name} {steps} steps", steps=steps) for member, steps in lengths]
 
     def domains(self) -> list[Experiment]:
         far = Drawn("test", self._sizes.test, FAR)
