@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py))
 
 MINIMUM := .venv-min
+# Two processes, each with whole files: under ten minutes on two cores.
+DEFAULT_TESTS := --numprocesses 2 --dist loadfile --ignore tests/apps --ignore tests/cluster
 
 .PHONY: help setup demo test test-min test-apps test-cluster lint types clean $(BENCHMARKS)
 
@@ -32,7 +34,7 @@ demo: $(READY)  ## generate 20 labelled images and a picture of them in out/demo
 	$(BIN)/python examples/quickstart.py --output out/demo
 
 test: $(READY)  ## run the default test suite
-	$(BIN)/python -m pytest --ignore tests/apps --ignore tests/cluster
+	$(BIN)/python -m pytest $(DEFAULT_TESTS)
 
 $(MINIMUM)/.ready: pyproject.toml constraints-min.txt
 	$(PYTHON) -m venv $(MINIMUM)
@@ -40,7 +42,7 @@ $(MINIMUM)/.ready: pyproject.toml constraints-min.txt
 	touch $@
 
 test-min: $(MINIMUM)/.ready  ## run the default test suite with the lowest versions allowed, in an environment of its own
-	$(MINIMUM)/bin/python -m pytest --ignore tests/apps --ignore tests/cluster
+	$(MINIMUM)/bin/python -m pytest $(DEFAULT_TESTS)
 
 test-apps: $(VENV)/.fiftyone  ## test FiftyOne and the review page in a browser (needs chromium, chromium-driver)
 	$(BIN)/python -m pytest tests/apps
