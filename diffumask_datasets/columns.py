@@ -19,6 +19,7 @@ from PIL import Image
 
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import ExportError
+from diffumask_datasets.image_io import Pixels, read_image, read_label
 from diffumask_datasets.sample import ObjectAnnotation, Rle, Sample
 
 __all__ = [
@@ -28,10 +29,13 @@ __all__ = [
     "Row",
     "class_names",
     "decode_image",
+    "decode_label",
     "element_of",
     "encoded_bytes",
     "features_of",
     "from_payload",
+    "image_of",
+    "label_of",
     "objects_of",
     "png_cell",
     "row_of",
@@ -93,11 +97,12 @@ def soft_maps_of(row: Row) -> tuple[tuple[int, ...], npt.NDArray[np.uint8]]:
 
     Raises:
         ExportError: the row has no heat maps.
+        DataError: one of them cannot be read.
     """
     cell = row.get(HEAT_MAPS)
     if not cell or not cell["map"]:
         raise ExportError(f"{row.get('sample_id', 'a row')} has no heat maps: generate with keep_heat_maps=True")
-    return tuple(cell["category"]), np.stack([decode_image(soft) for soft in cell["map"]])
+    return tuple(cell["category"]), np.stack([decode_label(soft) for soft in cell["map"]])
 
 
 def without_threshold_curve(row: Row) -> Row:
@@ -182,10 +187,36 @@ def encoded_bytes(cell: Mapping[str, Any]) -> bytes:
     return data
 
 
-def decode_image(cell: Mapping[str, Any] | Image.Image) -> npt.NDArray[np.uint8]:
-    """Pixels of an image cell, encoded or already decoded: uint8 (height, width) or (height, width, 3)."""
-    picture = cell if isinstance(cell, Image.Image) else Image.open(io.BytesIO(encoded_bytes(cell)))
-    return np.asarray(picture, dtype=np.uint8)
+def decode_image(cell: Mapping[str, Any] | Image.Image, *, name: str = "an image") -> Pixels:
+    """The pixels of an image cell, encoded or decoded: upright RGB, uint8 (height, width, 3).
+
+    Raises:
+        DataError: it cannot be read; calls it ``name``. See :func:`diffumask_datasets.image_io.read_image`.
+    """
+    return read_image(_source(cell), name=name)
+
+
+def decode_label(cell: Mapping[str, Any] | Image.Image, *, name: str = "a mask") -> Pixels:
+    """The exact values of a mask or soft map, encoded or decoded: uint8 (height, width).
+
+    Raises:
+        DataError: it cannot be read; calls it ``name``. See :func:`diffumask_datasets.image_io.read_label`.
+    """
+    return read_label(_source(cell), name=name)
+
+
+def image_of(row: Mapping[str, Any]) -> Pixels:
+    """The image of a row, as :func:`decode_image` gives it; an error names the sample."""
+    return decode_image(row["image"], name=f"the image of sample {row.get('sample_id', '?')}")
+
+
+def label_of(row: Mapping[str, Any]) -> Pixels:
+    """The semantic mask of a row, as :func:`decode_label` gives it; an error names the sample."""
+    return decode_label(row["label"], name=f"the mask of sample {row.get('sample_id', '?')}")
+
+
+def _source(cell: Mapping[str, Any] | Image.Image) -> bytes | Image.Image:
+    return cell if isinstance(cell, Image.Image) else encoded_bytes(cell)
 
 
 def png_cell(pixels: npt.NDArray[np.uint8]) -> Row:

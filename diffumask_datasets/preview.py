@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from diffumask_datasets.categories import id2label
-from diffumask_datasets.columns import HEAT_MAPS, Row, decode_image
+from diffumask_datasets.columns import HEAT_MAPS, Row, decode_label, image_of, label_of
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 __all__ = ["card_of", "class_colours", "contact_sheet", "overlay", "sheet_of"]
@@ -66,7 +66,7 @@ def class_colours() -> Pixels:
 
 
 def _card(row: Row, classes: Sequence[str]) -> Image.Image:
-    image, label = decode_image(row["image"]), decode_image(row["label"])
+    image, label = image_of(row), label_of(row)
     names = id2label(classes)
     found = ", ".join(names[class_id] for class_id in row["classes"]) or "no mask"
     caption = f"{found} · quality {row['quality']:.2f} · {row['prompt']}"
@@ -88,7 +88,7 @@ def card_of(tiles: Sequence[Pixels], *, caption: str) -> Image.Image:
 def _heat_tiles(row: Row) -> list[Pixels]:
     if not row.get(HEAT_MAPS):
         return []
-    maps: list[Any] = [decode_image(cell) for cell in row[HEAT_MAPS]["map"]]
+    maps: list[Any] = [decode_label(cell) for cell in row[HEAT_MAPS]["map"]]
     strongest = np.max(maps, axis=0) / 255.0
     channels = [np.interp(strongest, HEAT_STOPS, HEAT_COLOURS[:, channel]) for channel in range(3)]
     return [np.round(np.stack(channels, axis=-1)).astype(np.uint8)]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from diffumask_datasets.columns import Row, decode_image, row_of, soft_maps_of, without_threshold_curve
+from diffumask_datasets.columns import Row, image_of, row_of, soft_maps_of, without_threshold_curve
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, count_rows, read_rows, split_files, write_folder
 from diffumask_datasets.masks.soft_maps import expand
@@ -150,7 +150,7 @@ def _remasked(rows: Iterator[Row], recipe: Recipe, shown: Mapping[str, bool], pr
     for row in rows:
         prompted, soft_maps = soft_maps_of(row)
         sample = label_image(
-            decode_image(row["image"]),
+            image_of(row),
             soft_maps,
             recipe=recipe,
             sample_id=f"{recipe.digest}-{row['sample_id'].rpartition('-')[2]}",
@@ -165,5 +165,5 @@ def _remasked(rows: Iterator[Row], recipe: Recipe, shown: Mapping[str, bool], pr
 
 
 def _picture(row: Row) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    image = decode_image(row["image"])
+    image = image_of(row)
     return image, expand(soft_maps_of(row)[1], height=image.shape[0], width=image.shape[1])

@@ -12,7 +12,7 @@ import datasets
 import numpy as np
 
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
-from diffumask_datasets.columns import Row, decode_image, encoded_bytes
+from diffumask_datasets.columns import Row, decode_image, decode_label, encoded_bytes
 from diffumask_datasets.connection import readable_errors
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.plan import split_of
@@ -113,7 +113,7 @@ def _hub_rows(repo_id: str, split: str, sample_id: str) -> list[Row]:
 
 def _compare(row: Row, original: Row) -> Reproduction:
     image, image_then = (decode_image(cell["image"]).astype(int) for cell in (row, original))
-    label, label_then = (decode_image(cell["label"]) for cell in (row, original))
+    label, label_then = (decode_label(cell["label"]) for cell in (row, original))
     if image.shape != image_then.shape or label.shape != label_then.shape:
         return Reproduction(row, compared=True, mask_agreement=0.0, image_difference=255)
     return Reproduction(

@@ -16,7 +16,7 @@ from diffumask_datasets.attention.observation import Place
 from diffumask_datasets.attention.search import Annotated, AttentionChoice, choice_iou, place_ious, search_choice
 from diffumask_datasets.backbones.protocol import Backbone, Observer
 from diffumask_datasets.backbones.steady import single_thread
-from diffumask_datasets.columns import Row, decode_image
+from diffumask_datasets.columns import Row, image_of, label_of
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
@@ -156,7 +156,7 @@ def annotated_rows(
     names = tuple(classes)
     for row in rows:
         prompt = _prompt(row["prompt"], names, attention_words)
-        yield AnnotatedImage(decode_image(row["image"]), decode_image(row["label"]), prompt, names)
+        yield AnnotatedImage(image_of(row), label_of(row), prompt, names)
 
 
 def table_picture(tuning: Tuning) -> Image.Image:

@@ -9,14 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.categories import BACKGROUND_NAME
-from diffumask_datasets.columns import (
-    Row,
-    decode_image,
-    features_of,
-    png_cell,
-    without_heat_maps,
-    without_threshold_curve,
-)
+from diffumask_datasets.columns import Row, features_of, label_of, png_cell, without_heat_maps, without_threshold_curve
 from diffumask_datasets.errors import ShapeError
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.sample import IGNORE
@@ -69,7 +62,7 @@ def _instance_features(classes: Sequence[str]) -> datasets.Features:
 
 
 def _instance_view(row: Row, classes: Sequence[str]) -> Row:
-    label = decode_image(row["label"])
+    label = label_of(row)
     annotation = np.zeros((*label.shape, 3), dtype=np.uint8)
     # The Mask2Former example makes an instance of every pair found, so unsure pixels are background here, not 255.
     annotation[..., 0] = np.where(label == IGNORE, 0, label)
@@ -106,7 +99,7 @@ def _detection_features(category: datasets.ClassLabel) -> datasets.Features:
 
 
 def _detection_view(row: Row) -> Row:
-    height, width = decode_image(row["label"]).shape
+    height, width = label_of(row).shape
     objects = row["objects"]
     return {
         "image_id": int(row["sample_id"].rpartition("-")[2]),
@@ -137,7 +130,7 @@ def _panoptic_features(category: datasets.ClassLabel) -> datasets.Features:
 
 def _panoptic_view(row: Row) -> Row:
     objects = row["objects"]
-    segments = np.zeros(decode_image(row["label"]).shape, dtype=np.uint32)
+    segments = np.zeros(label_of(row).shape, dtype=np.uint32)
     for instance_id, mask in _instance_masks(row):
         segments[mask] = instance_id
     # COCO panoptic: id = R + 256 G + 65536 B, 0 is void.

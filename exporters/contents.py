@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pycocotools import mask as coco_mask
 
-from diffumask_datasets.columns import REQUIRED, Row, decode_image, encoded_bytes, objects_of
-from diffumask_datasets.errors import ExportError
+from diffumask_datasets.columns import REQUIRED, Row, encoded_bytes, image_of, label_of, objects_of, png_cell
+from diffumask_datasets.errors import DataError, ExportError
+from diffumask_datasets.image_io import is_upright, open_image, upright_size
 from diffumask_datasets.masks import rle
 from diffumask_datasets.sample import BACKGROUND, IGNORE, ObjectAnnotation, Rle
 
@@ -60,8 +61,9 @@ class Part:
 class ExportSample:
     """A row, checked. ``ordinal`` counts from 1 over all splits, ``position`` from 0 in its split.
 
-    ``image`` is the encoded file as the dataset holds it; ``values`` are those that ``label`` has. ``objects`` carry area
-    and box of their mask, computed anew. ``row`` is for what describes the sample beyond that.
+    ``image`` is the encoded file as the dataset holds it, or upright as PNG where a camera's orientation turns it.
+    ``values`` are those that ``label`` has. ``objects`` carry area and box of their mask, computed anew. ``row`` is for
+    what describes the sample beyond that.
     """
 
     sample_id: str
@@ -88,12 +90,12 @@ class ExportSample:
             raise ExportError(
                 f"sample_id {sample_id!r} cannot be a file name: letters, digits, '_', '-' and '.' only; rename it"
             )
-        image, image_format, size_wh = _read_image(row, sample_id)
+        image, image_format, size = _read_image(row, sample_id)
         label, values = _read_label(row, sample_id, class_count)
         height, width = label.shape
-        if size_wh != (width, height):
+        if size != (height, width):
             raise ExportError(
-                f"sample {sample_id}: the image is {size_wh[0]}x{size_wh[1]} (width x height) but its mask is "
+                f"sample {sample_id}: the image is {size[1]}x{size[0]} (width x height) but its mask is "
                 f"{width}x{height}; mend or drop the sample"
             )
         objects = tuple(_measured(found, sample_id, label.shape, class_count) for found in objects_of(row))
@@ -177,21 +179,29 @@ def check_columns(columns: list[str]) -> None:
 
 
 def _read_image(row: Row, sample_id: str) -> tuple[bytes, str, tuple[int, int]]:
-    try:
+    """The encoded image, its format and its (height, width). One that its camera turned is stored upright."""
+    with _named(f"sample {sample_id}: the image"):
         data = encoded_bytes(row["image"])
-        with Image.open(io.BytesIO(data)) as picture:
-            return data, str(picture.format), picture.size
-    except (OSError, TypeError, UnidentifiedImageError) as error:
-        raise ExportError(f"sample {sample_id}: the image cannot be read: {error}; mend or drop the sample") from error
+        picture = open_image(data, name=f"the image of sample {sample_id}")
+        if is_upright(picture):
+            return data, str(picture.format), upright_size(picture)
+        upright = image_of(row)
+        return encoded_bytes(png_cell(upright)), "PNG", (len(upright), len(upright[0]))
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise ExportError(str(error)) from error
+    except (OSError, TypeError) as error:
+        raise ExportError(f"{what} cannot be read: {error}; mend or drop the sample") from error
 
 
 def _read_label(row: Row, sample_id: str, class_count: int) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
-    try:
-        label = decode_image(row["label"])
-    except (OSError, TypeError, UnidentifiedImageError) as error:
-        raise ExportError(f"sample {sample_id}: the mask cannot be read: {error}; mend or drop the sample") from error
-    if label.ndim != 2:
-        raise ExportError(f"sample {sample_id}: the mask has {label.shape[2]} channels; expected one 8-bit channel")
+    with _named(f"sample {sample_id}: the mask"):
+        label = label_of(row)
     values = _values_in(label)
     highest = max((value for value in values if value != IGNORE), default=0)
     if highest > class_count:

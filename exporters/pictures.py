@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from diffumask_datasets.errors import ExportError
+from diffumask_datasets.errors import DataError, ExportError
 from diffumask_datasets.exporters.contents import ExportSample
+from diffumask_datasets.image_io import read_image
 
 __all__ = ["JPEG_QUALITY", "image_file", "jpeg_file", "palette_png", "plain_png", "png_file", "wide_png"]
 
@@ -31,14 +32,14 @@ def image_file(sample: ExportSample) -> tuple[str, bytes]:
 
 def png_file(sample: ExportSample) -> bytes:
     """The image as PNG; untouched where it is one."""
-    return sample.image if sample.image_format == "PNG" else _saved(_opened(sample), "PNG")
+    return sample.image if sample.image_format == "PNG" else _saved(_pixels(sample), "PNG")
 
 
 def jpeg_file(sample: ExportSample) -> bytes:
     """The image as JPEG of quality 95 with full colour resolution (4:4:4); untouched where it is a JPEG."""
     if sample.image_format == "JPEG":
         return sample.image
-    return _saved(_opened(sample), "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return _saved(_pixels(sample), "JPEG", quality=JPEG_QUALITY, subsampling=0)
 
 
 def plain_png(values: npt.NDArray[np.uint8]) -> bytes:
@@ -59,15 +60,11 @@ def palette_png(values: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -
     return _mask_png(picture)
 
 
-def _opened(sample: ExportSample) -> Image.Image:
+def _pixels(sample: ExportSample) -> Image.Image:
     try:
-        picture = Image.open(io.BytesIO(sample.image))
-        picture.load()
-        return picture if picture.mode == "RGB" else picture.convert("RGB")
-    except (OSError, SyntaxError) as error:
-        raise ExportError(
-            f"sample {sample.sample_id}: the image cannot be decoded: {error}; drop the sample"
-        ) from error
+        return Image.fromarray(read_image(sample.image, name=f"the image of sample {sample.sample_id}"))
+    except DataError as error:
+        raise ExportError(str(error)) from error
 
 
 def _mask_png(picture: Image.Image) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from diffumask_datasets.columns import (
-    decode_image,
+    decode_label,
     element_of,
     features_of,
     from_payload,
@@ -52,7 +52,7 @@ def test_the_row_of_a_sample(sample: Sample) -> None:
     assert row["objects"]["area"] == [6]
     assert (row["classes"], row["threshold"]) == ([2], [0.25])
     assert row["heat_maps"]["category"] == [1, 2]
-    assert [int(decode_image(cell)[0, 0]) for cell in row["heat_maps"]["map"]] == [7, 9]
+    assert [int(decode_label(cell)[0, 0]) for cell in row["heat_maps"]["map"]] == [7, 9]
 
 
 def test_the_label_is_a_grey_png_of_class_ids(sample: Sample) -> None:

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "diffumask_datasets"
 
 LEVELS = [
     {"errors"},
-    {"categories", "sample"},
+    {"categories", "image_io", "sample"},
     {"vocabulary", "captions", "contents", "crew", "places"},
     {"drafts"},
     {"settings"},

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.columns import decode_label
 from diffumask_datasets.errors import ExportError, ModelError, RecipeError
 from diffumask_datasets.generation import generate
 from diffumask_datasets.masks.affinity_net import AffinityNetSettings, read_facts
@@ -56,7 +56,7 @@ def test_nothing_is_painted_and_plain_datasets_reads_it(
     assert painted() == before
     rows = load_dataset(str(tmp_path / "again"), split="train", cache_dir=cache_dir)
     assert rows.num_rows == 3
-    assert set(np.unique(decode_image(rows[0]["label"]))) > {0}
+    assert set(np.unique(decode_label(rows[0]["label"]))) > {0}
     assert rows[0]["threshold"] == pytest.approx([0.05] * len(rows[0]["classes"]))
 
 

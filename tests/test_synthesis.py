@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffumask_datasets.backbones.planted import PlantedBackbone, planted_mask
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.columns import decode_label
 from diffumask_datasets.errors import ModelError, RecipeError, TokenAlignmentError, UnknownClassError
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipe import Recipe
@@ -27,7 +27,7 @@ def test_the_mask_is_what_was_planted(planted: dict[str, Any]) -> None:
         prompt = prompt_for(recipe, index)
         where = planted_mask(prompt, row["seed"], height=48, width=64)
         class_ids = np.array([0, *(recipe.classes.index(name) + 1 for name in prompt.categories)])
-        np.testing.assert_array_equal(decode_image(row["label"]), class_ids[where])
+        np.testing.assert_array_equal(decode_label(row["label"]), class_ids[where])
         assert row["prompt"] == prompt.text
         assert row["sample_id"] == f"{recipe.digest}-{index:08d}"
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from diffumask_datasets.augmentation.resizing import smooth
-from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_image
+from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_label, image_of, label_of
 from diffumask_datasets.errors import DataError, ShapeError
 from diffumask_datasets.masks.rle import area, bbox_xywh, decode, encode_instances
 from diffumask_datasets.masks.soft_maps import soft_size
@@ -75,8 +75,8 @@ def scene_of(row: Row) -> Scene:
         ShapeError: image, label and objects differ in size, or the image is not RGB.
     """
     _check_pictures(row)
-    image = np.ascontiguousarray(decode_image(row["image"]))
-    label = np.ascontiguousarray(decode_image(row["label"]))
+    image = np.ascontiguousarray(image_of(row))
+    label = np.ascontiguousarray(label_of(row))
     height, width = check_array("label", label, shape=("height", "width"), dtype="uint8")
     check_array("image", image, shape=(height, width, 3), dtype="uint8")
     instances = np.zeros((height, width), np.int32)
@@ -173,7 +173,7 @@ def _heat_maps(row: Row, height: int, width: int) -> HeatMaps:
     if not column:
         return {}
     cells = zip(column["category"], column["map"], strict=True)
-    return {category: smooth(decode_image(cell), height, width) for category, cell in cells}
+    return {category: smooth(decode_label(cell), height, width) for category, cell in cells}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.columns import decode_label
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
@@ -128,7 +128,7 @@ def cross_validated_agreements(
             rows, train_on=inside, predict_on=outside, folder=folder / f"fold-{fold}", seed=seed, **training
         )
         for row, probabilities in zip(outside, predictions, strict=True):
-            found[row] = class_agreements(probabilities, decode_image(labels[row]["label"]))
+            found[row] = class_agreements(probabilities, decode_label(labels[row]["label"]))
         progress(fold + 1)
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.columns import label_of
 from diffumask_datasets.masks.quality import FLOODED_SHARE, covered_share
 
 __all__ = ["Rejection", "reject_by_itself"]
@@ -24,7 +24,7 @@ class Rejection:
 
 def reject_by_itself(row: Mapping[str, Any], *, min_quality: float) -> Rejection | None:
     """Why a ``default`` row is not believed without looking at any other, or None."""
-    label = decode_image(row["label"])
+    label = label_of(row)
     covered = covered_share(label)
     if covered == 0:
         return Rejection(row["sample_id"], "empty", "no object has a mask", 0.0)

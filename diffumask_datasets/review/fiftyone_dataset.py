@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffumask_datasets.categories import id2label
-from diffumask_datasets.columns import HEAT_MAPS, Row, decode_image, encoded_bytes, objects_of
+from diffumask_datasets.columns import HEAT_MAPS, Row, encoded_bytes, image_of, label_of, objects_of
 from diffumask_datasets.errors import ExportError, ReviewError
 from diffumask_datasets.masks.quality import covered_share
 from diffumask_datasets.masks.rle import decode
@@ -174,7 +174,7 @@ def _add_samples(
     def samples() -> Iterator[Any]:
         for split, row in opened.rows():
             if keep_images:
-                images.append(decode_image(row["image"]))
+                images.append(image_of(row))
             yield _sample(fo, split, row, opened, folder, decisions.get(row["sample_id"]))
 
     dynamic = opened.heat_maps
@@ -187,7 +187,7 @@ def _sample(fo: Any, split: str, row: Row, opened: DatasetSource, folder: Path, 
     image, mask = folder / "images" / f"{sample_id}.png", folder / "masks" / f"{sample_id}.png"
     image.write_bytes(encoded_bytes(row["image"]))
     mask.write_bytes(encoded_bytes(row["label"]))
-    label = decode_image(row["label"])
+    label = label_of(row)
     height, width = label.shape
     return fo.Sample(
         filepath=str(image),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from diffumask_datasets.columns import Row, decode_image
+from diffumask_datasets.columns import Row, image_of, label_of
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.preview import class_colours
 from diffumask_datasets.review.decisions import DECISIONS_FILE, read_decisions
@@ -73,8 +73,8 @@ def _samples(opened: DatasetSource, most: int | None) -> list[dict[str, Any]]:
 
 
 def _card(split: str, row: Row) -> dict[str, Any]:
-    image = Image.fromarray(decode_image(row["image"])).convert("RGB")
-    label = Image.fromarray(decode_image(row["label"]))
+    image = Image.fromarray(image_of(row)).convert("RGB")
+    label = Image.fromarray(label_of(row))
     size_wh = _fitted(image.size)
     return {
         "id": row["sample_id"],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diffumask_datasets import export
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.columns import decode_label
 from diffumask_datasets.exporters.voc.constants import PALETTE
 from diffumask_datasets.masks import rle
 from diffumask_datasets.review.database import load_fiftyone
@@ -37,7 +37,7 @@ def source() -> Any:
 
 
 def label_of(sample_id: str) -> Any:
-    return decode_image(ROWS[sample_id]["label"])
+    return decode_label(ROWS[sample_id]["label"])
 
 
 @pytest.mark.parametrize("polygons", [False, True])

@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from diffumask_datasets import generate, to_fiftyone
 from diffumask_datasets.backbones.planted import planted_colour
-from diffumask_datasets.columns import Row, decode_image
+from diffumask_datasets.columns import Row, decode_image, decode_label
 from diffumask_datasets.errors import ReviewError
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.preview import class_colours
@@ -70,7 +70,7 @@ def test_every_sample_is_there_with_its_masks_boxes_and_facts(dataset: Any, rows
     seen = 0
     for sample in dataset.iter_samples():
         row = rows[sample.sample_id]
-        label = decode_image(row["label"])
+        label = decode_label(row["label"])
         np.testing.assert_array_equal(sample.semantic.get_mask(), label)
         np.testing.assert_array_equal(np.asarray(Image.open(sample.filepath)), decode_image(row["image"]))
         assert (sample.prompt, sample.seed, sample.model) == (row["prompt"], row["seed"], "planted")
@@ -132,7 +132,7 @@ def test_the_saved_views(clean: Any, rows: dict[str, Row]) -> None:
     assert qualities == sorted(qualities)
     for name in CLASSES:
         assert size[f"class {name}"] == sum(CLASSES.index(name) + 1 in row["classes"] for row in rows.values()) > 0
-    shares = [np.isin(decode_image(row["label"]), (1, 2, 3)).mean() for row in rows.values()]
+    shares = [np.isin(decode_label(row["label"]), (1, 2, 3)).mean() for row in rows.values()]
     assert size["suspicious area"] == sum(share < 0.01 or share > 0.8 for share in shares)
     assert size["raw and refined disagree"] == 0  # the planted masks are exact
     assert size["near duplicates"] == sum(distance < 0.02 for distance in clean.values("nearest_distance"))

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from diffumask_datasets.augmentation.scene import Origin, Scene, Thing, annotate
-from diffumask_datasets.columns import decode_image, png_cell
+from diffumask_datasets.columns import decode_image, decode_label, png_cell
 from diffumask_datasets.masks.rle import decode
 
 CLASSES = ("car", "boat", "tree")
@@ -53,7 +53,7 @@ def row_of_scene(scene: Scene, sample_id: str) -> dict[str, Any]:
 
 def check_row(row: dict[str, Any]) -> None:
     """Image, mask and objects say the same: RLE, area, box, classes; ids never leak from one object to another."""
-    label, objects = decode_image(row["label"]), row["objects"]
+    label, objects = decode_label(row["label"]), row["objects"]
     assert decode_image(row["image"]).shape == (*label.shape, 3)
     covered = np.zeros(label.shape, int)
     assert objects["id"] == list(range(1, len(objects["id"]) + 1))

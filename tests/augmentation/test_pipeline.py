@@ -10,7 +10,7 @@ from PIL import Image
 from diffumask_datasets.augment_settings import GRIDS, parse_augment
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
 from diffumask_datasets.augmentation.scene import Scene, Thing, scene_of
-from diffumask_datasets.columns import decode_image, png_cell
+from diffumask_datasets.columns import decode_label, png_cell
 from diffumask_datasets.errors import RecipeError, ShapeError
 from tests.augmentation.scenes import check_row, random_scene, row_of_scene, told_apart
 
@@ -41,7 +41,7 @@ def test_every_chain_gives_a_consistent_row_and_the_same_one_again(position: int
     row = made_of(position, steps, seed=seed, rows=APART)
     check_row(row)
     assert row == made_of(position, steps, seed=seed, rows=APART)
-    assert decode_image(row["label"]).shape == (40, 48)
+    assert decode_label(row["label"]).shape == (40, 48)
 
 
 def test_prompts_thresholds_and_quality_come_from_all_tiles() -> None:
@@ -72,8 +72,8 @@ def with_maps(seed: int) -> dict[str, Any]:
 )
 def test_heat_maps_follow_the_masks_and_stay_small(step: Any) -> None:
     row = made_of(0, [step], rows=[with_maps(seed) for seed in range(4)])
-    label = decode_image(row["label"])
-    maps = dict(zip(row["heat_maps"]["category"], map(decode_image, row["heat_maps"]["map"]), strict=True))
+    label = decode_label(row["label"])
+    maps = dict(zip(row["heat_maps"]["category"], map(decode_label, row["heat_maps"]["map"]), strict=True))
     assert set(maps) >= set(row["classes"])
     for category, soft in maps.items():
         assert max(soft.shape) == 128

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from datasets import load_dataset
 
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.columns import decode_label
 from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
@@ -51,7 +51,7 @@ def measure(quick: bool) -> Mapping[str, float]:
 
 
 def _figures(dataset: Any) -> dict[str, float]:
-    labels = [decode_image(row["label"]) for row in dataset]
+    labels = [decode_label(row["label"]) for row in dataset]
     plain = dataset.remove_columns(["image", "label"])
     prompted = Counter(name for row in plain for name in CLASS_NAMES if name in row["prompt"].split())
     ignored = np.array([(label == 255).mean() for label in labels])

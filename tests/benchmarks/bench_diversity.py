@@ -15,7 +15,7 @@ from diffumask_datasets.augment_settings import parse_augment
 from diffumask_datasets.augmentation.pipeline import augmented, drawn_others
 from diffumask_datasets.augmentation.scene import Scene, annotate, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import spliced
-from diffumask_datasets.columns import Row, decode_image
+from diffumask_datasets.columns import Row, decode_image, decode_label
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.prompts.wording import fill, noun
 from diffumask_datasets.recipe import Recipe
@@ -171,7 +171,7 @@ def _spread(painted: _Painted, sizes: Sizes) -> Figures:
     for name in RECIPES:
         rows = painted[name]
         ground, colour = judge([decode_image(row["image"]) for row in rows])
-        cells = [cell for row in rows for cell in [_cell(decode_image(row["label"]))] if cell is not None]
+        cells = [cell for row in rows for cell in [_cell(decode_label(row["label"]))] if cell is not None]
         yield f"background_entropy_{name}", _entropy(ground, len(BACKGROUNDS))
         yield f"colour_entropy_{name}", _entropy(colour, len(COLOURS))
         yield f"position_entropy_{name}", _entropy(np.array(cells, int), 9)

@@ -20,7 +20,7 @@ from scipy import ndimage
 from diffumask_datasets.backbones.protocol import Observer
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.backbones.steady import single_thread
-from diffumask_datasets.columns import HEAT_MAPS, decode_image
+from diffumask_datasets.columns import HEAT_MAPS, decode_image, decode_label
 from diffumask_datasets.curation.noise import EPOCHS
 from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, spread_heat
 from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
@@ -201,7 +201,7 @@ def _generated(*, count: int) -> dict[str, float]:
         verdicts = judge.look([decode_image(row["image"]) for row in rows])
         ious = []
         for row, verdict in zip(rows, verdicts, strict=True):
-            label = decode_image(row["label"])
+            label = decode_label(row["label"])
             for class_id in row[HEAT_MAPS]["category"]:
                 seen = verdict.label == class_id
                 if seen.mean() > recipe.min_area:

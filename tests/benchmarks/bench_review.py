@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from diffumask_datasets import generate, to_fiftyone
-from diffumask_datasets.columns import decode_image, encoded_bytes, objects_of
+from diffumask_datasets.columns import decode_label, encoded_bytes, objects_of
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.review.database import load_fiftyone
 from diffumask_datasets.review.page import write_page
@@ -81,7 +81,7 @@ def _write_coco(source: Path, folder: Path) -> None:
     for number, (_, row) in enumerate(opened.rows(), 1):
         name = f"{row['sample_id']}.png"
         (folder / "data" / name).write_bytes(encoded_bytes(row["image"]))
-        height, width = decode_image(row["label"]).shape
+        height, width = decode_label(row["label"]).shape
         images.append({"id": number, "file_name": name, "height": height, "width": width})
         for found in objects_of(row):
             annotation = {"id": len(annotations) + 1, "image_id": number, "category_id": found.category}
@@ -100,7 +100,7 @@ def _masks_lost(folder: Path, media: Path) -> float:
         rows = {row["sample_id"]: row for _, row in open_source(folder).rows()}
         for sample in dataset.iter_samples():
             row = rows.pop(sample.sample_id)
-            lost += not np.array_equal(sample.semantic.get_mask(), decode_image(row["label"]))
+            lost += not np.array_equal(sample.semantic.get_mask(), decode_label(row["label"]))
             detections = sample.instances.detections
             lost += abs(len(detections) - len(row["objects"]["id"]))
             for detection, found in zip(detections, objects_of(row), strict=False):

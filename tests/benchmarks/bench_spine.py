@@ -15,7 +15,7 @@ import numpy as np
 from diffumask_datasets.backbones.protocol import PaintRequest
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.backbones.unet import UNetBackbone
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.columns import decode_label
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
@@ -123,7 +123,7 @@ def _identity(recipe: Recipe, count: int) -> dict[str, float]:
 def _labels(recipe: Recipe, count: int, batch_size: int) -> list[np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         synthesizer = Synthesizer(recipe, Runtime(batch_size=batch_size, store=Path(folder)))
-        return [decode_image(row["label"]) for _, row in synthesizer.rows(0, count)]
+        return [decode_label(row["label"]) for _, row in synthesizer.rows(0, count)]
 
 
 def _iou(one: np.ndarray, other: np.ndarray) -> float:

@@ -23,7 +23,7 @@ from diffumask_datasets.attention.search import best_threshold_iou
 from diffumask_datasets.backbones.protocol import Observer
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.backbones.steady import single_thread
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.columns import decode_image, decode_label
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, Demand, render_scene
@@ -86,8 +86,8 @@ def _single_figures(judge: Judge, folder: str, *, per_class: int, quick: bool) -
         name = CLASS_NAMES[asked - 1]
         right[name].append(verdict.best_class == name)
         if verdict.best_class == name and (seen := verdict.label == asked).any():
-            overlaps.append(best_threshold_iou(decode_image(row["heat_maps"]["map"][0]), seen)[0])
-            mask_overlaps.append(iou(decode_image(row["label"]) == asked, seen))
+            overlaps.append(best_threshold_iou(decode_label(row["heat_maps"]["map"][0]), seen)[0])
+            mask_overlaps.append(iou(decode_label(row["label"]) == asked, seen))
     accuracies = {name: float(np.mean(found)) for name, found in right.items()}
     for name, accuracy in accuracies.items():
         print(f"  {name:10} {accuracy:.2f}")

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Protocol
 import datasets
 import numpy as np
 
-from diffumask_datasets.columns import decode_image, png_cell
+from diffumask_datasets.columns import decode_label, png_cell
 from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, Doubt, class_agreements, class_doubts
 from diffumask_datasets.engines.devices import gpu_count
 from diffumask_datasets.generation import generate
@@ -186,7 +186,7 @@ class Fold:
         found = {
             index: {
                 class_id: dataclasses.astuple(agreement)
-                for class_id, agreement in class_agreements(seen, decode_image(rows[index]["label"])).items()
+                for class_id, agreement in class_agreements(seen, decode_label(rows[index]["label"])).items()
             }
             for index, seen in zip(held_out, predictions, strict=True)
         }
@@ -251,7 +251,7 @@ class Believed:
 
 
 def _without(row: Mapping[str, Any], doubted: Sequence[int]) -> dict[str, Any]:
-    label = decode_image(row["label"])
+    label = decode_label(row["label"])
     return {"label": png_cell(np.where(np.isin(label, doubted), IGNORE, label).astype(np.uint8))}
 
 

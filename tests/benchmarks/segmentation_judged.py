@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.columns import decode_image, decode_label
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.toybox.judge import load_judge
@@ -36,7 +36,7 @@ def _ious(painted: Painted, folder: Path) -> list[list[float]]:
         some = [rows[place] for place in range(start, min(start + BATCH, len(rows)))]
         verdicts = judge.look([decode_image(row["image"]) for row in some])
         for row, verdict in zip(some, verdicts, strict=True):
-            label = decode_image(row["label"])
+            label = decode_label(row["label"])
             seen = np.where(label == IGNORE, IGNORE, verdict.label)
             found.append([iou(label == class_id, seen == class_id) for class_id in row["classes"]])
     return found

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from diffumask_datasets.augmentation.transform import Augment
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.columns import decode_image, decode_label
 from diffumask_datasets.preview import card_of, overlay, sheet_of
 from tests.benchmarks.segmentation_data import Believed, Painted, Remasked
 from tests.benchmarks.segmentation_experiments import Experiment
@@ -57,7 +57,7 @@ def _augmented(rows: Any, steps: Sequence[Mapping[str, Any]]) -> list[Image.Imag
     cards = []
     for place in range(AUGMENTED):
         seen = [rows[place], *(change(rows[place]) for change in changes)]
-        tiles = [overlay(decode_image(row["image"]), decode_image(row["label"])) for row in seen]
+        tiles = [overlay(decode_image(row["image"]), decode_label(row["label"])) for row in seen]
         caption = " · ".join(["image", *(f"{step['kind']} {step.get('grid', '')}".strip() for step in steps)])
         cards.append(card_of(tiles, caption=caption))
     return cards
@@ -68,7 +68,7 @@ def _dropped(believed: Believed, folder: Path) -> list[Image.Image]:
     dropped = [(row, found) for row, found in believed.judged(folder).items() if found][:DROPPED]
     cards = []
     for row, found in dropped:
-        image, label = decode_image(rows[row]["image"]), decode_image(rows[row]["label"])
+        image, label = decode_image(rows[row]["image"]), decode_label(rows[row]["label"])
         worst = min(found.values(), key=lambda doubt: doubt.score)
         cards.append(card_of([image, overlay(image, label)], caption=worst.reason.split(" with ")[0]))
     return cards
@@ -80,6 +80,6 @@ def _images_of(data: object) -> object:
 
 def _card(rows: Mapping[str, Any], place: int) -> Image.Image:
     image = decode_image(next(iter(rows.values()))[place]["image"])
-    labels = [decode_image(kind[place]["label"]) for kind in rows.values()]
+    labels = [decode_label(kind[place]["label"]) for kind in rows.values()]
     caption = " · ".join(["image", *rows]).replace("γ", "gamma")  # the font has no Greek
     return card_of([image, *(overlay(image, label) for label in labels)], caption=caption)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.columns import decode_label
 from tests.benchmarks.segmentation_data import FOLDS, Believed, Drawn, Fold, Painted, Remasked
 from tests.benchmarks.segmentation_experiments import (
     FULL,
@@ -103,11 +103,11 @@ def test_painted_images_through_every_kind_of_data(tmp_path: Path, monkeypatch: 
     judged = list(ignoring.judged(tmp_path).values())
     assert any(judged)
     for row, before, doubted in zip(ignored, painted.rows(tmp_path), judged, strict=True):
-        now, then = decode_image(row["label"]), decode_image(before["label"])
+        now, then = decode_label(row["label"]), decode_label(before["label"])
         assert set(np.unique(now)) & set(doubted) == set()
         assert (now == 255).tolist() == ((then == 255) | np.isin(then, list(doubted))).tolist()
         assert row["image"] == before["image"]
-    labels = [decode_image(row["label"]) for row in painted.rows(tmp_path)]
+    labels = [decode_label(row["label"]) for row in painted.rows(tmp_path)]
     halves = [np.where(np.arange(label.shape[1]) % 2, label, 0) for label in labels]
     for seen, expected in ((labels, 1.0), (halves, 0.5)):
         judge = SimpleNamespace(look=lambda images, seen=seen: [SimpleNamespace(label=label) for label in seen])

@@ -251,9 +251,18 @@ def bad_object(**fields: Any) -> dict[str, Any]:
         (bad_label(4), "sample made-0: class id 4 in the mask, but the dataset names 3 classes"),
         (bad_object(category=[1, 2, 0]), r"sample made-0000: object 3: class id 0 is not one of 1..3"),
         ({**drawn(0), "label": png_cell(np.zeros((40, 57), np.uint8))}, r"the image is 56x40 .* its mask is 57x40"),
-        ({**drawn(0), "label": png_cell(np.zeros((40, 56, 3), np.uint8))}, "the mask has 3 channels; expected one"),
-        ({**drawn(0), "image": {"bytes": b"no picture", "path": None}}, "made-0000: the image cannot be read"),
-        ({**drawn(0), "label": {"bytes": b"no picture", "path": None}}, "made-0000: the mask cannot be read"),
+        (
+            {**drawn(0), "label": png_cell(np.zeros((40, 56, 3), np.uint8))},
+            "mask of sample made-0000: expected a mask with one",
+        ),
+        (
+            {**drawn(0), "image": {"bytes": b"no picture", "path": None}},
+            "cannot read the image of sample made-0000: its content",
+        ),
+        (
+            {**drawn(0), "label": {"bytes": b"no picture", "path": None}},
+            "cannot read the mask of sample made-0000: its content",
+        ),
         ({**drawn(0), "sample_id": "../escape"}, "sample_id '../escape' cannot be a file name"),
         ({**drawn(0), "sample_id": "two words"}, "sample_id 'two words' cannot be a file name"),
         (

@@ -1,0 +1,279 @@
+"""Opens images and label masks: the one place where encoded files become pixels.
+
+Images come upright (EXIF orientation applied) as 8-bit RGB. Label masks keep their exact values. What cannot be read
+exactly is refused with one line that names the file; nothing is clipped, guessed or padded.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from diffumask_datasets.errors import DataError
+
+__all__ = [
+    "MAX_PIXELS",
+    "Colour",
+    "ColourTable",
+    "ImageSource",
+    "Pixels",
+    "is_upright",
+    "open_image",
+    "read_image",
+    "read_label",
+    "upright_size",
+]
+
+Pixels = npt.NDArray[np.uint8]
+
+ImageSource = str | Path | bytes | Image.Image
+"""A path, the bytes of an encoded file, or an image that Pillow opened."""
+
+Colour = tuple[int, int, int]
+ColourTable = Mapping[Colour, int]
+"""RGB colour → mask value."""
+
+MAX_PIXELS = 160_000_000
+"""Largest image that is decoded: half a gigabyte of RGB. Cameras stay below it, decompression bombs do not."""
+
+_ORIENTATION_TAG = 0x0112
+_PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
+
+_WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_OPAQUE = {"RGBA": "RGB", "LA": "L", "PA": "P"}
+"""Modes with alpha, and the mode that keeps their values without it."""
+
+_LOSSY = ("JPEG", "MPO")
+_DARKEST = 4095
+"""A 16-bit image that reaches no higher holds 12 bits or fewer: over the whole range it would be almost black."""
+
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow's decoders raise at damaged files."""
+
+
+def read_image(source: ImageSource, *, name: str | None = None) -> Pixels:
+    """The image as RGB, uint8 (height, width, 3), turned upright as its EXIF orientation says.
+
+    16-bit values are scaled from 0..65535 and floats from 0..1; transparent pixels are laid over white; CMYK and palettes
+    become RGB. EXIF data that cannot be read count as none.
+
+    Args:
+        source: path, encoded bytes or a Pillow image.
+        name: what errors call it; default: its path.
+
+    Raises:
+        DataError: a damaged, truncated or unknown file, several frames, more than :data:`MAX_PIXELS`, or values whose range
+            is not clear.
+    """
+    picture = open_image(source, name=name)
+    with _one_line(source, name):
+        return _upright(_rgb(picture), _orientation(picture))
+
+
+def read_label(source: ImageSource, *, name: str | None = None, colours: ColourTable | None = None) -> Pixels:
+    """The exact values of a label mask, uint8 (height, width).
+
+    A palette image gives its indices, unless its colours are those of ``colours`` in another order; 1-bit masks give 0 and
+    1. An RGB mask needs ``colours``. Only the mask's own EXIF orientation turns it.
+
+    Raises:
+        DataError: as :func:`read_image`; a lossy JPEG, values above 255, floats, transparency, or colours that ``colours``
+            does not list.
+    """
+    picture = open_image(source, name=name)
+    with _one_line(source, name):
+        if picture.format in _LOSSY:
+            raise DataError("JPEG changes the values of a mask; save masks as PNG")
+        return _upright(_label_values(picture, colours), _orientation(picture))
+
+
+def open_image(source: ImageSource, *, name: str | None = None) -> Image.Image:
+    """The whole image, decoded but neither converted nor turned: for its format and mode.
+
+    Raises:
+        DataError: a damaged, truncated or unknown file, several frames, or more than :data:`MAX_PIXELS`.
+    """
+    with _one_line(source, name):
+        picture = _opened(source)
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise DataError(f"{width}x{height} pixels are more than the {MAX_PIXELS:,} that are read; make it smaller")
+        if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
+            raise DataError(f"it holds {getattr(picture, 'n_frames', 1)} frames; save the one that counts by itself")
+        picture.load()
+        return picture
+
+
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """(height, width) of :func:`read_image`'s result for an image from :func:`open_image`."""
+    width, height = picture.size
+    return (width, height) if _orientation(picture) >= 5 else (height, width)
+
+
+def is_upright(picture: Image.Image) -> bool:
+    """Whether an image from :func:`open_image` is stored as it is to be shown."""
+    return _orientation(picture) == 1
+
+
+def _opened(source: ImageSource) -> Image.Image:
+    if isinstance(source, Image.Image):
+        return source
+    data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    if not data:
+        raise DataError("the file is empty")
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise DataError("its content is no image format that is known here") from None
+
+
+@contextmanager
+def _one_line(source: ImageSource, name: str | None) -> Iterator[None]:
+    shown = name if name is not None else str(source) if isinstance(source, str | Path) else "an image"
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"cannot read {shown}: {error}") from error.__cause__
+    except _DECODING_ERRORS as error:
+        problem = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        raise DataError(f"cannot read {shown}: {problem}; replace the file or take it out") from error
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF orientation 1 to 8; 1 where there is none, or none that can be read."""
+    try:
+        value = picture.getexif().get(_ORIENTATION_TAG, 1)
+    except _DECODING_ERRORS:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """The pixels (height, width, …) after the turn or mirroring that an EXIF orientation asks for."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(pixels[:: -1 if down else 1, :: -1 if across else 1])
+
+
+def _rgb(picture: Image.Image) -> Pixels:
+    if picture.mode in _WIDE_MODES:
+        return _grey(_eight_bits(picture))
+    if picture.mode == "F":
+        return _grey(_from_floats(np.asarray(picture)))
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _grey(values: Pixels) -> Pixels:
+    return np.repeat(values[..., None], 3, axis=-1)
+
+
+def _eight_bits(picture: Image.Image) -> Pixels:
+    values = np.asarray(picture).astype(np.int64)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise DataError(f"its values go from {low} to {high}; expected 0 to 65535: save it with 8 or 16 bits")
+    if 0 < high <= _DARKEST:
+        raise DataError(
+            f"its 16-bit values reach {high} of 65535 only, which is black: stretch them to the whole range"
+        )
+    if _white_is_zero(picture):
+        values = 65535 - values
+    return ((values + 128) // 257).astype(np.uint8)
+
+
+def _white_is_zero(picture: Image.Image) -> bool:
+    # Pillow inverts such images of 8 bits, but not those of 16.
+    tags: Mapping[int, Any] = getattr(picture, "tag_v2", {})
+    return tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO
+
+
+def _from_floats(values: npt.NDArray[Any]) -> Pixels:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 1):  # also where they are no numbers
+        raise DataError(f"its floats go from {low:g} to {high:g}; expected 0 to 1: scale them, or save it with 8 bits")
+    return np.round(values * 255).astype(np.uint8)
+
+
+def _label_values(picture: Image.Image, colours: ColourTable | None) -> Pixels:
+    picture = _without_alpha(picture)
+    if picture.mode == "RGB":
+        if colours is None:
+            raise DataError("expected a mask with one channel of class ids, got colours (mode RGB) and no colour table")
+        return _values_of(np.asarray(picture), colours)
+    if picture.mode == "P":
+        return _indices(picture, colours)
+    if picture.mode in ("1", "L"):
+        return np.asarray(picture).astype(np.uint8)
+    if picture.mode in _WIDE_MODES:
+        return _narrowed(np.asarray(picture))
+    raise DataError(f"expected a mask with one channel of class ids, got mode {picture.mode}; save it as 8-bit PNG")
+
+
+def _narrowed(values: npt.NDArray[Any]) -> Pixels:
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 255:
+        raise DataError(f"expected mask values from 0 to 255, got {low if low < 0 else high}; renumber the classes")
+    return values.astype(np.uint8)
+
+
+def _without_alpha(picture: Image.Image) -> Image.Image:
+    if picture.mode not in _OPAQUE:
+        return picture
+    if picture.getchannel("A").getextrema() != (255, 255):
+        raise DataError("the mask has transparent pixels; save it without an alpha channel")
+    return picture.convert(_OPAQUE[picture.mode])
+
+
+def _indices(picture: Image.Image, colours: ColourTable | None) -> Pixels:
+    """The palette's indices; values of ``colours`` where all colours that are shown stand there."""
+    indices: Pixels = np.asarray(picture)
+    palette = np.array(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+    used = np.unique(indices)
+    if colours is None or used[-1] >= len(palette):
+        return indices
+    shown = [tuple(colour) for colour in palette[used].tolist()]
+    if not all(colour in colours for colour in shown):
+        return indices
+    table = np.zeros(256, dtype=np.uint8)
+    table[used] = [colours[colour] for colour in shown]
+    return table[indices]
+
+
+def _values_of(rgb: Pixels, colours: ColourTable) -> Pixels:
+    wide = rgb.astype(np.int32)
+    codes = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    ordered = sorted((red << 16 | green << 8 | blue, value) for (red, green, blue), value in colours.items())
+    known, values = (np.array(column) for column in zip(*ordered, strict=True))
+    places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+    strange = known[places] != codes
+    if strange.any():
+        colour = tuple(rgb[strange][0].tolist())
+        raise DataError(f"the colour {colour} of the mask is not in its colour table; add it there")
+    return values.astype(np.uint8)[places]
