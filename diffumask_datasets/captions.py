@@ -6,19 +6,21 @@ import functools
 import hashlib
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.texts import fold, normalise, word_key
 
 __all__ = ["Words", "count_co_occurrence", "fingerprint_captions", "mentions", "read_captions"]
 
 Words = tuple[tuple[str, str], ...]
 """(word, class) pairs: what a class is called in a text."""
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 _NOT_LINES = (".csv", ".tsv", ".json", ".jsonl")
@@ -34,6 +36,8 @@ def read_captions(
     revision: str | None = None,
 ) -> tuple[str, ...]:
     """The captions of a text file (one a line), a parquet file, or a dataset folder or Hub id; each once, in order.
+
+    They are normalised (:func:`diffumask_datasets.texts.normalise`).
 
     ``column`` names the text column, whose cells are texts or lists of texts; ``split``, ``config`` and ``revision`` are
     those of a dataset.
@@ -56,7 +60,7 @@ def read_captions(
         cells = _dataset_cells(source, column, split, config, revision)
     else:
         raise RecipeError(f"no captions at {source!r}: give a text file, a parquet file, a dataset folder or a Hub id")
-    texts = (" ".join(text.split()) for text in _flat(cells, source))
+    texts = map(normalise, _flat(cells, source))
     captions = tuple(dict.fromkeys(text for text in texts if text))
     if not captions:
         raise RecipeError(f"{source}: holds no caption; write one a line")
@@ -69,17 +73,22 @@ def fingerprint_captions(captions: Iterable[str]) -> str:
 
 
 def mentions(text: str, words: Words) -> list[tuple[str, int, int]]:
-    """(class, start, end) of every mention of a class, in reading order; regular plurals count, longer words win."""
+    """(class, start, end) of every mention of a class, in reading order; regular plurals count, longer words win.
+
+    Spellings that differ in case, in hyphens, underscores or blanks between the parts of a word, in the kind of apostrophe
+    or in how accents are encoded are the same word. The spans point into ``text`` as it is given.
+    """
     by_first_word = _forms(words)
+    folded = fold(text)
     found: list[tuple[str, int, int]] = []
-    for word in _WORD.finditer(text):
+    free = 0
+    for word in _WORD.finditer(folded.text):
         start = word.start()
-        if found and start < found[-1][2]:
-            continue
-        for form, name in by_first_word.get(word[0].lower(), ()):
+        for form, name in by_first_word.get(word[0], ()) if start >= free else ():
             end = start + len(form)
-            if text[start:end].lower() == form and not _WORD.match(text, end):
-                found.append((name, start, end))
+            if folded.text.startswith(form, start) and not _goes_on(folded.text[end : end + 1]):
+                found.append((name, *folded.span(start, end)))
+                free = end
                 break
     return found
 
@@ -96,19 +105,24 @@ def count_co_occurrence(captions: Iterable[str], words: Words) -> dict[str, dict
 
 @functools.lru_cache(maxsize=64)
 def _forms(words: Words) -> Mapping[str, Sequence[tuple[str, str]]]:
-    """First word → (form, class) of the words that begin with it and their plurals, in small letters, the longest first.
+    """First word → (form, class) of the words that begin with it and their plurals, folded, the longest first.
 
     A caption is then compared with few of them, however many classes there are.
     """
     owners: dict[str, str] = {}
     # What is given wins over a plural that is only derived.
     for form, name in (*words, *((_plural(word), name) for word, name in words)):
-        owners.setdefault(form.lower(), name)
+        owners.setdefault(word_key(form), name)
     forms: dict[str, list[tuple[str, str]]] = {}
     for form in sorted(owners, key=len, reverse=True):
         if first := _WORD.match(form):
             forms.setdefault(first[0], []).append((form, owners[form]))
     return forms
+
+
+def _goes_on(character: str) -> bool:
+    """Whether a word that ended before ``character`` would be part of a longer one."""
+    return character.isalnum() or unicodedata.category(character or " ").startswith("M")
 
 
 def _plural(word: str) -> str:

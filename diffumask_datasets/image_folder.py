@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from diffumask_datasets.errors import DataError
+from diffumask_datasets.texts import normalise
 
 __all__ = ["FoundImage", "find_images", "read_pixels"]
 
@@ -75,7 +76,7 @@ def read_pixels(path: Path) -> npt.NDArray[np.uint8]:
 
 def _beside(path: Path) -> str | None:
     text = path.with_suffix(".txt")
-    return " ".join(text.read_text(encoding="utf-8").split()) if text.is_file() else None
+    return normalise(text.read_text(encoding="utf-8")) if text.is_file() else None
 
 
 def _captions(root: Path) -> dict[str, str]:
@@ -102,4 +103,4 @@ def _pair(row: Mapping[str, str], path: Path) -> tuple[str, str]:
     column = next((name for name in CAPTION_COLUMNS if isinstance(row, dict) and isinstance(row.get(name), str)), None)
     if column is None or not isinstance(row.get("file_name"), str):
         raise DataError(f"{path}: expected file_name and one of {', '.join(CAPTION_COLUMNS)} in each row, got {row!r}")
-    return row["file_name"], " ".join(row[column].split())
+    return row["file_name"], normalise(row[column])

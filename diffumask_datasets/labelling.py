@@ -39,6 +39,7 @@ from diffumask_datasets.refining import label_image, warn_of_missing_masks
 from diffumask_datasets.remote_store import open_store
 from diffumask_datasets.settings import PLACE
 from diffumask_datasets.synthesis import prepare
+from diffumask_datasets.texts import word_key
 from diffumask_datasets.tuning import TIMESTEPS
 from diffumask_datasets.views import view_row
 
@@ -240,6 +241,6 @@ def _prompt(found: FoundImage, recipe: Recipe) -> Prompt | None:
     if found.caption is not None:
         terms = find_terms(found.caption, recipe.words)
         return attended(Prompt(found.caption, terms), recipe.attention_words) if terms else None
-    of_folder = [name for word, name in recipe.words if word.lower() == found.folder.lower().replace("_", " ")]
+    of_folder = [name for word, name in recipe.words if word_key(word) == word_key(found.folder)]
     template = next((prompt for prompt in recipe.prompts if PLACE in prompt), DEFAULT_PROMPTS[0])
     return fill(template, [noun(recipe.words_of(name)) for name in of_folder[:1] or recipe.classes])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.recipe_fields import resolve_fields
 from diffumask_datasets.sample import MAX_CLASS_ID
 from diffumask_datasets.settings import PromptSettings, Settings, TemplatePrompts, Texts, first_problem
+from diffumask_datasets.texts import normalise, word_key
 from diffumask_datasets.vocabulary import ClassWords, styles
 
 __all__ = [
@@ -253,12 +255,13 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
     @field_validator("classes")
     @classmethod
     def _legal_classes(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        names = tuple(" ".join(name.split()) for name in classes)
+        names = tuple(map(normalise, classes))
         if not names or not all(names):
             raise ValueError("name at least one class, none of them empty, e.g. classes=['car', 'boat']")
         if len(names) > MAX_CLASS_ID:
             raise ValueError(f"{len(names)} classes; an 8-bit mask holds at most {MAX_CLASS_ID}")
-        repeated = [name for name in names if sum(other.lower() == name.lower() for other in names) > 1]
+        seen = Counter(map(word_key, names))
+        repeated = [name for name in names if seen[word_key(name)] > 1]
         if repeated:
             raise ValueError(f"class {repeated[0]!r} is named twice")
         return names
@@ -285,10 +288,9 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
     def _words_are_told_apart(self) -> Recipe:
         owners: dict[str, str] = {}
         for word, name in self.words:
-            if owners.setdefault(word.lower(), name) != name:
-                raise ValueError(
-                    f"the word {word!r} stands for {owners[word.lower()]!r} and for {name!r}; keep one of them"
-                )
+            owner = owners.setdefault(word_key(word), name)
+            if owner != name:
+                raise ValueError(f"the word {word!r} stands for {owner!r} and for {name!r}; keep one of them")
         return self
 
     @model_validator(mode="after")

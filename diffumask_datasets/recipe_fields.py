@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from diffumask_datasets.augment_settings import parse_augment
 from diffumask_datasets.captions import Words, count_co_occurrence
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.settings import CaptionSettings
+from diffumask_datasets.texts import normalise
 from diffumask_datasets.vocabulary import ClassWords, resolve_classes
 
 __all__ = ["resolve_fields"]
@@ -61,9 +62,10 @@ def _entry(fields: Any) -> ClassWords:
 
 def _weights(given: Any, names: tuple[str, ...]) -> Any:
     if isinstance(given, Mapping):
+        given = {normalise(str(name)): weight for name, weight in given.items()}
         check = [name for name in given if name not in names]
         if check:
-            raise RecipeError(f"class_weights: {check[0]!r} is none of the classes{suggestion(str(check[0]), names)}")
+            raise RecipeError(f"class_weights: {check[0]!r} is none of the classes{suggestion(check[0], names)}")
         given = [given.get(name, 1) for name in names]
     if (
         isinstance(given, (list, tuple))
@@ -84,11 +86,15 @@ def _triples(given: Any, words: Words) -> Any:
         given = _counted(CaptionSettings(**given), words) if counted else _flattened(given)
     if not isinstance(given, (list, tuple)) or not all(isinstance(triple, (list, tuple)) for triple in given):
         raise _no_triples(given)
-    triples = sorted(map(tuple, given), key=lambda triple: tuple(map(str, triple[:2])))
+    triples = sorted(map(_normalised, given), key=lambda triple: tuple(map(str, triple[:2])))
     for one, next_one in itertools.pairwise(triples):
         if one[:2] == next_one[:2]:
             raise RecipeError(f"co_occurrence: {list(one[:2])} is given twice; keep one weight")
     return tuple(triples)
+
+
+def _normalised(triple: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(normalise(part) if isinstance(part, str) else part for part in triple)
 
 
 def _flattened(given: Mapping[Any, Any]) -> list[tuple[Any, ...]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from diffumask_datasets.captions import fingerprint_captions, read_captions
 from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.texts import normalise
 from diffumask_datasets.vocabulary import places, styles
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
     "first_problem",
 ]
 
-RETRIEVAL = 2
+RETRIEVAL = 3
 """Raised whenever the same captions and settings would give other prompts than before."""
 
 PLACE = "{classes}"
@@ -71,8 +72,11 @@ def _as_list(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-"""Several texts; one may stand alone."""
+Text = Annotated[str, AfterValidator(normalise)]
+"""A text that goes into prompts, or is compared with them."""
+
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_list)]
+"""Several of them; one may stand alone."""
 
 
 class TemplatePrompts(Settings):
@@ -164,7 +168,7 @@ class RetrievalPrompts(CaptionSettings):
     @field_validator("stop_words")
     @classmethod
     def _small_letters(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(" ".join(word.lower().split()) for word in words)
+        return tuple(word.lower() for word in words)
 
     def identity(self) -> dict[str, Any]:
         """Without the place of the encoder, once its content is known."""
@@ -184,7 +188,7 @@ class LanguageModelPrompts(Settings):
     kind: Literal["language_model"] = "language_model"
     model: str
     revision: str | None = None
-    lead: str = f"a photo of {PLACE}"
+    lead: Text = f"a photo of {PLACE}"
     max_words: int = Field(25, gt=0, le=60)
     temperature: float = Field(1.0, gt=0)
     top_k: int = Field(50, gt=0)

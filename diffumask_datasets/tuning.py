@@ -22,6 +22,7 @@ from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import find_terms
 from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.texts import normalise
 from diffumask_datasets.toybox import CLASS_NAMES, render_scene
 
 __all__ = [
@@ -204,6 +205,7 @@ def write_report(tuning: Tuning, folder: Path) -> None:
 
 
 def _prompt(text: str, classes: tuple[str, ...], attention_words: str) -> Prompt:
+    text = normalise(text)
     return attended(Prompt(text, find_terms(text, tuple((name, name) for name in classes))), attention_words)
 
 

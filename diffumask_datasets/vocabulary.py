@@ -30,6 +30,7 @@ import yaml
 
 from diffumask_datasets.errors import RecipeError, UnknownClassError, suggestion
 from diffumask_datasets.sample import MAX_CLASS_ID
+from diffumask_datasets.texts import normalise, word_key
 
 __all__ = [
     "VOCABULARIES",
@@ -55,7 +56,7 @@ _ENTRY_FIELDS = (*_WORD_FIELDS, "id", "name", "color", "kind")
 
 @dataclass(frozen=True, slots=True)
 class ClassWords:
-    """What a class is called. Every text is normalised to single blanks.
+    """What a class is called. Every text is normalised (:func:`diffumask_datasets.texts.normalise`).
 
     ``terms`` may stand in a prompt, the usual one first; ``also`` are further words that mean the class in a caption;
     ``sub_classes`` are kinds and looks; ``contexts`` are where it is met; ``mass`` drops the article.
@@ -73,12 +74,12 @@ class ClassWords:
 
     def __post_init__(self) -> None:
         for field in _WORD_LISTS:
-            texts = tuple(dict.fromkeys(" ".join(text.split()) for text in getattr(self, field)))
+            texts = tuple(dict.fromkeys(map(normalise, getattr(self, field))))
             if not all(texts):
                 raise RecipeError(f"class {self.name!r}: one of its {field} is empty")
             object.__setattr__(self, field, texts)
         object.__setattr__(self, "also", tuple(word for word in self.also if word not in self.terms))
-        object.__setattr__(self, "name", " ".join(self.name.split()))
+        object.__setattr__(self, "name", normalise(self.name))
         if not self.terms:
             raise RecipeError(f"class {self.name!r} has no terms: give at least one word that a prompt can call it by")
 
@@ -194,7 +195,7 @@ def _resolve_text(text: str) -> tuple[ClassWords, ...]:
     source, _, chosen = text.partition(":") if ":" in text and text.split(":")[0] in VOCABULARIES else (text, "", "")
     if source in VOCABULARIES or Path(source).suffix in (".yaml", ".yml"):
         vocabulary = load_vocabulary(source)
-        names = [" ".join(name.split()) for name in chosen.split(",")] if chosen else vocabulary.names
+        names = [normalise(name) for name in chosen.split(",")] if chosen else vocabulary.names
         return tuple(vocabulary.class_named(name).words for name in names)
     if not text.strip():
         _nameless()
@@ -272,8 +273,9 @@ def _read(content: Any, source: str) -> Vocabulary:
         raise RecipeError(f"{source}: expected a list of classes, e.g. 'classes: [{{id: 1, name: dog}}]'")
     classes = tuple(_class(entry, position, source) for position, entry in enumerate(entries, start=1))
     _check_unique("id", [entry.id for entry in classes], source)
-    _check_unique("name", [entry.name.lower() for entry in classes], source)
-    _check_unique("word", [word.lower() for entry in classes for word in entry.words.words], source)
+    _check_unique("name", [word_key(entry.name) for entry in classes], source)
+    # Of one class, several spellings of a word are no contradiction.
+    _check_unique("word", [key for entry in classes for key in dict.fromkeys(map(word_key, entry.words.words))], source)
     name = str(content.get("name") or Path(source).stem)
     return Vocabulary(name, str(content.get("title") or name), classes)
 

@@ -114,6 +114,15 @@ def test_what_an_image_is_asked_for(tmp_path, fields):
     assert [path.name for path in (tmp_path / "ds" / "data").iterdir()] == ["validation-00000-of-00001.parquet"]
 
 
+def test_captions_and_folders_in_another_spelling(tmp_path, fields):
+    for name in ("Cafe\u0301/x.png", "tv_set/y.png", "z.png"):
+        save(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "z.txt").write_text("a  child\u2019s cafe\u0301\n")
+    label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[500], **{**fields, "classes": ["café", "tv set"]})
+    prompts = [row["prompt"] for row in table(tmp_path / "ds")]
+    assert prompts == ["a photo of a café", "a photo of a tv set", "a child's café"]
+
+
 def test_the_folder_goes_where_generated_ones_go(tmp_path, fields):
     for seed in (1, 2):
         save(tmp_path / "photos" / f"{seed}.png", 64, 96, seed)

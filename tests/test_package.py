@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "diffumask_datasets"
 
 LEVELS = [
-    {"errors"},
+    {"errors", "texts"},
     {"categories", "image_io", "sample"},
     {"vocabulary", "captions", "contents", "crew", "places"},
     {"drafts"},

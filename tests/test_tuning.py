@@ -29,7 +29,7 @@ def test_rendered_scenes_come_with_the_words_asked_for() -> None:
 
 def test_rows_come_with_the_words_asked_for() -> None:
     image, label = np.zeros((4, 6, 3), np.uint8), np.ones((4, 6), np.uint8)
-    row = {"prompt": "a rusty red car", "image": png_cell(image), "label": png_cell(label)}
+    row = {"prompt": "a rusty  red car", "image": png_cell(image), "label": png_cell(label)}
     for words, expected in (("class", "car"), ("phrase", "rusty red car")):
         (given,) = annotated_rows([row], ["car"], attention_words=words)
         assert attended(given.prompt) == [expected]

@@ -194,6 +194,12 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
     assert resolve_classes(str(path))[0].contexts == ("on a lawn",)
 
 
+def test_a_class_may_give_two_spellings_of_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "food.yaml"
+    path.write_text("classes: [{name: ice cream, also: [ice-cream]}]")
+    assert load_vocabulary(path).classes[0].words.words == ("ice cream", "ice-cream")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -203,6 +209,7 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
         ("classes: [{id: true, name: a}]", "a: id True: expected"),
         ("classes: [{name: a}, {name: A}]", "the name 'a' is given 2 times"),
         ("classes: [{name: a, also: [c]}, {name: b, terms: [C]}]", "the word 'c' is given 2 times"),
+        ("classes: [{name: hot dog}, {name: b, also: [hot-dog]}]", "the word 'hot dog' is given 2 times"),
         ("classes: [{name: a, terms: []}]", "class 'a' has no terms"),
         ("classes: [{name: a, terms: [' ']}]", "class 'a': one of its terms is empty"),
         ("classes: [{name: a, terms: [on]}]", r"expected texts, got \[True\] \(YAML reads yes, no, on"),

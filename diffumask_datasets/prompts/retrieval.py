@@ -14,6 +14,7 @@ import numpy.typing as npt
 from diffumask_datasets.prompts.wording import fill, noun
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.settings import PLACE, RetrievalPrompts
+from diffumask_datasets.texts import JOINT, word_key
 from diffumask_datasets.vocabulary import ClassWords
 
 __all__ = ["Mentions", "count_refusals", "refusal", "retrieve"]
@@ -73,8 +74,9 @@ def count_refusals(captions: Mapping[str, Mentions], words: ClassWords, settings
 @functools.lru_cache(maxsize=256)
 def _stop_pattern(stop_words: tuple[str, ...], own: tuple[str, ...]) -> re.Pattern[str] | None:
     # A poster, a toy or a statue may be what is asked for.
-    meant = {part for word in own for part in (word.lower(), *word.lower().split())}
-    alternatives = "|".join(re.escape(word) for word in stop_words if word not in meant)
+    meant = {part for word in map(word_key, own) for part in (word, *word.split())}
+    refused = [key.split() for key in map(word_key, stop_words) if key not in meant]
+    alternatives = "|".join(JOINT.join(map(re.escape, parts)) for parts in refused)
     return re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])", re.IGNORECASE) if alternatives else None
 
 

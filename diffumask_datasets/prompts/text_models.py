@@ -23,6 +23,7 @@ from diffumask_datasets.prompts.prompt import Prompt, Term
 from diffumask_datasets.prompts.wording import fill, find_terms, noun
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.settings import LanguageModelPrompts
+from diffumask_datasets.texts import normalise
 
 __all__ = ["LanguageModelSource", "embed", "pin"]
 
@@ -152,7 +153,7 @@ class LanguageModelSource:
                 text = tokenizer.decode(written, skip_special_tokens=True)
                 if written[-1] in tokenizer.all_special_ids or _END.search(text):
                     break
-        words = _END.split(text)[0].split()[: settings.max_words]
+        words = normalise(_END.split(text)[0]).split()[: settings.max_words]
         return f" {' '.join(words)}" if words else ""
 
 

@@ -59,6 +59,16 @@ def test_captions_in_which_no_two_classes_meet(tmp_path: Path) -> None:
         Recipe.of(classes=CLASSES, classes_per_image=2, co_occurrence=str(path))
 
 
+def test_classes_are_known_in_any_spelling_of_blanks_and_accents() -> None:
+    fields = {
+        "classes": ["café", "tv set"],
+        "class_weights": {"cafe\u0301": 3},
+        "co_occurrence": {"tv  set": {"cafe\u0301": 2}},
+    }
+    recipe = Recipe.of(**fields)
+    assert (recipe.class_weights, recipe.co_occurrence) == ((3, 1), (("tv set", "café", 2),))
+
+
 def test_equal_weights_are_no_weights() -> None:
     plain = Recipe.of(classes=CLASSES).digest
     assert Recipe.of(classes=CLASSES, class_weights=[2, 2, 2, 2], co_occurrence={}).digest == plain

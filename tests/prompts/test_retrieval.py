@@ -45,6 +45,7 @@ def retrieved(captions: list[str], classes: Any, **fields: Any) -> dict[str, lis
         ("a dog runs", None),
         ("a stock photo of a dog", "stop_words"),
         ("close-up of a dog", "stop_words"),
+        ("close up of a dog", "stop_words"),
         ("A 3D dog", "stop_words"),
         ("a stockings shop dog", None),
         ("dog " * 50, None),
