@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.errors import DataError, RecipeError, suggestion
+from diffumask_datasets.text_lists import read_lines
 from diffumask_datasets.texts import fold, normalise, word_key
 
 __all__ = ["Words", "count_co_occurrence", "fingerprint_captions", "mentions", "read_captions"]
@@ -133,11 +134,9 @@ def _plural(word: str) -> str:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(
-            f"cannot read the captions {path}: {error}; expected UTF-8 text, one caption a line"
-        ) from error
+        return read_lines(path)
+    except DataError as error:
+        raise RecipeError(f"captions: {error}; expected one caption a line") from error
 
 
 def _parquet_cells(path: Path, column: str) -> Sequence[Any]:

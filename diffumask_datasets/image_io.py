@@ -30,6 +30,7 @@ __all__ = [
     "open_image",
     "read_image",
     "read_label",
+    "shorter_side",
     "upright_size",
 ]
 
@@ -118,13 +119,18 @@ def open_image(source: ImageSource, *, name: str | None = None) -> Image.Image:
     """
     with _one_line(source, name):
         picture = _opened(source)
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise DataError(f"{width}x{height} pixels are more than the {MAX_PIXELS:,} that are read; make it smaller")
-        if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
-            raise DataError(f"it holds {getattr(picture, 'n_frames', 1)} frames; save the one that counts by itself")
         picture.load()
         return picture
+
+
+def shorter_side(source: ImageSource, *, name: str | None = None) -> int:
+    """Pixels of the shorter side, read from the head of the file alone.
+
+    Raises:
+        DataError: as :func:`open_image`, as far as the head tells.
+    """
+    with _one_line(source, name):
+        return min(_opened(source).size)
 
 
 def upright_size(picture: Image.Image) -> tuple[int, int]:
@@ -139,8 +145,17 @@ def is_upright(picture: Image.Image) -> bool:
 
 
 def _opened(source: ImageSource) -> Image.Image:
-    if isinstance(source, Image.Image):
-        return source
+    picture = source if isinstance(source, Image.Image) else _identified(source)
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{width}x{height} pixels are more than the {MAX_PIXELS:,} that are read; make it smaller")
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format != "MPO":  # of a camera, whose first frame is the photo
+        raise DataError(f"it holds {frames} frames; save the one that counts by itself")
+    return picture
+
+
+def _identified(source: str | Path | bytes) -> Image.Image:
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     if not data:
         raise DataError("the file is empty")

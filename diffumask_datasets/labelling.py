@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
@@ -27,7 +26,9 @@ from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import Row, features_of, from_payload, row_of, to_payload
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
 from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.image_folder import FoundImage, find_images, read_pixels
+from diffumask_datasets.image_folder import FoundImage, find_images
+from diffumask_datasets.image_io import Pixels, read_image
+from diffumask_datasets.image_listing import LeftOut, merged
 from diffumask_datasets.masks.soft_maps import compact, soft_size
 from diffumask_datasets.places import Place
 from diffumask_datasets.prompts.phrases import attended
@@ -43,12 +44,20 @@ from diffumask_datasets.texts import word_key
 from diffumask_datasets.tuning import TIMESTEPS
 from diffumask_datasets.views import view_row
 
-__all__ = ["fitting_size", "label_folder"]
+__all__ = ["Labelled", "fitting_size", "label_folder"]
 
 logger = logging.getLogger(__name__)
 
 LONGEST = 2
 """An image is shown in its own proportions up to this ratio of its sides; beyond it is squeezed: attention is costly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """How many images were labelled, and the files that were left out."""
+
+    count: int
+    left_out: LeftOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ def label_folder(
     dtype: str | None = None,
     store: Place | None = None,
     **fields: Any,
-) -> dict[str, int]:
+) -> Labelled:
     """Labels the images of a folder and writes them as a dataset folder, in the format of ``diffumask generate``.
 
     Each image is noised to each of ``timesteps`` (None: nine, as far as they lie in ``attention_timesteps``), the denoiser
@@ -79,10 +88,10 @@ def label_folder(
     :func:`diffumask_datasets.image_folder.find_images`. ``fields`` are those of a recipe. An image's label depends on
     these, its pixels and its prompt alone; started again after any end, finished ones are taken from the store.
 
-    Gives the number of images "labelled", and of those "without a class", which are left out.
+    Left out are files that are no images, and images whose caption names no class or whose shorter side has under 8 pixels.
 
     Raises:
-        DataError: no such folder, no images, or one that cannot be read.
+        DataError: no such folder, no images, or a file that cannot be read.
         RecipeError: illegal fields, or timesteps outside 0 to 999.
         ModelError: a model that cannot be loaded or shown images.
         TokenAlignmentError: more classes in one prompt than the model reads.
@@ -94,8 +103,8 @@ def label_folder(
         raise RecipeError("augment: label first, then run diffumask augment on the labelled folder")
     visited = _timesteps(recipe, timesteps)
     check_target(output)
-    found = find_images(Path(images))
-    tasks = [_Task(one, prompt) for one in found if (prompt := _prompt(one, recipe)) is not None]
+    folder = find_images(Path(images))
+    tasks, without_class = _tasks(folder.images, recipe)
     if not tasks:
         raise DataError(
             f"no image of {images} shows one of the classes {', '.join(recipe.classes)}, as captions have it"
@@ -113,7 +122,7 @@ def label_folder(
             keep_heat_maps=keep_heat_maps,
             extra_fields={LABELLED: described},
         )
-    return {"labelled": len(tasks), "without a class": len(found) - len(tasks)}
+    return Labelled(len(tasks), merged([without_class, folder.left_out]))
 
 
 def fitting_size(height: int, width: int, recipe: Recipe, unit: int) -> tuple[int, int]:
@@ -157,25 +166,24 @@ class _Labeller:
         return from_payload(payload)
 
     def _labelled(self, task: _Task) -> Row:
-        recipe, image = self._recipe, read_pixels(task.found.path)
+        recipe, image = self._recipe, read_image(task.found.path)
         seed = int(_hashed([recipe.seed, "noise", _key(task)])[:16], 16) >> 1
         try:
-            soft_maps = self._soft_maps(image, task.prompt, seed)
+            sample = label_image(
+                image,
+                self._soft_maps(image, task.prompt, seed),
+                recipe=recipe,
+                sample_id=str(task.found.path),
+                prompted=tuple(recipe.classes.index(name) + 1 for name in task.prompt.categories),
+                prompt=task.prompt.text,
+                seed=seed,
+            )
         except (CaptureError, ModelError) as error:
             raise type(error)(f"{task.found.path}: {error}") from error
-        sample = label_image(
-            image,
-            soft_maps,
-            recipe=recipe,
-            sample_id=str(task.found.path),
-            prompted=tuple(recipe.classes.index(name) + 1 for name in task.prompt.categories),
-            prompt=task.prompt.text,
-            seed=seed,
-        )
         warn_of_missing_masks(sample.sample_id, sample.maskless, recipe)
         return row_of(sample)
 
-    def _soft_maps(self, image: npt.NDArray[np.uint8], prompt: Prompt, seed: int) -> npt.NDArray[np.uint8]:
+    def _soft_maps(self, image: Pixels, prompt: Prompt, seed: int) -> Pixels:
         recipe, observer = self._recipe, self._observer()
         height, width = fitting_size(image.shape[0], image.shape[1], recipe, observer.unit)
         pixels = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
@@ -204,6 +212,12 @@ class _Labeller:
                 )
             self._loaded = backbone
         return self._loaded
+
+
+def _tasks(images: Sequence[FoundImage], recipe: Recipe) -> tuple[list[_Task], LeftOut]:
+    prompts = [(found, _prompt(found, recipe)) for found in images]
+    others = tuple(found.path.name for found, prompt in prompts if prompt is None)
+    return [_Task(found, prompt) for found, prompt in prompts if prompt], {"without a class": others} if others else {}
 
 
 def _key(task: _Task) -> str:

@@ -67,12 +67,15 @@ def test_co_occurrence_counts_captions_not_mentions() -> None:
 
 def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text(" \n")
-    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "binary.txt").write_bytes(b"a\x81\xe9")
     (tmp_path / "bad.parquet").write_text("no parquet")
     pq.write_table(pa.table({"captions": ["a"], "number": [1]}), tmp_path / "c.parquet")
     cases = {
         ("empty.txt", "caption"): "holds no caption",
-        ("latin.txt", "caption"): "expected UTF-8 text, one caption a line",
+        (
+            "binary.txt",
+            "caption",
+        ): "is no text in UTF-8, UTF-16 or Windows-1252; save it as UTF-8; expected one caption",
         ("bad.parquet", "caption"): "cannot read the captions",
         ("c.parquet", "caption"): r"no column 'caption' \(did you mean 'captions'\?\); it has: captions, number",
         ("c.parquet", "number"): "expected texts in the caption column, got int",

@@ -18,11 +18,13 @@ from PIL import Image
 from diffumask_datasets.backbones.families.stable_diffusion import STABLE_DIFFUSION
 from diffumask_datasets.backbones.registry import register_family
 from diffumask_datasets.backbones.unet import UNetBackbone
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.cli import main
+from diffumask_datasets.columns import decode_image, decode_label
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, ReviewError, TokenAlignmentError
 from diffumask_datasets.exporters import export
-from diffumask_datasets.image_folder import find_images, read_pixels
-from diffumask_datasets.labelling import fitting_size, label_folder
+from diffumask_datasets.image_folder import find_images
+from diffumask_datasets.image_io import read_image
+from diffumask_datasets.labelling import Labelled, fitting_size, label_folder
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import read_recipe_file
 from diffumask_datasets.remasking import remask
@@ -70,11 +72,11 @@ def test_the_place_that_attends_to_the_word_is_labelled(tmp_path, fields, monkey
     region = torch.zeros(8, 8, dtype=torch.bool)
     region[1:4, 2:7] = True
     with planted(monkeypatch, 6, region):  # <start> a photo of a red car
-        counts = label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[100, 300], **fields)
-    assert counts == {"labelled": 1, "without a class": 0}
+        labelled = label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[100, 300], **fields)
+    assert labelled == Labelled(1, {})
     (row,) = load_dataset(str(tmp_path / "ds"), split="train", cache_dir=cache_dir)
-    assert np.array_equal(row["image"], read_pixels(tmp_path / "photos" / "one.png"))
-    label = decode_image(table(tmp_path / "ds")[0]["label"])
+    assert np.array_equal(row["image"], read_image(tmp_path / "photos" / "one.png"))
+    label = decode_label(table(tmp_path / "ds")[0]["label"])
     truth = np.kron(region.numpy(), np.ones((12, 12), bool))
     assert ((label == 1) & truth).sum() / ((label == 1) | truth).sum() > 0.85
     assert (row["prompt"], row["classes"]) == ("a photo of a red car", [1])
@@ -104,8 +106,8 @@ def test_what_an_image_is_asked_for(tmp_path, fields):
         {"file_name": "bare.png", "text": "a photo"},
     ]
     (tmp_path / "photos" / "metadata.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
-    counts = label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[500], split="validation", **fields)
-    assert counts == {"labelled": 3, "without a class": 1}
+    labelled = label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[500], split="validation", **fields)
+    assert labelled == Labelled(3, {"without a class": ("bare.png",)})
     assert [row["prompt"] for row in table(tmp_path / "ds")] == [
         "a photo of a boat",
         "a red car and a boat",
@@ -121,6 +123,35 @@ def test_captions_and_folders_in_another_spelling(tmp_path, fields):
     label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[500], **{**fields, "classes": ["café", "tv set"]})
     prompts = [row["prompt"] for row in table(tmp_path / "ds")]
     assert prompts == ["a photo of a café", "a photo of a tv set", "a child's café"]
+
+
+def test_images_of_every_kind_are_labelled_as_they_are_seen(tmp_path, fields, monkeypatch, capsys):
+    """Turned by a camera, of 16 bits; what is no image, or too small, does not end the run, and is told."""
+    photos = tmp_path / "photos"
+    save(photos / "plain.png", 48, 64)
+    upright = read_image(photos / "plain.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(upright[::-1, ::-1]).save(photos / "turned.png", exif=exif)
+    Image.fromarray(upright[..., 0].astype(np.uint16) * 257).save(photos / "wide.png")
+    Image.new("RGB", (1, 9)).save(photos / "pixel.png")
+    for name in ("._plain.png", "Thumbs.db", "film.mov"):
+        (photos / name).write_bytes(b"no image")
+    (tmp_path / "recipe.yaml").write_text(json.dumps(fields))
+    command = ["diffumask", "label", str(photos), "--config", str(tmp_path / "recipe.yaml"), "--timestep", "500"]
+    monkeypatch.setattr("sys.argv", [*command, "--output", str(tmp_path / "ds")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    printed, told = capsys.readouterr()
+    assert (end.value.code, printed) == (0, f"wrote {tmp_path / 'ds'}: 3 labelled\n"), told
+    assert told.splitlines()[-1].startswith(
+        "left out: 1 smaller than 8 pixels (pixel.png), 2 hidden or system file (._"
+    )
+    assert told.endswith("Thumbs.db), 1 no image by its ending (film.mov)\n")
+    plain, turned, wide = table(tmp_path / "ds")
+    assert np.array_equal(decode_image(turned["image"]), upright)
+    assert np.array_equal(decode_image(plain["image"]), upright)
+    assert np.array_equal(decode_image(wide["image"]), np.repeat(upright[..., :1], 3, axis=-1))
 
 
 def test_the_folder_goes_where_generated_ones_go(tmp_path, fields):
@@ -161,7 +192,7 @@ def test_bad_input(tmp_path, fields):
     with pytest.raises(DataError, match=r"holds no images; expected files that end in \.jpg"):
         label_folder(tmp_path / "photos", ds, **fields)
     (tmp_path / "photos" / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"cannot read the image .*broken.png"):
+    with pytest.raises(DataError, match=r"cannot read .*broken.png"):
         label_folder(tmp_path / "photos", ds, **fields)
     assert not ds.exists()
     save(tmp_path / "photos" / "broken.png")

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "diffumask_datasets"
 
 LEVELS = [
     {"errors", "texts"},
-    {"categories", "image_io", "sample"},
+    {"categories", "image_io", "image_listing", "sample", "text_lists"},
     {"vocabulary", "captions", "contents", "crew", "places"},
     {"drafts"},
     {"settings"},

@@ -18,6 +18,7 @@ from diffumask_datasets.cli.options import (
     assignments,
     recipe_fields,
     resumable,
+    tell_left_out,
 )
 
 __all__ = ["curate", "label", "remask", "train_affinity", "tune_attention"]
@@ -52,7 +53,7 @@ def label(
     fields = recipe_fields(config, names, prompt, {"model": model, "seed": seed}, set_)
     fields = {name: value for name, value in fields.items() if name not in BESIDE_THE_RECIPE}
     with resumable(SAMPLES_ARE_KEPT):
-        counts = label_folder(
+        labelled = label_folder(
             images,
             output,
             timesteps=timestep,
@@ -62,8 +63,8 @@ def label(
             store=store,
             **fields,
         )
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    typer.echo(f"wrote {output}: {told}")
+    typer.echo(f"wrote {output}: {labelled.count} labelled")
+    tell_left_out(labelled.left_out)
 
 
 def remask(

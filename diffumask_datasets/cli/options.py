@@ -11,6 +11,7 @@ import typer
 import yaml
 
 from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.image_listing import LeftOut, told
 from diffumask_datasets.plan import EXTENT
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "pairs_in",
     "recipe_fields",
     "resumable",
+    "tell_left_out",
     "yaml_value",
 ]
 
@@ -61,6 +63,12 @@ def resumable(hint: str) -> Iterator[None]:
         # Caught here: typer would end the program without a word.
         typer.echo(f"interrupted; {hint}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def tell_left_out(left_out: LeftOut) -> None:
+    """One line on stderr that counts and names the files that a command left out, and says why; none if there are none."""
+    if left_out:
+        typer.echo(told(left_out), err=True)
 
 
 def recipe_fields(

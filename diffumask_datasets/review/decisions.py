@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from diffumask_datasets.errors import ReviewError, suggestion
+from diffumask_datasets.errors import DataError, ReviewError, suggestion
+from diffumask_datasets.text_lists import read_text
 
 __all__ = ["ACCEPTED", "DECISIONS_FILE", "REJECTED", "Decision", "decisions_text", "merge_decisions", "read_decisions"]
 
@@ -60,9 +61,9 @@ def read_decisions(path: str | Path) -> dict[str, Decision]:
         ReviewError: the file is missing, or a line is no decision; the message names it.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReviewError(f"cannot read the decisions {path}: {error}") from error
+        lines = read_text(Path(path)).split("\n")
+    except DataError as error:
+        raise ReviewError(f"decisions: {error}") from error
     found = {}
     for number, line in enumerate(lines, 1):
         if line.strip():

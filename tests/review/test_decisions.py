@@ -66,7 +66,7 @@ def test_lines_that_are_no_decision(tmp_path: Path, line: str, message: str) -> 
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ReviewError, match=r"cannot read the decisions .*none\.jsonl"):
+    with pytest.raises(ReviewError, match=r"decisions: cannot read .*none\.jsonl"):
         read_decisions(tmp_path / "none.jsonl")
 
 
