@@ -21,7 +21,9 @@ __all__ = ["Ade20kExporter", "Ade20kReader", "Ade20kWriter"]
 ROOT = "ADEChallengeData2016"
 IMAGES = f"{ROOT}/images"
 MASKS = f"{ROOT}/annotations"
-OBJECT_INFO = f"{ROOT}/objectInfo.txt"
+OBJECT_INFO = f"{ROOT}/objectInfo150.txt"
+"""Readers of the layout look for this name, whatever the number of classes."""
+
 SPLITS = {"train": "training", "validation": "validation", "test": "testing"}
 
 
@@ -29,7 +31,7 @@ SPLITS = {"train": "training", "validation": "validation", "test": "testing"}
 class Ade20kExporter:
     """ADE20K: masks keep our class ids (0 other, 1..K, 255 unsure), images become JPEG as its readers expect."""
 
-    layout: ClassVar[int] = 1
+    layout: ClassVar[int] = 2
 
     def open(self, contents: Contents) -> Ade20kWriter:
         """Raises ExportError for more than 254 classes."""
@@ -59,7 +61,7 @@ class Ade20kWriter:
         return Part(files, {str(value): int(count) for value, count in zip(values, counts, strict=True)})
 
     def close(self, records: Mapping[str, Iterable[Record]]) -> Iterator[tuple[str, bytes]]:
-        """``objectInfo.txt``: of each class its share of pixels, and in how many images of a split it is."""
+        """``objectInfo150.txt``: of each class its share of pixels, and in how many images of a split it is."""
         size = len(self.classes) + 1
         pixels = np.zeros(size, dtype=np.int64)
         images = {split: np.zeros(size, dtype=np.int64) for split in ("train", "validation")}

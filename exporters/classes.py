@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,17 @@ import numpy.typing as npt
 from diffumask_datasets.errors import ExportError, suggestion
 from diffumask_datasets.sample import IGNORE
 
-__all__ = ["FormatClass", "Ids", "check_choice", "check_year", "checked_names", "format_classes", "lookup", "normal"]
+__all__ = [
+    "FormatClass",
+    "Ids",
+    "check_choice",
+    "check_year",
+    "checked_names",
+    "format_classes",
+    "lookup",
+    "normal",
+    "same_names",
+]
 
 Ids = Literal["auto", "official", "own"]
 """``official`` demands the format's table, ``own`` counts our classes from 1, ``auto`` takes the table where it fits."""
@@ -61,20 +71,35 @@ def format_classes(
 ) -> tuple[FormatClass, ...]:
     """What the format calls each class; ``table`` is its official name → id.
 
+    Two classes never share an id: where both have the same official name, ``auto`` numbers all classes from 1.
+
     Raises:
-        ExportError: ``ids`` is no legal value, or ``official`` and a class is not in the table.
+        ExportError: ``ids`` is no legal value, or ``official`` and a class is not in the table or two are the same there.
     """
     check_choice("ids", ids, ("auto", "official", "own"))
     official = {normal(name): FormatClass(number, name) for name, number in table.items()}
     unknown = [name for name in classes if normal(name) not in official]
+    same = same_names(classes)
     if ids == "official" and unknown:
         raise ExportError(
             f"{unknown[0]!r} is none of the {len(table)} classes of {owner}{suggestion(unknown[0], table)}; "
             "rename it, or use ids=own"
         )
-    if ids == "own" or unknown:
+    if ids == "official" and same:
+        raise ExportError(f"{same[0]!r} and {same[1]!r} are one class of {owner}; rename one, or use ids=own")
+    if ids == "own" or unknown or same:
         return tuple(FormatClass(number, name) for number, name in enumerate(classes, start=1))
     return tuple(official[normal(name)] for name in classes)
+
+
+def same_names(classes: Iterable[str]) -> tuple[str, str] | None:
+    """The first two classes that official tables cannot distinguish, such as TV and tv."""
+    first: dict[str, str] = {}
+    for name in classes:
+        if normal(name) in first:
+            return first[normal(name)], name
+        first[normal(name)] = name
+    return None
 
 
 def lookup(numbers: Sequence[int], *, background: int = 0, ignore: int = IGNORE) -> npt.NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from diffumask_datasets.image_io import is_upright, open_image, upright_size
 from diffumask_datasets.masks import rle
 from diffumask_datasets.sample import BACKGROUND, IGNORE, ObjectAnnotation, Rle
 
-__all__ = ["Contents", "ExportSample", "Part", "Record", "short_split"]
+__all__ = ["Contents", "ExportSample", "Loss", "Part", "Record", "short_split"]
 
 Record = dict[str, Any]
 """What a writer keeps of a sample until the files that gather all samples are written; plain JSON."""
@@ -45,16 +45,25 @@ class Contents:
     splits: tuple[str, ...]
 
 
+class Loss(NamedTuple):
+    """What a file cannot hold: how many objects come back with other pixels, and the lowest IoU among them."""
+
+    objects: int
+    lowest_iou: float
+
+
 @dataclass(frozen=True)
 class Part:
     """One finished sample: whole files, bytes appended to files that several samples share, and what to remember.
 
-    Paths are relative to the export, with ``/`` between folders.
+    Paths are relative to the export, with ``/`` between folders. ``losses`` names the files that hold less than the
+    sample because the format has no room for it; the manifest lists them.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     record: Record = field(default_factory=dict)
     appended: Mapping[str, bytes] = field(default_factory=dict)
+    losses: Mapping[str, Loss] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

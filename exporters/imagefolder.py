@@ -27,7 +27,7 @@ LABELS = "id2label.json"
 class ImageFolderExporter:
     """A folder per split with images/, labels/ (8-bit PNG) and metadata.jsonl; the columns image, label and all others."""
 
-    layout: ClassVar[int] = 1
+    layout: ClassVar[int] = 2
 
     def open(self, contents: Contents) -> ImageFolderWriter:
         """Takes every class name."""

@@ -20,7 +20,7 @@ WORK = ".diffumask-export"
 CHUNK_BYTES = 1 << 20
 
 Line = dict[str, Any]
-"""One finished sample: ``id``, ``source`` (digest), ``files``, ``appended``, ``record``."""
+"""One finished sample: ``id``, ``source`` (digest), ``files``, ``appended``, ``losses``, ``record``."""
 
 
 def content_hash(path: str, data: bytes) -> int:
@@ -55,6 +55,7 @@ def line_of(sample_id: str, digest: str, part: Part) -> Line:
         "source": digest,
         "files": {path: [len(data), f"{content_hash(path, data):x}"] for path, data in part.files.items()},
         "appended": {path: len(data) for path, data in part.appended.items()},
+        "losses": {path: list(loss) for path, loss in part.losses.items()},
         "record": part.record,
     }
 

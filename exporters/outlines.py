@@ -16,7 +16,7 @@ from scipy import ndimage
 from skimage.graph import route_through_array
 from skimage.measure import find_contours
 
-__all__ = ["outline", "paint", "parts_of"]
+__all__ = ["mask_iou", "outline", "paint", "parts_of"]
 
 Mask = npt.NDArray[np.bool_]
 Point = tuple[int, int]
@@ -52,6 +52,11 @@ def outline(mask: Mask, *, costs: npt.NDArray[np.float64] | None = None) -> list
 def paint(canvas: Image.Image, polygon: Sequence[Point], value: int) -> None:
     """Paints a polygon the way its readers do."""
     ImageDraw.Draw(canvas).polygon(list(polygon), fill=value)
+
+
+def mask_iou(one: Mask, other: Mask) -> float:
+    """Intersection over union of two masks (height, width), one of which has a pixel."""
+    return float((one & other).sum() / (one | other).sum())
 
 
 def _part_outline(part: Mask) -> list[Point]:

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from diffumask_datasets.errors import ExportError
+from diffumask_datasets.exporters.contents import Loss
 from diffumask_datasets.exporters.encoding import Encoded, Encoder, Item, encode_all
 from diffumask_datasets.exporters.journal import Journal, file_hash
 from diffumask_datasets.exporters.protocol import Exporter, Writer
@@ -122,6 +123,7 @@ def _finish(target: Target, writer: Writer, journals: Mapping[str, Journal]) -> 
     shared = {name: size for journal in journals.values() for name, size in journal.appended.items()}
     gathered = target.gather(writer.close(journals), shared)
     files, size, content = 0, 0, 0
+    losses: dict[str, dict[str, Any]] = {}
     source = hashlib.sha256()
     for journal in journals.values():
         for line in journal.lines():
@@ -129,6 +131,7 @@ def _finish(target: Target, writer: Writer, journals: Mapping[str, Journal]) -> 
             files += len(line["files"])
             size += sum(length for length, _ in line["files"].values())
             content += sum(int(number, 16) for _, number in line["files"].values())
+            losses |= {path: Loss(*loss)._asdict() for path, loss in line["losses"].items()}
     for path in gathered | shared.keys():
         number, length = file_hash(target.output, path)
         files, size, content = files + 1, size + length, content + number
@@ -139,6 +142,7 @@ def _finish(target: Target, writer: Writer, journals: Mapping[str, Journal]) -> 
         "bytes": size,
         "content": f"{content % HASH_SPACE:064x}",
         "source": source.hexdigest(),
+        "losses": losses,
     }
     target.finish(manifest)
     return manifest

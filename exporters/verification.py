@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from diffumask_datasets.exporters.target import MANIFEST, read_manifest
 
 __all__ = ["verify"]
 
+SHOWN_LOSSES = 20
+
 
 def verify(folder: str | Path, *, format: str | None = None, source: Any = None) -> Iterator[Check]:
     """Checks an export, one :class:`Check` after another.
@@ -30,14 +33,20 @@ def verify(folder: str | Path, *, format: str | None = None, source: Any = None)
     exported, everything read back is compared with it, pixel for pixel.
 
     Raises:
-        ExportError: no finished export, or one of another format.
+        ExportError: no finished export, or one of another format or version.
     """
     folder = Path(folder).expanduser()
     manifest = _manifest(folder, format)
     exported = manifest["export"]
     contents = Contents(tuple(exported["classes"]), tuple(exported["splits"]))
     exporter = make_exporter(exported["format"], exported["options"])
+    if exported["layout"] != exporter.layout:
+        raise ExportError(
+            f"{folder} was written by another version (layout {exported['layout']} of {exported['format']}, now "
+            f"{exporter.layout}): export again"
+        )
     yield _files(folder, manifest)
+    yield from _losses(manifest)
     try:
         reader = exporter.read(folder, contents)
         yield from reader.checks()
@@ -70,6 +79,21 @@ def _files(folder: Path, manifest: dict[str, Any]) -> Check:
                 files, content = files + 1, content + file_hash(folder, path)[0]
     same = files == manifest["files"] and f"{content % HASH_SPACE:064x}" == manifest["content"]
     return Check("files", same, f"{files} of {manifest['files']}, {'as written' if same else 'changed since'}")
+
+
+def _losses(manifest: dict[str, Any]) -> Iterator[Check]:
+    """One line for each file that holds less than its sample, the worst first; no failures."""
+    worst = sorted(manifest["losses"].items(), key=lambda item: (item[1]["lowest_iou"], item[0]))
+    for path, loss in worst[:SHOWN_LOSSES]:
+        yield Check(path, True, f"{_counted(loss)} with other pixels, as the format cannot help")
+    if len(worst) > SHOWN_LOSSES:
+        yield Check("losses", True, f"{len(worst) - SHOWN_LOSSES} more files, all listed in {MANIFEST}")
+
+
+def _counted(loss: dict[str, Any]) -> str:
+    objects = "1 object" if loss["objects"] == 1 else f"{loss['objects']} objects"
+    # Rounded down: what is not exact must not read 1.00.
+    return f"{objects} (IoU {math.floor(100 * loss['lowest_iou']) / 100:.2f} at worst)"
 
 
 def _compared(reader: Reader, source: Source, manifest: dict[str, Any]) -> Iterator[Check]:

@@ -32,7 +32,7 @@ class WebDatasetExporter:
 
     samples_per_shard: int = 1000
 
-    layout: ClassVar[int] = 1
+    layout: ClassVar[int] = 2
 
     def open(self, contents: Contents) -> WebDatasetWriter:
         """Raises ExportError for a shard of no size."""

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record, short_split
-from diffumask_datasets.exporters.outlines import outline, paint, parts_of
+from diffumask_datasets.exporters.contents import Contents, ExportSample, Loss, Part, Record, short_split
+from diffumask_datasets.exporters.outlines import mask_iou, outline, paint, parts_of
 from diffumask_datasets.exporters.pictures import image_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 
@@ -35,7 +35,7 @@ LEAST_IOU = 0.99
 class YoloExporter:
     """YOLO segmentation: images/, labels/ and data.yaml; classes count from 0."""
 
-    layout: ClassVar[int] = 1
+    layout: ClassVar[int] = 2
 
     def open(self, contents: Contents) -> YoloWriter:
         """Takes every class name."""
@@ -55,22 +55,17 @@ class YoloWriter:
     def write(self, sample: ExportSample) -> Part:
         """The image and its lines."""
         suffix, image = image_file(sample)
-        lines = [
-            _line(found.category - 1, outline(mask), height=sample.height, width=sample.width)
-            for found, mask in zip(sample.objects, sample.masks, strict=True)
-        ]
-        files = {
-            f"images/{sample.short_split}/{sample.sample_id}{suffix}": image,
-            f"labels/{sample.short_split}/{sample.sample_id}.txt": "".join(lines).encode(),
-        }
-        return Part(files)
+        text, loss = _text(sample)
+        label = f"labels/{sample.short_split}/{sample.sample_id}.txt"
+        files = {f"images/{sample.short_split}/{sample.sample_id}{suffix}": image, label: text.encode()}
+        return Part(files, losses={label: loss} if loss else {})
 
     def close(self, records: Mapping[str, Iterable[Record]]) -> Iterator[tuple[str, bytes]]:
-        """``data.yaml``, with paths relative to itself."""
-        splits = "".join(f"{short_split(split)}: images/{short_split(split)}\n" for split in records)
+        """``data.yaml``: without ``path``, which readers resolve against the folder they are started in."""
+        splits = "".join(f"{name}: images/{folder}\n" for name, folder in _split_folders(list(records)).items())
         # A JSON string is a YAML string.
         names = "".join(f"  {n}: {json.dumps(name, ensure_ascii=False)}\n" for n, name in enumerate(self.classes))
-        yield "data.yaml", f"path: .\n{splits}nc: {len(self.classes)}\nnames:\n{names}".encode()
+        yield "data.yaml", f"{splits}nc: {len(self.classes)}\nnames:\n{names}".encode()
 
 
 class YoloReader:
@@ -104,7 +99,7 @@ class YoloReader:
         height, width = mask.shape
         polygon = read_line(_line(0, outline(mask), height=height, width=width), height, width)[1]
         tally.add("polygon pixels", differing=int((painted != polygon).sum()), compared=mask.size)
-        differing = int((painted & mask).sum() < LEAST_IOU * (painted | mask).sum())
+        differing = int(mask_iou(painted, mask) < LEAST_IOU)
         several = len(parts_of(mask)) > 1
         name = "several parts" if several else "one part"
         tally.add(f"masks of {name}, as to IoU ≥ {LEAST_IOU}", differing=differing, compared=1, lossy=several)
@@ -123,6 +118,25 @@ def read_line(line: str, height: int, width: int) -> tuple[int, npt.NDArray[np.b
     canvas = Image.new("L", (width, height), 0)
     paint(canvas, [(int(x), int(y)) for x, y in corners], 1)
     return int(number), np.asarray(canvas) > 0
+
+
+def _split_folders(splits: list[str]) -> dict[str, str]:
+    """Split → folder. Readers demand train and val: where one is missing, another split stands in for it."""
+    folders = [short_split(split) for split in splits]
+    stand_ins = dict.fromkeys(("train", "val"), folders[0])
+    return stand_ins | {name: name for name in folders}
+
+
+def _text(sample: ExportSample) -> tuple[str, Loss | None]:
+    """The lines of a sample, and what its objects of several parts lose by their bridges."""
+    lines, overlaps = [], []
+    for found, mask in zip(sample.objects, sample.masks, strict=True):
+        line = _line(found.category - 1, outline(mask), height=sample.height, width=sample.width)
+        lines.append(line)
+        overlap = mask_iou(read_line(line, sample.height, sample.width)[1], mask)
+        if overlap < 1:
+            overlaps.append(overlap)
+    return "".join(lines), Loss(len(overlaps), min(overlaps)) if overlaps else None
 
 
 def _line(category: int, polygon: list[tuple[int, int]], *, height: int, width: int) -> str:

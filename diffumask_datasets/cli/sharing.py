@@ -48,6 +48,10 @@ def export(
             **options,
         )
     typer.echo(f"wrote {output}: {sum(manifest['samples'].values())} samples as {format_}")
+    if manifest["losses"]:
+        typer.echo(
+            f"{len(manifest['losses'])} files hold less than their samples: diffumask verify {output} names them"
+        )
 
 
 def verify(

@@ -11,8 +11,10 @@ __all__ = [
     "CITYSCAPES_IMAGE",
     "CITYSCAPES_LAST_ID",
     "CITYSCAPES_MASK",
+    "CITYSCAPES_TABLE",
     "FOLDER_MASKS",
     "VOC_CLASSES",
+    "VOC_TABLE",
 ]
 
 VOC_CLASSES = (
@@ -39,12 +41,18 @@ VOC_CLASSES = (
 )
 """Class id = position + 1; 0 is background, 255 the ring and difficult objects."""
 
+VOC_TABLE = "labelmap.txt"
+"""In the root, of trees whose classes are not VOC's."""
+
 CITYSCAPES_IDS = {number: name for name, number in load_vocabulary("cityscapes").ids.items()}
 """Label id → name of the classes that count; every other id is ignored."""
 
 CITYSCAPES_LAST_ID = 33
 CITYSCAPES_IMAGE = "_leftImg8bit.png"
 CITYSCAPES_MASK = "_gtFine_labelIds.png"
+
+CITYSCAPES_TABLE = "labels.json"
+"""In the root, of exports whose labels are their own."""
 
 ADE20K_TABLE = "objectInfo150.txt"
 ADE20K_SPLITS = {"training": "training", "train": "training", "validation": "validation", "val": "validation"}

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.labelled import LabelledImages, rows_of_paths
+from diffumask_datasets.segmentation.layout_classes import (
+    ade20k_classes,
+    cityscapes_classes,
+    names_from_id2label,
+    voc_classes,
+)
 from diffumask_datasets.segmentation.layout_tables import (
     ADE20K_SPLITS,
     ADE20K_TABLE,
-    CITYSCAPES_IDS,
     CITYSCAPES_IMAGE,
     CITYSCAPES_LAST_ID,
     CITYSCAPES_MASK,
     FOLDER_MASKS,
-    VOC_CLASSES,
 )
 
 __all__ = ["read_layout"]
@@ -43,8 +45,7 @@ def _voc(root: Path, split: str | None) -> LabelledImages:
     names = _existing(listing, "voc").read_text(encoding="utf-8").split()
     images = [root / "JPEGImages" / f"{name}.jpg" for name in names]
     masks = [root / "SegmentationClass" / f"{name}.png" for name in names]
-    classes = {number: (name,) for number, name in enumerate(VOC_CLASSES, start=1)}
-    return _images(names, images, masks, where=listing, names_of=classes)
+    return _images(names, images, masks, where=listing, names_of=voc_classes(root))
 
 
 def _cityscapes(root: Path, split: str | None) -> LabelledImages:
@@ -53,13 +54,13 @@ def _cityscapes(root: Path, split: str | None) -> LabelledImages:
     names = [path.name.removesuffix(CITYSCAPES_MASK) for path in masks]
     pictures = root / "leftImg8bit" / folder.name
     images = [pictures / name.split("_")[0] / f"{name}{CITYSCAPES_IMAGE}" for name in names]
-    ignored = frozenset({IGNORE, *range(CITYSCAPES_LAST_ID + 1)} - CITYSCAPES_IDS.keys())
-    classes = {number: (name,) for number, name in CITYSCAPES_IDS.items()}
+    classes = cityscapes_classes(root)
+    ignored = frozenset({IGNORE, *range(CITYSCAPES_LAST_ID + 1)} - classes.keys())
     return _images(names, images, masks, where=folder, names_of=classes, background=None, ignored=ignored)
 
 
 def _ade20k(root: Path, split: str | None) -> LabelledImages:
-    classes = _ade20k_classes(_existing(root / ADE20K_TABLE, "ade20k"))
+    classes = ade20k_classes(_existing(root / ADE20K_TABLE, "ade20k"))
     folder = _existing(root / "annotations" / ADE20K_SPLITS.get(split or "validation", str(split)), "ade20k")
     masks = sorted(folder.glob("*.png"))
     images = [root / "images" / folder.name / f"{path.stem}.jpg" for path in masks]
@@ -67,16 +68,6 @@ def _ade20k(root: Path, split: str | None) -> LabelledImages:
     # 0 is what none of the 150 classes covers; the official figures leave it out.
     ignored = frozenset({0, IGNORE})
     return _images(names, images, masks, where=folder, names_of=classes, background=None, ignored=ignored)
-
-
-def _ade20k_classes(table: Path) -> dict[int, tuple[str, ...]]:
-    classes = {}
-    for line in table.read_text(encoding="utf-8").splitlines()[1:]:
-        cells = [cell.strip() for cell in line.split("\t")]
-        if len(cells) < 2 or not cells[0].isdigit():
-            raise DataError(f"{table}: expected lines of id, ratio, train, val and names between tabs, got {line!r}")
-        classes[int(cells[0])] = tuple(name.strip() for name in cells[-1].split(","))
-    return classes
 
 
 def _folder(root: Path, split: str | None) -> LabelledImages:
@@ -92,19 +83,6 @@ def _folder(root: Path, split: str | None) -> LabelledImages:
     background = 0 if 0 not in names_of else None
     names = [path.stem for path in masks]
     return _images(names, images, masks, where=folder, names_of=names_of, background=background)
-
-
-def names_from_id2label(path: Path) -> dict[int, tuple[str, ...]]:
-    """The class names of an ``id2label.json``, without the background.
-
-    Raises:
-        DataError: it is no such file.
-    """
-    try:
-        labels = {int(number): str(name) for number, name in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (ValueError, AttributeError) as error:
-        raise DataError(f'{path}: expected {{"0": "background", "1": "car", …}}: {error}') from error
-    return {number: (name,) for number, name in labels.items() if name.lower() != BACKGROUND_NAME}
 
 
 def _images(

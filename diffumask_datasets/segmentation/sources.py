@@ -15,7 +15,8 @@ from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import DataError, DiffuMaskError
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.labelled import COLUMNS, LabelledImages, plain_name, translation, undecoded
-from diffumask_datasets.segmentation.layouts import names_from_id2label, read_layout
+from diffumask_datasets.segmentation.layout_classes import names_from_id2label
+from diffumask_datasets.segmentation.layouts import read_layout
 from diffumask_datasets.segmentation.settings import Source
 from diffumask_datasets.toybox.rendered import CONFIG_NAME as RENDERED
 

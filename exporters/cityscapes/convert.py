@@ -9,15 +9,18 @@ import numpy.typing as npt
 from PIL import Image
 
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.exporters.cityscapes.constants import INSTANCE_BASE
+from diffumask_datasets.exporters.cityscapes.constants import INSTANCE_BASE, LABELS
 from diffumask_datasets.exporters.cityscapes.labels import LabelTable
-from diffumask_datasets.exporters.contents import ExportSample
-from diffumask_datasets.exporters.outlines import outline, paint, parts_of
+from diffumask_datasets.exporters.contents import ExportSample, Loss
+from diffumask_datasets.exporters.outlines import mask_iou, outline, paint, parts_of
 from diffumask_datasets.sample import BACKGROUND
 
-__all__ = ["Layers", "layers_of", "polygons_of"]
+__all__ = ["Layers", "Pictures", "layers_of", "paint_polygons", "polygon_loss", "polygons_of"]
 
 Mask = npt.NDArray[np.bool_]
+Pictures = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Label ids and instance ids, (height, width) each."""
+
 BRIDGE_OVER_INSTANCE = 1e4
 """Cost of a pixel that nothing painted later would mend."""
 
@@ -82,6 +85,35 @@ def polygons_of(layers: Layers, table: LabelTable) -> dict[str, Any]:
         name = f"{row.name}group" if row.has_instances else row.name
         objects += [_object(name, outline(part)) for part in parts_of(wrong if value == BACKGROUND else region)]
     return {"imgHeight": height, "imgWidth": width, "objects": objects}
+
+
+def paint_polygons(annotation: dict[str, Any], table: LabelTable) -> Pictures:
+    """Label ids and instance ids of a polygons.json by the definition that the official tools follow."""
+    rows = {row.name: row for row in (*LABELS, table.background, *table.classes, table.ignore)}
+    size_wh = (annotation["imgWidth"], annotation["imgHeight"])
+    labels, instances = Image.new("I", size_wh, 0), Image.new("I", size_wh, 0)
+    counts: dict[str, int] = {}
+    for known in annotation["objects"]:
+        group = known["label"] not in rows
+        row = rows[known["label"].removesuffix("group") if group else known["label"]]
+        value = row.number
+        if row.has_instances and not group:
+            counts[row.name] = counts.get(row.name, -1) + 1
+            value = row.number * INSTANCE_BASE + counts[row.name]
+        polygon = [(x, y) for x, y in known["polygon"]]
+        paint(labels, polygon, row.number)
+        paint(instances, polygon, value)
+    return np.asarray(labels, dtype=np.int64), np.asarray(instances, dtype=np.int64)
+
+
+def polygon_loss(layers: Layers, annotation: dict[str, Any], table: LabelTable) -> Loss | None:
+    """What the polygons lose of the pictures; None where they hold everything, as they do without interleaved parts."""
+    if all(len(parts_of(mask)) == 1 for _, mask in layers.painted):
+        return None
+    _, instances = paint_polygons(annotation, table)
+    overlaps = [mask_iou(instances == layers.instances[mask][0], mask) for _, mask in layers.painted]
+    spoilt = [overlap for overlap in overlaps if overlap < 1]
+    return Loss(len(spoilt), min(spoilt)) if spoilt else None
 
 
 def _instance_polygons(layers: Layers) -> list[tuple[int, list[tuple[int, int]]]]:

@@ -22,7 +22,7 @@ __all__ = ["CityscapesExporter"]
 class CityscapesExporter:
     """Cityscapes. ``class_map``: class name → label name, for classes that Cityscapes calls otherwise.
 
-    ``labels=own`` writes a label table of the dataset's own classes beside the official one, ``gtFine/labels.json``; the
+    ``labels=own`` writes a label table of the dataset's own classes beside the official one, ``labels.json``; the
     official tools cannot score such a dataset. Background becomes ``unlabeled`` and unsure pixels ``out of roi``, unless
     the map says otherwise by the names ``background`` and ``ignore``.
     """
@@ -31,7 +31,7 @@ class CityscapesExporter:
     labels: str = "official"
     city: str = cityscapes.CITY
 
-    layout: ClassVar[int] = 1
+    layout: ClassVar[int] = 2
 
     def open(self, contents: Contents) -> CityscapesWriter:
         """Raises ExportError for a class without a label, or a city that breaks file names."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import ExportError, suggestion
 from diffumask_datasets.exporters.cityscapes.constants import IGNORED, LABELS, UNLABELED, LabelRow
-from diffumask_datasets.exporters.classes import normal
+from diffumask_datasets.exporters.classes import normal, same_names
 from diffumask_datasets.preview import class_colours
 from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID
 
@@ -57,7 +57,7 @@ def mapped_labels(classes: Sequence[str], class_map: Mapping[str, str]) -> Label
     """Official rows; ``class_map`` is class name → label name, and may name ``background`` and ``ignore`` too.
 
     Raises:
-        ExportError: a class without a label, or a map that names what is not there.
+        ExportError: a class without a label, a map that names what is not there, or two classes whose names are one label.
     """
     rows = {normal(row.name): row for row in LABELS if row.number >= 0}
     legal = [BACKGROUND_NAME, *classes, IGNORE_NAME]
@@ -74,6 +74,11 @@ def mapped_labels(classes: Sequence[str], class_map: Mapping[str, str]) -> Label
                 f"Cityscapes has no label for the class {name!r}: give one, e.g. "
                 f"class_map={{{name}: static}}, or use labels=own (then the official tools cannot score the dataset)"
             )
+    same = same_names(name for name in classes if name not in class_map)
+    if same:
+        raise ExportError(
+            f"{same[0]!r} and {same[1]!r} are one label of Cityscapes; to join them, name both in class_map"
+        )
     background, *named, ignore = (rows[normal(wanted[name])] for name in legal)
     return LabelTable(background, tuple(named), ignore)
 

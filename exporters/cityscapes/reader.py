@@ -12,17 +12,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from diffumask_datasets.exporters.cityscapes import constants as cityscapes
-from diffumask_datasets.exporters.cityscapes.convert import layers_of, polygons_of
-from diffumask_datasets.exporters.cityscapes.labels import LabelTable
+from diffumask_datasets.exporters.cityscapes.convert import Pictures, layers_of, paint_polygons, polygons_of
 from diffumask_datasets.exporters.cityscapes.writer import CityscapesWriter
 from diffumask_datasets.exporters.contents import Contents, ExportSample, short_split
-from diffumask_datasets.exporters.outlines import paint, parts_of
+from diffumask_datasets.exporters.outlines import parts_of
 from diffumask_datasets.exporters.pictures import png_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 
-__all__ = ["CityscapesReader", "paint_polygons"]
-
-Values = npt.NDArray[np.int64]
+__all__ = ["CityscapesReader"]
 
 
 class CityscapesReader:
@@ -66,26 +63,7 @@ class CityscapesReader:
         tally.add("images", differing=int(image != png_file(sample)), compared=1)
 
 
-def paint_polygons(annotation: dict[str, Any], table: LabelTable) -> tuple[Values, Values]:
-    """Label ids and instance ids of a polygons.json by the definition that the official tools follow."""
-    rows = {row.name: row for row in (*cityscapes.LABELS, table.background, *table.classes, table.ignore)}
-    size_wh = (annotation["imgWidth"], annotation["imgHeight"])
-    labels, instances = Image.new("I", size_wh, 0), Image.new("I", size_wh, 0)
-    counts: dict[str, int] = {}
-    for known in annotation["objects"]:
-        group = known["label"] not in rows
-        row = rows[known["label"].removesuffix("group") if group else known["label"]]
-        value = row.number
-        if row.has_instances and not group:
-            counts[row.name] = counts.get(row.name, -1) + 1
-            value = row.number * cityscapes.INSTANCE_BASE + counts[row.name]
-        polygon = [(x, y) for x, y in known["polygon"]]
-        paint(labels, polygon, row.number)
-        paint(instances, polygon, value)
-    return np.asarray(labels, dtype=np.int64), np.asarray(instances, dtype=np.int64)
-
-
-def _painted(path: Path, writer: CityscapesWriter) -> tuple[Values, Values]:
+def _painted(path: Path, writer: CityscapesWriter) -> Pictures:
     try:
         from cityscapesscripts.helpers.annotation import Annotation
         from cityscapesscripts.preparation.json2instanceImg import createInstanceImage

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from diffumask_datasets.exporters.cityscapes import constants as cityscapes
-from diffumask_datasets.exporters.cityscapes.convert import layers_of, polygons_of
+from diffumask_datasets.exporters.cityscapes.convert import layers_of, polygon_loss, polygons_of
 from diffumask_datasets.exporters.cityscapes.labels import LabelTable
 from diffumask_datasets.exporters.contents import ExportSample, Part, Record, short_split
 from diffumask_datasets.exporters.pictures import plain_png, png_file, wide_png
@@ -30,7 +30,9 @@ class CityscapesWriter:
         """Image, four pictures of ids and colours, and the polygons."""
         layers = layers_of(sample, self.table)
         numbers = self.table.numbers("number")[layers.values]
-        polygons = json.dumps(polygons_of(layers, self.table), separators=(",", ":"), ensure_ascii=False) + "\n"
+        annotation = polygons_of(layers, self.table)
+        loss = polygon_loss(layers, annotation, self.table)
+        polygons = json.dumps(annotation, separators=(",", ":"), ensure_ascii=False) + "\n"
         files = {
             self.path(sample, "labelIds.png"): plain_png(numbers),
             self.path(sample, "labelTrainIds.png"): plain_png(self.table.numbers("train_id")[layers.values]),
@@ -39,19 +41,23 @@ class CityscapesWriter:
             self.path(sample, "polygons.json"): polygons.encode(),
             self.image_path(sample): png_file(sample),
         }
-        return Part(files, {"id": sample.sample_id, "frame": self._frame(sample)})
+        record = {"id": sample.sample_id, "frame": self._frame(sample)}
+        return Part(files, record, losses={self.path(sample, "polygons.json"): loss} if loss else {})
 
     def close(self, records: Mapping[str, Iterable[Record]]) -> Iterator[tuple[str, bytes]]:
-        """Which sample is which frame, and the label table where it is the dataset's own."""
+        """Which sample is which frame, and the label table where it is the dataset's own.
+
+        Both lie in the root: readers take every entry of ``gtFine`` for a split.
+        """
         for split, split_records in records.items():
-            path = f"{cityscapes.ANNOTATIONS}/{short_split(split)}_samples.tsv"
+            path = f"{short_split(split)}_samples.tsv"
             yield path, b""
             for record in split_records:
                 yield path, f"{record['frame']}\t{record['id']}\n".encode()
         if self.labels == "own":
             rows = [self.table.background, *self.table.classes, self.table.ignore]
             table = json.dumps([row._asdict() for row in rows], indent=1, ensure_ascii=False) + "\n"
-            yield f"{cityscapes.ANNOTATIONS}/{cityscapes.LABEL_FILE}", table.encode()
+            yield cityscapes.LABEL_FILE, table.encode()
 
     def path(self, sample: ExportSample, kind: str) -> str:
         """The annotation file of a sample, e.g. of the kind ``labelIds.png``."""

@@ -31,6 +31,7 @@ class CocoExporter:
     ``ids``: the official category ids where all classes are COCO's, else 1..K. ``polygons`` instead of run lengths:
     pixel-exact for pycocotools, holes cut open. ``stuff`` names the classes that have regions and no instances; the part
     ``stuff`` takes all classes where none is named. ``year`` is the end of folder names, as in train2017.
+    ``images=jpeg`` turns all images into JPEG, which detectron2's panoptic loader demands; ``source`` copies them.
     """
 
     parts: Sequence[str] = ("instances",)
@@ -38,20 +39,23 @@ class CocoExporter:
     polygons: bool = False
     stuff: Sequence[str] = ()
     year: int = 2017
+    images: str = "source"
 
-    layout: ClassVar[int] = 1
+    layout: ClassVar[int] = 2
 
     def open(self, contents: Contents) -> CocoWriter:
         """Raises ExportError for an unknown part, class or choice of ids."""
         check_year(self.year)
         check_choice("polygons", self.polygons, (True, False))
+        check_choice("images", self.images, ("source", "jpeg"))
         parts = checked_names("parts", self.parts)
         for part in parts or [""]:
             check_choice("parts", part, coco.PARTS)
         for name in checked_names("stuff", self.stuff):
             if name not in contents.classes:
                 raise ExportError(f"stuff: {name!r} is no class of the dataset{suggestion(name, contents.classes)}")
-        return CocoWriter(self._classes(contents), parts, self.polygons, self._stuff_ids(contents), self.year)
+        jpeg = self.images == "jpeg"
+        return CocoWriter(self._classes(contents), parts, self.polygons, self._stuff_ids(contents), self.year, jpeg)
 
     def read(self, folder: Path, contents: Contents) -> CocoReader:
         """Reads by pycocotools."""

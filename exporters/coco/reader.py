@@ -22,7 +22,6 @@ from diffumask_datasets.exporters.coco.convert import (
 )
 from diffumask_datasets.exporters.coco.writer import CocoWriter
 from diffumask_datasets.exporters.contents import Contents, ExportSample
-from diffumask_datasets.exporters.pictures import image_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 
 __all__ = ["CocoReader", "load_coco"]
@@ -59,10 +58,15 @@ class CocoReader:
             whole = len(set(ids)) == len(ids) and {annotation["image_id"] for annotation in annotations} <= known
             detail = f"{len(images)} images, {len(annotations)} annotations"
             yield Check(self._writer.annotation_file(part, split), whole, detail)
+        for (part, split), file in self._files.items():
+            ids = [category["id"] for category in file.dataset.get("categories", ())]
+            twice = sorted({number for number in ids if ids.count(number) > 1})
+            detail = f"category ids {twice} occur twice" if twice else f"{len(ids)} ids"
+            yield Check(f"categories of {part} {split}", not twice, detail)
 
     def compare(self, sample: ExportSample, tally: Tally) -> None:
         """The image's bytes and whatever each part says of it."""
-        suffix, image = image_file(sample)
+        suffix, image = self._writer.image_file(sample)
         name = f"{sample.sample_id}{suffix}"
         there = (self._folder / self._writer.folder(sample.split) / name).read_bytes()
         tally.add("images", differing=int(there != image), compared=1)

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from diffumask_datasets.exporters.classes import (
-    FormatClass,
-)
+from diffumask_datasets.exporters.classes import FormatClass
 from diffumask_datasets.exporters.coco import constants as coco
 from diffumask_datasets.exporters.coco.convert import (
     instance_annotations,
@@ -19,7 +17,7 @@ from diffumask_datasets.exporters.coco.convert import (
     stuff_map,
 )
 from diffumask_datasets.exporters.contents import ExportSample, Part, Record, short_split
-from diffumask_datasets.exporters.pictures import image_file, plain_png
+from diffumask_datasets.exporters.pictures import image_file, jpeg_file, plain_png
 
 __all__ = ["CocoWriter"]
 
@@ -33,6 +31,11 @@ class CocoWriter:
     polygons: bool
     stuff: frozenset[int]
     year: int
+    jpeg: bool
+
+    def image_file(self, sample: ExportSample) -> tuple[str, bytes]:
+        """Suffix and bytes of a sample's image."""
+        return (".jpg", jpeg_file(sample)) if self.jpeg else image_file(sample)
 
     @property
     def regions(self) -> frozenset[int]:
@@ -41,7 +44,7 @@ class CocoWriter:
 
     def write(self, sample: ExportSample) -> Part:
         """The image, the pictures of the parts that have some, and the annotations to be gathered."""
-        suffix, image = image_file(sample)
+        suffix, image = self.image_file(sample)
         name = f"{sample.sample_id}{suffix}"
         files = {f"{self.folder(sample.split)}/{name}": image}
         annotations: dict[str, Any] = {}

@@ -24,6 +24,8 @@ ANNOTATIONS = "Annotations"
 SEGMENTATION_SETS = "ImageSets/Segmentation"
 MAIN_SETS = "ImageSets/Main"
 LABEL_MAP = "labelmap.txt"
+VOID_NAME = "ignored"
+"""What datumaro and CVAT call the value 255 in ``labelmap.txt``."""
 
 TRAINVAL = ("train", "val")
 """The splits whose union is trainval."""

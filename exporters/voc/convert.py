@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.classes import FormatClass, lookup
 from diffumask_datasets.exporters.contents import ExportSample
-from diffumask_datasets.exporters.voc.constants import DATABASE, MAX_OBJECTS, UNSPECIFIED, VOID
+from diffumask_datasets.exporters.voc.constants import DATABASE, MAX_OBJECTS, PALETTE, UNSPECIFIED, VOID, VOID_NAME
+from diffumask_datasets.sample import BACKGROUND
 
-__all__ = ["annotation_xml", "bndbox", "segmentation_masks"]
+__all__ = ["annotation_xml", "bndbox", "label_map", "segmentation_masks"]
 
 DECLARATION = "<?xml version='1.0' encoding='utf-8'?>"
 
@@ -70,6 +72,13 @@ def annotation_xml(sample: ExportSample, classes: Sequence[FormatClass], *, fold
     ElementTree.indent(root, "\t")
     # As text and encoded afterwards: ElementTree's own encoding takes ten times as long.
     return f"{DECLARATION}\n{ElementTree.tostring(root, encoding='unicode')}\n".encode()
+
+
+def label_map(classes: Sequence[FormatClass]) -> bytes:
+    """The file ``labelmap.txt``. It names void too: readers refuse a mask that has a colour without a name."""
+    rows = [(BACKGROUND_NAME, BACKGROUND), *((known.name, known.number) for known in classes), (VOID_NAME, VOID)]
+    lines = [f"{name}:{','.join(map(str, PALETTE[number]))}::\n" for name, number in rows]
+    return ("# label:color_rgb:parts:actions\n" + "".join(lines)).encode()
 
 
 def _border(semantic: Values, objects: Values, ring: int) -> npt.NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.classes import FormatClass, Ids, check_year, format_classes
 from diffumask_datasets.exporters.contents import Contents
@@ -33,7 +34,7 @@ class VocExporter:
     ring: int = 0
     year: int = 2012
 
-    layout: ClassVar[int] = 1
+    layout: ClassVar[int] = 2
 
     def open(self, contents: Contents) -> VocWriter:
         """Raises ExportError for more than 254 classes, or a class that cannot be part of a file name."""
@@ -49,6 +50,7 @@ class VocExporter:
                 raise ExportError(
                     f"class {name!r} would be the file ImageSets/Main/{name}_train.txt, which cannot be; rename the class"
                 )
+            _check_label_map_name(name)
         return VocWriter(self._classes(contents), f"VOC{self.year}", self.ring)
 
     def read(self, folder: Path, contents: Contents) -> VocReader:
@@ -57,3 +59,12 @@ class VocExporter:
 
     def _classes(self, contents: Contents) -> tuple[FormatClass, ...]:
         return format_classes(contents.classes, table=voc.CLASSES, ids=self.ids, owner="VOC")
+
+
+def _check_label_map_name(name: str) -> None:
+    if name.startswith("#") or name != name.strip():
+        raise ExportError(
+            f"class {name!r}: readers of labelmap.txt take '#' for a comment and drop blanks at the ends; rename the class"
+        )
+    if name in (voc.VOID_NAME, BACKGROUND_NAME):
+        raise ExportError(f"class {name!r}: labelmap.txt calls pixels of no class so; rename the class")

@@ -15,7 +15,7 @@ from diffumask_datasets.exporters.contents import Contents, ExportSample, short_
 from diffumask_datasets.exporters.pictures import jpeg_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.exporters.voc import constants as voc
-from diffumask_datasets.exporters.voc.convert import bndbox, segmentation_masks
+from diffumask_datasets.exporters.voc.convert import bndbox, label_map, segmentation_masks
 
 __all__ = ["VocReader", "read_objects", "read_palette_mask"]
 
@@ -35,6 +35,10 @@ class VocReader:
         listed = [name for split in self._contents.splits for name in self._set("Segmentation", short_split(split))]
         there = sorted(path.stem for path in (self._root / voc.ANNOTATIONS).iterdir())
         yield Check("image sets", sorted(listed) == there, f"{len(listed)} listed, {len(there)} annotated")
+        table = (self._root / voc.LABEL_MAP).read_bytes()
+        yield Check(
+            voc.LABEL_MAP, table == label_map(self._classes), f"{len(self._classes)} classes, background and void"
+        )
 
     def compare(self, sample: ExportSample, tally: Tally) -> None:
         """Pixels of image and masks, boxes and names of objects, the class lists."""

@@ -9,7 +9,7 @@ from diffumask_datasets.exporters.classes import FormatClass
 from diffumask_datasets.exporters.contents import ExportSample, Part, Record, short_split
 from diffumask_datasets.exporters.pictures import jpeg_file, palette_png
 from diffumask_datasets.exporters.voc import constants as voc
-from diffumask_datasets.exporters.voc.convert import annotation_xml, segmentation_masks
+from diffumask_datasets.exporters.voc.convert import annotation_xml, label_map, segmentation_masks
 
 __all__ = ["VocWriter"]
 
@@ -43,7 +43,7 @@ class VocWriter:
             yield from self._empty_sets(names)
             for record in split_records:
                 yield from self._set_lines(record, names)
-        yield self._path(voc.LABEL_MAP), self._label_map()
+        yield self._path(voc.LABEL_MAP), label_map(self.classes)
 
     def _empty_sets(self, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
         # A split may have no sample; its lists are there all the same.
@@ -61,11 +61,6 @@ class VocWriter:
             for class_id, known in enumerate(self.classes, start=1):
                 sign = 1 if class_id in record["classes"] else -1
                 yield self._path(f"{voc.MAIN_SETS}/{known.name}_{name}.txt"), f"{record['id']} {sign:2d}\n".encode()
-
-    def _label_map(self) -> bytes:
-        rows = [("background", 0), *((known.name, known.number) for known in self.classes)]
-        lines = [f"{name}:{','.join(map(str, voc.PALETTE[number]))}::\n" for name, number in rows]
-        return ("# label:color_rgb:parts:actions\n" + "".join(lines)).encode()
 
     def _path(self, name: str) -> str:
         return f"VOCdevkit/{self.tree}/{name}"

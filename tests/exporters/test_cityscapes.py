@@ -17,9 +17,8 @@ from PIL import Image
 from diffumask_datasets import export, verify
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.cityscapes.constants import LABELS
-from diffumask_datasets.exporters.cityscapes.convert import layers_of, polygons_of
+from diffumask_datasets.exporters.cityscapes.convert import layers_of, paint_polygons, polygons_of
 from diffumask_datasets.exporters.cityscapes.labels import mapped_labels
-from diffumask_datasets.exporters.cityscapes.reader import paint_polygons
 from tests.exporters.made import dataset, drawn, extreme_maps, instance_maps, row_of_instances, sample_of
 
 CLASSES = ("car", "vegetation", "truck")
@@ -67,7 +66,7 @@ def test_what_the_pictures_hold(exported: Path) -> None:
     train = np.asarray(Image.open(exported / f"gtFine/train/{FRAME}_gtFine_labelTrainIds.png"))
     assert np.unique(train).tolist() == [8, 13, 14, 255]
     assert (exported / f"leftImg8bit/train/{FRAME}_leftImg8bit.png").read_bytes() == drawn(0)["image"]["bytes"]
-    assert (exported / "gtFine/train_samples.tsv").read_text().splitlines()[0] == "synthetic_000000_000001\tmade-0000"
+    assert (exported / "train_samples.tsv").read_text().splitlines()[0] == "synthetic_000000_000001\tmade-0000"
 
 
 @pytest.fixture
@@ -222,7 +221,7 @@ def test_a_class_without_a_label(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     export(source, tmp_path / "mapped", format="cityscapes", class_map={"mushroom": "vegetation"})
     export(source, tmp_path / "own", format="cityscapes", labels="own")
-    rows = json.loads((tmp_path / "own/gtFine/labels.json").read_text())
+    rows = json.loads((tmp_path / "own/labels.json").read_text())
     assert [(row["name"], row["number"], row["train_id"]) for row in rows] == [
         ("unlabeled", 0, 255),
         ("car", 34, 0),
@@ -257,3 +256,24 @@ def test_more_than_a_thousand_instances(tmp_path: Path) -> None:
     instances[instances == 255] = 9999
     with pytest.raises(ExportError, match="sample made-0: more than 1000 instances of 'car'"):
         export(dataset([row_of_instances(instances)], classes=CLASSES), tmp_path / "out", format="cityscapes")
+
+
+def test_polygons_that_interleave_are_told_in_the_manifest(tmp_path: Path) -> None:
+    instances = np.zeros((9, 40), np.int64)
+    instances[:, ::4] = 3
+    instances[:, 2::4] = 6
+    source = dataset([row_of_instances(instances)], classes=CLASSES)
+    manifest = export(source, tmp_path / "out", format="cityscapes")
+    path = f"gtFine/train/{FRAME}_gtFine_polygons.json"
+    assert list(manifest["losses"]) == [path]
+    assert 0 < manifest["losses"][path]["lowest_iou"] < 1
+    assert "as the format cannot help" in {check.name: check.detail for check in verify(tmp_path / "out")}[path]
+    whole = dataset([drawn(0)], classes=CLASSES)
+    assert export(whole, tmp_path / "whole", format="cityscapes")["losses"] == {}
+
+
+def test_two_classes_that_are_one_label_are_joined_by_a_class_map_alone(tmp_path: Path) -> None:
+    source = dataset([drawn(0)], classes=["Car", "car", "truck"])
+    with pytest.raises(ExportError, match="'Car' and 'car' are one label of Cityscapes; to join them, name both"):
+        export(source, tmp_path / "out", format="cityscapes")
+    export(source, tmp_path / "joined", format="cityscapes", class_map={"Car": "car", "car": "car"})

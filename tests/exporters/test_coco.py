@@ -16,6 +16,7 @@ from torchmetrics.detection import PanopticQuality
 
 from diffumask_datasets import export, verify
 from diffumask_datasets.columns import png_cell
+from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.classes import format_classes
 from diffumask_datasets.exporters.coco.constants import CATEGORIES
 from diffumask_datasets.exporters.coco.convert import instance_annotations, panoptic_segments
@@ -211,3 +212,38 @@ def test_no_clock_and_no_licence(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "annotations/instances_train2017.json").read_text())
     assert found["licenses"] == []
     assert found["info"] == {"description": "diffumask-datasets", "version": "1.0"}
+
+
+def test_two_names_of_one_official_class_keep_an_id_each(tmp_path: Path) -> None:
+    source = dataset([drawn(0)], classes=["TV", "tv", "boat"])
+    export(source, tmp_path / "auto", format="coco")
+    written = json.loads((tmp_path / "auto/annotations/instances_train2017.json").read_text())
+    assert [(category["id"], category["name"]) for category in written["categories"]] == [
+        (1, "TV"),
+        (2, "tv"),
+        (3, "boat"),
+    ]
+    assert sorted(annotation["category_id"] for annotation in written["annotations"]) == [1, 2, 3]
+    with pytest.raises(ExportError, match="'TV' and 'tv' are one class of COCO; rename one, or use ids=own"):
+        export(source, tmp_path / "out", format="coco", ids="official")
+
+
+def test_verify_notices_a_category_id_that_occurs_twice(tmp_path: Path) -> None:
+    export(dataset([drawn(0)]), tmp_path, format="coco", ids="own")
+    path = tmp_path / "annotations/instances_train2017.json"
+    path.write_text(path.read_text().replace('{"id":2,"name":"potted plant"', '{"id":1,"name":"potted plant"'))
+    checks = {check.name: check for check in verify(tmp_path)}
+    assert checks["categories of instances train"].detail == "category ids [1] occur twice"
+    assert not checks["categories of instances train"].passed
+
+
+def test_images_as_jpeg(tmp_path: Path) -> None:
+    source = dataset([drawn(0)])
+    export(source, tmp_path / "out", format="coco-panoptic", images="jpeg")
+    written = json.loads((tmp_path / "out/annotations/panoptic_train2017.json").read_text())
+    assert written["images"][0]["file_name"] == "made-0000.jpg"
+    picture = Image.open(tmp_path / "out/train2017/made-0000.jpg")
+    assert (picture.format, picture.size, [layer[1:3] for layer in picture.layer]) == ("JPEG", (56, 40), [(1, 1)] * 3)
+    assert all(check.passed for check in verify(tmp_path / "out", source=source))
+    with pytest.raises(ExportError, match="images: expected one of source, jpeg, got 'png'"):
+        export(source, tmp_path / "png", format="coco", images="png")

@@ -53,7 +53,6 @@ def test_yolo_by_supervision(source: Any, tmp_path: Path) -> None:
 def test_yolo_files(source: Any, tmp_path: Path) -> None:
     export(source, tmp_path, format="yolo")
     assert yaml.safe_load((tmp_path / "data.yaml").read_text()) == {
-        "path": ".",
         "train": "images/train",
         "val": "images/val",
         "nc": 3,
@@ -74,10 +73,31 @@ def test_yolo_of_extreme_masks(name: str, tmp_path: Path) -> None:
     assert all(check.passed for check in verify(tmp_path, source=source))
 
 
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        (["train"], {"train": "images/train", "val": "images/train"}),
+        (["validation"], {"train": "images/val", "val": "images/val"}),
+        (["train", "test"], {"train": "images/train", "val": "images/train", "test": "images/test"}),
+        (["train", "validation"], {"train": "images/train", "val": "images/val"}),
+    ],
+)
+def test_yolo_names_a_folder_for_train_and_val(splits: list[str], expected: dict[str, str], tmp_path: Path) -> None:
+    rows = {split: dataset([drawn(place)], split=split) for place, split in enumerate(splits)}
+    export(rows, tmp_path, format="yolo")
+    read = yaml.safe_load((tmp_path / "data.yaml").read_text())
+    assert {name: read[name] for name in read if name not in ("nc", "names")} == expected
+
+
 def test_yolo_says_what_parts_far_apart_lose(tmp_path: Path) -> None:
     comb = dataset([row_of_instances(extreme_maps()["comb"])])
-    export(comb, tmp_path, format="yolo")
+    manifest = export(comb, tmp_path, format="yolo")
+    # Object 1 is columns 0, 2 and 4 of 7 rows; bridges paint one pixel of columns 1 and 3 each: 21 of 23 pixels.
+    assert manifest["losses"] == {"labels/train/made-0.txt": {"objects": 1, "lowest_iou": 21 / 23}}
+    assert json.loads((tmp_path / "diffumask-export.json").read_text())["losses"] == manifest["losses"]
     checks = {check.name: check for check in verify(tmp_path, source=comb)}
+    told = "1 object (IoU 0.91 at worst) with other pixels, as the format cannot help"
+    assert checks["labels/train/made-0.txt"].detail == told
     assert all(check.passed for check in checks.values())
     assert checks["masks of several parts, as to IoU ≥ 0.99"].detail == "1 of 1 differ, as the format cannot help"
     assert checks["masks of one part, as to IoU ≥ 0.99"].detail == "0 of 1 differ"
@@ -90,7 +110,7 @@ def test_ade20k(source: Any, tmp_path: Path) -> None:
     assert mask.mode == "L"
     assert np.unique(np.asarray(mask)).tolist() == [0, 1, 2, 3, 255]
     assert Image.open(root / "images/training/made-0003.jpg").size == (56, 40)
-    lines = (root / "objectInfo.txt").read_text().splitlines()
+    lines = (root / "objectInfo150.txt").read_text().splitlines()
     # The bar has 35 x 6 of 40 x 56 pixels in each of five and one images.
     assert lines[3] == "3\t0.0938\t5\t1\t0\tboat"
     assert all(check.passed for check in verify(tmp_path, source=source))
@@ -162,3 +182,19 @@ def test_names_that_are_not_ascii(name: str, tmp_path: Path) -> None:
     source = dataset([{**drawn(0), "sample_id": "straße-1"}], classes=["автомобиль", 'a "quoted" b/c', "船"])
     export(source, tmp_path, format=name)
     assert all(check.passed for check in verify(tmp_path, source=source))
+
+
+def test_losses_are_told_the_worst_first_and_cut_short(tmp_path: Path) -> None:
+    combs = []
+    for number in range(25):
+        instances = np.zeros((9, 60), np.int64)
+        instances[1:7, 2] = instances[1:7, 5 + number] = 1
+        combs.append(row_of_instances(instances, sample_id=f"comb-{number:02d}"))
+    export(dataset(combs), tmp_path, format="yolo")
+    told = [check for check in verify(tmp_path) if "labels/" in check.name or check.name == "losses"]
+    # The bridge between two bars of 6 pixels has 2 + number of them.
+    assert told[0].name == "labels/train/comb-24.txt"
+    assert told[0].detail.startswith("1 object (IoU 0.31 at worst)")  # 12 of 12 + 26
+    assert [check.name for check in told[1:3]] == ["labels/train/comb-23.txt", "labels/train/comb-22.txt"]
+    assert (len(told), told[20].detail) == (21, "5 more files, all listed in diffumask-export.json")
+    assert all(check.passed for check in told)

@@ -342,7 +342,7 @@ def test_verify_finds_a_changed_pixel_and_a_changed_file(three: Any, tmp_path: P
     assert failed["source"] == "not the one exported"
     assert failed["SegmentationClass pixels"].endswith(f"of {3 * 40 * 56} differ")
     (tmp_path / "voc/VOCdevkit/VOC2012/labelmap.txt").write_text("")
-    assert [check.name for check in verify(tmp_path / "voc") if not check.passed] == ["files"]
+    assert [check.name for check in verify(tmp_path / "voc") if not check.passed] == ["files", "labelmap.txt"]
     (tmp_path / "voc/VOCdevkit/VOC2012/JPEGImages/made-0001.jpg").unlink()
     assert not passed(tmp_path / "voc", source=three)
 
@@ -360,3 +360,13 @@ def test_verify_of_what_is_no_export(three: Any, tmp_path: Path) -> None:
 
 def test_classes_of_the_source_are_kept(three: Any, tmp_path: Path) -> None:
     assert export(three, tmp_path / "coco", format="coco")["export"]["classes"] == list(CLASSES)
+
+
+def test_verify_refuses_an_export_of_another_version(three: Any, tmp_path: Path) -> None:
+    export(three, tmp_path / "out", format="imagefolder")
+    path = tmp_path / "out/diffumask-export.json"
+    path.write_text(path.read_text().replace('"layout": 2', '"layout": 1'))
+    with pytest.raises(
+        ExportError, match=r"written by another version \(layout 1 of imagefolder, now 2\): export again"
+    ):
+        list(verify(tmp_path / "out"))

@@ -37,10 +37,13 @@ def test_the_whole_tree(tmp_path: Path) -> None:
     assert (sets / "Segmentation/trainval.txt").read_text() == "made-0000\nmade-0001\n"
     assert (sets / "Main/car_train.txt").read_text() == "made-0000  1\n"
     assert (sets / "Main/pottedplant_trainval.txt").read_text() == "made-0000  1\nmade-0001  1\n"
-    assert (root / "labelmap.txt").read_text().splitlines()[:3] == [
+    assert (root / "labelmap.txt").read_text().splitlines() == [
         "# label:color_rgb:parts:actions",
         "background:0,0,0::",
         "car:128,128,128::",
+        "pottedplant:0,64,0::",
+        "boat:0,0,128::",
+        "ignored:224,224,192::",
     ]
     assert all(check.passed for check in verify(tmp_path, source=source))
 
@@ -168,3 +171,37 @@ def test_official_ids_can_be_demanded(tmp_path: Path) -> None:
     source = dataset([drawn(0)], classes=["car", "tree", "boat"])
     with pytest.raises(ExportError, match="'tree' is none of the 20 classes of VOC"):
         export(source, tmp_path / "out", format="voc", ids="official")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("#1", "class '#1': readers of labelmap.txt take '#' for a comment"),
+        ("car ", "class 'car ': readers of labelmap.txt take '#' for a comment and drop blanks at the ends"),
+        ("ignored", "class 'ignored': labelmap.txt calls pixels of no class so; rename the class"),
+    ],
+)
+def test_a_class_name_that_the_label_map_cannot_hold(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=message):
+        export(dataset([drawn(0)], classes=[name, "b", "c"]), tmp_path / "out", format="voc")
+
+
+def test_two_names_of_one_official_class_keep_an_id_each(tmp_path: Path) -> None:
+    source = dataset([drawn(0)], classes=["TV monitor", "tvmonitor", "boat"])
+    export(source, tmp_path / "auto", format="voc")
+    lines = (tmp_path / "auto/VOCdevkit/VOC2012/labelmap.txt").read_text().splitlines()
+    assert lines[2:5] == ["TV monitor:128,0,0::", "tvmonitor:0,128,0::", "boat:128,128,0::"]
+    assert all(check.passed for check in verify(tmp_path / "auto", source=source))
+    with pytest.raises(
+        ExportError, match="'TV monitor' and 'tvmonitor' are one class of VOC; rename one, or use ids=own"
+    ):
+        export(source, tmp_path / "out", format="voc", ids="official")
+
+
+def test_verify_notices_a_label_map_that_was_changed(tmp_path: Path) -> None:
+    source = dataset([drawn(0)], classes=["car", "tree", "boat"])
+    export(source, tmp_path, format="voc")
+    table = tmp_path / "VOCdevkit/VOC2012/labelmap.txt"
+    table.write_text(table.read_text().replace("tree:", "car:"))
+    checks = {check.name: check for check in verify(tmp_path)}
+    assert not checks["labelmap.txt"].passed

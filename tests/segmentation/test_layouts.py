@@ -95,7 +95,7 @@ def test_cityscapes(tmp_path: Path) -> None:
 def test_ade20k(tmp_path: Path) -> None:
     ade20k(tmp_path / "ADE")
     data = read_layout("ade20k", tmp_path / "ADE")
-    assert data.names == {1: ("wall",), 2: ("car", "auto", "automobile", "machine")}
+    assert data.names == {1: ("wall",), 2: ("car", "auto", "automobile", "machine", "car, auto, automobile, machine")}
     matching = match_classes(("background", "automobile"), data)
     label = translated(read_example(data.rows[0]), matching.truth)
     assert np.unique(label).tolist() == [0, 1, 255]
@@ -164,3 +164,26 @@ def test_broken_files(tmp_path: Path) -> None:
     (tmp_path / "id2label.json").write_text("[1]")
     with pytest.raises(DataError, match=r"id2label\.json: expected"):
         read_layout("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("car:1,2,3::\n", "got 'car:1,2,3::'"),
+        ("car:128,0,0::\nboat:128,0,0::\n", "got 'boat:128,0,0::'"),
+        ("car\n", "got 'car'"),
+        (":128,0,0::\n", "got ':128,0,0::'"),
+    ],
+)
+def test_a_label_map_that_is_none(tmp_path: Path, text: str, complaint: str) -> None:
+    voc(tmp_path)
+    (tmp_path / "labelmap.txt").write_text(text)
+    with pytest.raises(DataError, match=f"labelmap.txt: expected lines of name:red,green,blue:: .*{complaint}"):
+        read_layout("voc", tmp_path)
+
+
+def test_a_cityscapes_table_that_is_none(tmp_path: Path) -> None:
+    cityscapes(tmp_path)
+    (tmp_path / "labels.json").write_text('[{"name": "car"}]')
+    with pytest.raises(DataError, match=r"labels\.json: expected rows with number, name and ignored: KeyError"):
+        read_layout("cityscapes", tmp_path)
