@@ -98,5 +98,5 @@ def _toybox() -> str:
 
 def _store() -> str:
     root = default_store_root()
-    open_store(root, "doctor")
+    open_store(root, "doctor").check_writable()
     return f"{root} ({shutil.disk_usage(root).free / 1e9:.0f} GB free)"

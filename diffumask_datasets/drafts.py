@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from diffumask_datasets.errors import ExportError
+from diffumask_datasets.errors import DiffuMaskError, ExportError
 
 __all__ = ["whole_folder"]
 
@@ -27,6 +27,8 @@ def whole_folder(output: Path) -> Iterator[Path]:
         if output.exists():
             shutil.rmtree(output)
         draft.rename(output)
+    except DiffuMaskError:
+        raise  # some are OSErrors too: what the rows come from could not be read
     except OSError as error:
         raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
     finally:

@@ -30,7 +30,7 @@ __all__ = [
     "check_fields",
 ]
 
-ALGORITHM = 4
+ALGORITHM = 5
 """Raised whenever the same recipe would give other bytes than before."""
 
 DEFAULT_PROMPTS = ("a photo of {classes}",)

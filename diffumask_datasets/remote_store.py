@@ -20,7 +20,6 @@ def open_store(root: Place | None, digest: str) -> Store:
     """The store of one recipe in a folder or at a URL; None is :func:`diffumask_datasets.store.default_store_root`.
 
     Raises:
-        StoreError: it cannot be written.
         MissingDependencyError: the package that speaks the URL's protocol is not installed.
     """
     root = default_store_root() if root is None else root
@@ -28,16 +27,19 @@ def open_store(root: Place | None, digest: str) -> Store:
 
 
 class RemoteStore:
-    """The entries of one recipe at a URL. Safe to use from several processes and threads at once.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
+    """The entries of one recipe at a URL. Safe to use from several processes and threads at once."""
 
     def __init__(self, root: str, digest: str) -> None:
         self._url = f"{root}/{digest}"
+        self._digest = digest
         self._files, self._folder = filesystem(self._url)
-        self._write(f"{self._folder}/writable", b"")
+        self._is_writable = False
+
+    def check_writable(self) -> None:
+        """Raises StoreError where nothing can be written; tries once only."""
+        if not self._is_writable:
+            self._write(f"{self._folder}/writable", b"")
+            self._is_writable = True
 
     def get(self, index: int) -> bytes | None:
         """The payload of sample ``index``, or None where it has to be generated (again)."""
@@ -50,14 +52,14 @@ class RemoteStore:
             raise StoreError(
                 f"cannot read {path} at {self._url}: {error}; check the connection and your rights"
             ) from error
-        payload = unsealed(entry)
+        payload = unsealed(entry, digest=self._digest, index=index)
         if payload is None:
-            logger.warning("store entry %s is damaged; it will be generated again", path)
+            logger.warning("store entry %s is damaged or another sample's; it will be generated again", path)
         return payload
 
     def put(self, index: int, payload: bytes) -> None:
         """Stores the payload of sample ``index``."""
-        self._write(self._path(index), sealed(payload))
+        self._write(self._path(index), sealed(payload, digest=self._digest, index=index))
 
     def present(self, start: int, stop: int) -> set[int]:
         """The indices ``start`` ≤ k < ``stop`` that have an entry: one listing for each thousand."""

@@ -1,8 +1,10 @@
 """The sample store: finished samples on disk, asked before anything is generated.
 
-One file a sample, ``<root>/<recipe digest>/<index // 1000>/<index>.sample``: the SHA-256 of the payload, then the payload.
-The recipe digest addresses the content, so an entry never goes stale. An entry is written under another name and renamed
-in one step, so a killed process leaves whole entries only, and two processes that write the same one write the same bytes.
+One file a sample, ``<root>/<recipe digest>/<index // 1000>/<index>.sample``: a SHA-256, then the payload. The hash covers
+the digest, the index and the payload, so an entry that is damaged, or lies under another sample's name, is noticed. The
+recipe digest addresses the content, so an entry never goes stale. An entry is written under another name and renamed in one
+step, so a killed process leaves whole entries only, and two processes that write the same one write the same bytes. A store
+that is only read need not be writable.
 """
 
 from __future__ import annotations
@@ -52,38 +54,49 @@ class Store(Protocol):
     def put(self, index: int, payload: bytes) -> None:
         """Stores a payload, whole or not at all."""
 
+    def check_writable(self) -> None:
+        """Raises StoreError where :meth:`put` could not write. Asked before a sample is made; looks once only."""
+
     def present(self, start: int, stop: int) -> set[int]:
         """The indices of the range that have an entry."""
 
 
-def sealed(payload: bytes) -> bytes:
-    """The entry of a payload."""
-    return hashlib.sha256(payload).digest() + payload
+def sealed(payload: bytes, *, digest: str, index: int) -> bytes:
+    """The entry of sample ``index`` of the recipe ``digest``."""
+    return _checksum(payload, digest, index) + payload
 
 
-def unsealed(entry: bytes) -> bytes | None:
-    """The payload of an entry, None where it is damaged."""
+def unsealed(entry: bytes, *, digest: str, index: int) -> bytes | None:
+    """The payload of an entry, None where it is damaged or another sample's."""
     checksum, payload = entry[:CHECKSUM_BYTES], entry[CHECKSUM_BYTES:]
-    return payload if hashlib.sha256(payload).digest() == checksum else None
+    return payload if _checksum(payload, digest, index) == checksum else None
 
 
 class SampleStore:
-    """The entries of one recipe. Safe to use from several processes at once.
-
-    Raises:
-        StoreError: the folder cannot be made or written.
-    """
+    """The entries of one recipe, safe to use from several processes and threads; nothing is made until it is written."""
 
     def __init__(self, root: Path, digest: str) -> None:
         self.folder = root / digest
+        self._digest = digest
         self._drafts = self.folder / "drafts"
+        self._is_writable = False
+
+    def check_writable(self) -> None:
+        """Makes the folder and clears it of what killed processes left, when first called.
+
+        Raises:
+            StoreError: the folder cannot be made or written.
+        """
+        if self._is_writable:
+            return
         try:
             self._drafts.mkdir(parents=True, exist_ok=True)
             self._sweep()
         except OSError as error:
             raise _unwritable(self.folder, error) from error
-        if not os.access(self.folder, os.W_OK):
+        if not os.access(self._drafts, os.W_OK):
             raise _unwritable(self.folder, PermissionError("no permission to write"))
+        self._is_writable = True
 
     def get(self, index: int) -> bytes | None:
         """The payload of sample ``index``, or None where it has to be generated (again)."""
@@ -93,10 +106,12 @@ class SampleStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}; check the disk or delete the file") from error
-        payload = unsealed(entry)
+            raise StoreError(
+                f"cannot read {path}: {error.strerror}; check its permissions and the disk, or delete the file"
+            ) from error
+        payload = unsealed(entry, digest=self._digest, index=index)
         if payload is None:
-            logger.warning("store entry %s is damaged; it will be generated again", path)
+            logger.warning("store entry %s is damaged or another sample's; it will be generated again", path)
         return payload
 
     def put(self, index: int, payload: bytes) -> None:
@@ -105,8 +120,9 @@ class SampleStore:
         draft = self._drafts / uuid.uuid4().hex
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._drafts.mkdir(exist_ok=True)
             with draft.open("wb") as file:
-                file.write(sealed(payload))
+                file.write(sealed(payload, digest=self._digest, index=index))
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
@@ -143,6 +159,10 @@ class SampleStore:
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index // FOLDER_SIZE:05d}" / f"{index:08d}{SUFFIX}"
+
+
+def _checksum(payload: bytes, digest: str, index: int) -> bytes:
+    return hashlib.sha256(f"{digest}-{index:08d}\0".encode() + payload).digest()
 
 
 def _unwritable(path: Path, error: OSError) -> StoreError:

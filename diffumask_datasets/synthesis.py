@@ -104,8 +104,7 @@ class Synthesizer:
     ``rejected`` counts the attempts that were not good enough, by reason, as far as this object painted them. With
     ``refiners`` in the runtime, use it as a context or close it, so that their processes end.
 
-    Raises:
-        StoreError: the store cannot be written.
+    :meth:`rows` and :meth:`fill` raise StoreError where the store cannot be read, or lacks a sample and cannot be written.
     """
 
     def __init__(self, recipe: Recipe, runtime: Runtime = Runtime()) -> None:
@@ -197,6 +196,8 @@ class Synthesizer:
         return in_order(lambda done: Storing(*done, self._stages), refined, ahead=self._stages.batches_stored_ahead)
 
     def _begin(self, batch: Batch) -> Making:
+        if batch.missing:
+            self.store.check_writable()
         return Making(batch, self.recipe, self._painter, self._stages.refiner, self.rejected)
 
     def _augmented_rows(self, plain: Synthesizer, start: int, stop: int) -> Iterator[tuple[int, Row]]:

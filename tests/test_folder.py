@@ -10,7 +10,7 @@ import pytest
 from datasets import load_dataset
 
 from diffumask_datasets import generate
-from diffumask_datasets.errors import ExportError, RecipeError
+from diffumask_datasets.errors import ExportError, RecipeError, StoreError
 from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.recipe import Recipe
 
@@ -118,3 +118,15 @@ def test_a_target_that_cannot_be_made(planted: dict[str, Any], tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match=r"cannot write .*: Not a directory"):
         generate(tmp_path / "file" / "ds", num_samples=1, **planted)
+
+
+def test_a_store_that_cannot_be_read_is_not_an_output_that_cannot_be_written(
+    planted: dict[str, Any], tmp_path: Path, own_store: Path
+) -> None:
+    generate(tmp_path / "ds", num_samples=2, **planted)
+    (entry,) = own_store.rglob("00000001.sample")
+    entry.unlink()
+    entry.mkdir()
+    with pytest.raises(StoreError, match=f"^cannot read {entry}: Is a directory; check its permissions and the disk"):
+        generate(tmp_path / "again", num_samples=2, **planted)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ds", "store"]

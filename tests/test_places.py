@@ -80,7 +80,12 @@ def test_a_store_in_a_bucket_is_a_store(bucket: str, caplog: pytest.LogCaptureFi
     there.pipe_file(path, there.cat_file(path)[:-1] + b"y")
     with caplog.at_level(logging.WARNING):
         assert again.get(7) is None
-    assert "00000007.sample is damaged; it will be generated again" in caplog.text
+    assert "00000007.sample is damaged or another sample's; it will be generated again" in caplog.text
+    caplog.clear()
+    there.cp_file(path.replace("007.", "999."), path)
+    with caplog.at_level(logging.WARNING):
+        assert again.get(7) is None
+    assert "00000007.sample is damaged or another sample's; it will be generated again" in caplog.text
 
 
 def test_present_is_what_was_put(tmp_path: Path) -> None:
@@ -123,7 +128,7 @@ def test_a_bucket_with_other_things_is_left_alone(planted: dict[str, Any], bucke
 
 def test_places_that_cannot_be_used(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match="cannot write the sample store at s3://nobodys-bucket/abc: "):
-        open_store("s3://nobodys-bucket", "abc")
+        open_store("s3://nobodys-bucket", "abc").check_writable()
     with pytest.raises(RecipeError, match="cannot use nowhere://x/abc: Protocol not known: nowhere"):
         open_store("nowhere://x", "abc")
     with pytest.raises(MissingDependencyError, match=r"gcsfs is not installed: pip install 'diffumask-datasets\[gs\]'"):

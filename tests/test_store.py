@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import logging
 import multiprocessing
 import os
@@ -50,9 +51,53 @@ def test_a_damaged_entry_is_noticed_and_made_again(tmp_path: Path, caplog: pytes
     path.write_bytes(damage(path.read_bytes()))
     with caplog.at_level(logging.WARNING):
         assert store.get(7) is None
-    assert f"store entry {path} is damaged; it will be generated again" in caplog.text
+    assert f"store entry {path} is damaged or another sample's; it will be generated again" in caplog.text
     store.put(7, b"x" * 100)
     assert store.get(7) == b"x" * 100
+
+
+def copy_to(source: SampleStore, target: SampleStore, index: int, *, name: int) -> None:
+    """The file of one entry under the name of another, as a wrong copy or a restored backup leaves it."""
+    there = target.folder / "00000" / f"{name:08d}.sample"
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.write_bytes((source.folder / "00000" / f"{index:08d}.sample").read_bytes())
+
+
+def test_an_entry_of_another_sample_or_recipe_is_not_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store, other = SampleStore(tmp_path, "abc"), SampleStore(tmp_path, "other")
+    store.put(7, b"seven")
+    copy_to(store, store, 7, name=8)
+    copy_to(store, other, 7, name=7)
+    with caplog.at_level(logging.WARNING):
+        assert (store.get(7), store.get(8), other.get(7)) == (b"seven", None, None)
+    assert [record.message.partition(" is ")[2] for record in caplog.records] == [
+        "damaged or another sample's; it will be generated again"
+    ] * 2
+
+
+def test_an_entry_whose_seal_does_not_name_its_sample_is_not_taken(tmp_path: Path) -> None:
+    """As versions before ALGORITHM 5 wrote them."""
+    store = SampleStore(tmp_path, "abc")
+    store.put(7, b"seven")
+    assert entry(tmp_path, 7).read_bytes()[32:] == b"seven"
+    entry(tmp_path, 7).write_bytes(hashlib.sha256(b"seven").digest() + b"seven")
+    assert store.get(7) is None
+
+
+def test_a_store_is_not_made_before_it_is_written(tmp_path: Path) -> None:
+    store = SampleStore(tmp_path / "store", "abc")
+    assert (store.get(7), store.present(0, 1000)) == (None, set())
+    assert not (tmp_path / "store").exists()
+    store.check_writable()
+    assert (tmp_path / "store" / "abc").is_dir()
+
+
+def test_an_entry_that_cannot_be_read(tmp_path: Path) -> None:
+    store = SampleStore(tmp_path, "abc")
+    path = tmp_path / "abc" / "00000" / "00000007.sample"
+    path.mkdir(parents=True)
+    with pytest.raises(StoreError, match=f"cannot read {path}: Is a directory; check its permissions and the disk"):
+        store.get(7)
 
 
 def test_a_disk_that_has_become_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +116,7 @@ def test_a_disk_that_has_become_read_only(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_root_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot write the sample store at .*; free space or set DIFFUMASK_CACHE"):
-        SampleStore(tmp_path / "file", "abc")
+        SampleStore(tmp_path / "file", "abc").check_writable()
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
@@ -121,18 +166,18 @@ def test_sigkill_and_two_writers_leave_whole_entries(tmp_path: Path) -> None:
 
 
 def test_drafts_of_killed_processes_are_swept(tmp_path: Path) -> None:
-    SampleStore(tmp_path, "abc")
+    SampleStore(tmp_path, "abc").check_writable()
     old, young = tmp_path / "abc" / "drafts" / "old", tmp_path / "abc" / "drafts" / "young"
     old.write_bytes(b"half")
     young.write_bytes(b"half")
     os.utime(old, (time.time() - STALE_SECONDS - 60,) * 2)
-    SampleStore(tmp_path, "abc")
+    SampleStore(tmp_path, "abc").check_writable()
     assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_a_draft_that_is_finished_during_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "finished"]))
-    SampleStore(tmp_path, "abc").put(0, b"x")
+    SampleStore(tmp_path, "abc").check_writable()
 
 
 def test_the_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

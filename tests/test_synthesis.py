@@ -1,4 +1,6 @@
+import errno
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from diffumask_datasets.backbones.planted import PlantedBackbone, planted_mask
 from diffumask_datasets.columns import decode_label
-from diffumask_datasets.errors import ModelError, RecipeError, TokenAlignmentError, UnknownClassError
+from diffumask_datasets.errors import ModelError, RecipeError, StoreError, TokenAlignmentError, UnknownClassError
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
@@ -78,6 +80,66 @@ def test_only_what_is_missing_is_painted(planted: dict[str, Any], painted: Calla
     damaged.write_bytes(damaged.read_bytes()[:-1])
     assert rows(recipe, 0, 6) == whole
     assert painted() == 7
+
+
+def test_a_sample_under_another_ones_name_is_made_again(
+    planted: dict[str, Any], painted: Callable[[], int], own_store: Path
+) -> None:
+    recipe = prepare(Recipe.of(**planted))
+    first = rows(recipe, 0, 4)
+    folder = own_store / recipe.digest / "00000"
+    (folder / "00000002.sample").write_bytes((folder / "00000001.sample").read_bytes())
+    before = painted()
+    assert rows(recipe, 0, 4) == first
+    assert painted() - before == 1
+
+
+@pytest.fixture
+def read_only(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes the store read-only when called, also for root, whom permissions do not stop."""
+
+    def refuse(path: Any, *args: Any, own: Any = os.mkdir, **options: Any) -> None:
+        if own_store in (Path(path), *Path(path).parents) and not Path(path).exists():
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        own(path, *args, **options)
+
+    def begin() -> None:
+        monkeypatch.setattr(os, "mkdir", refuse)
+        monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+
+    return begin
+
+
+def test_a_complete_store_need_not_be_writable(
+    planted: dict[str, Any], painted: Callable[[], int], own_store: Path, read_only: Callable[[], None]
+) -> None:
+    recipe = prepare(Recipe.of(**planted))
+    first = rows(recipe, 0, 3)
+    (own_store / recipe.digest / "drafts").rmdir()
+    read_only()
+    before = painted()
+    assert rows(recipe, 0, 3) == first
+    assert list(Synthesizer(recipe).fill(0, 3)) == [0, 1, 2]
+    # One more is refused before anything is painted.
+    with pytest.raises(
+        StoreError, match=r"cannot write the sample store at .*: Read-only file system; free space or set"
+    ):
+        rows(recipe, 0, 4)
+    assert painted() == before
+
+
+def test_a_store_that_is_read_only_is_said_before_painting(
+    planted: dict[str, Any], painted: Callable[[], int], read_only: Callable[[], None]
+) -> None:
+    recipe = prepare(Recipe.of(**planted))
+    rows(recipe, 0, 1)
+    read_only()
+    before = painted()
+    with pytest.raises(
+        StoreError, match=r"cannot write the sample store at .*: no permission to write; free space or set"
+    ):
+        rows(recipe, 0, 2)
+    assert painted() == before
 
 
 def test_one_sample_is_one_painting(planted: dict[str, Any], painted: Callable[[], int]) -> None:

@@ -66,6 +66,7 @@ def fill(
         first = next(batches, None)
         if first is None:
             return rejected
+        synthesizer.store.check_writable()
         _connect(address)
         batches = itertools.chain([first], batches)
         while piece := list(itertools.islice(batches, BATCHES_AT_ONCE)):

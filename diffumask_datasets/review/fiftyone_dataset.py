@@ -10,7 +10,7 @@ import numpy as np
 
 from diffumask_datasets.categories import id2label
 from diffumask_datasets.columns import HEAT_MAPS, Row, encoded_bytes, image_of, label_of, objects_of
-from diffumask_datasets.errors import ExportError, ReviewError
+from diffumask_datasets.errors import DiffuMaskError, ExportError, ReviewError
 from diffumask_datasets.masks.quality import covered_share
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.review.database import load_fiftyone
@@ -90,6 +90,8 @@ def to_fiftyone(
         images = _add_samples(fo, dataset, opened, folder, decisions, keep_images=embeddings)
     except OSError as error:
         dataset.delete()
+        if isinstance(error, DiffuMaskError):  # the rows could not be read
+            raise
         raise ExportError(f"cannot write the media to {folder}: {error.strerror or error}") from error
     _check_none_lost(dataset, name, given.keys() - written.keys())
     _add_neighbours(fo, dataset, opened, images, checkpoint)
