@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
 from diffumask_datasets.errors import DiffuMaskError, WorkerError
+from diffumask_datasets.locks import ForkSafeLock
 
 __all__ = ["Crew", "Inline", "Report", "Work"]
 
@@ -43,7 +44,7 @@ SECONDS_TO_END = 10
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """Libraries read these when they are loaded. Processes share the cores already."""
 
-_environment = threading.Lock()
+_environment = ForkSafeLock()
 
 
 class Inline(Generic[Task, Result]):

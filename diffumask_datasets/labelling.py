@@ -29,6 +29,7 @@ from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.image_folder import FoundImage, find_images
 from diffumask_datasets.image_io import Pixels, read_image
 from diffumask_datasets.image_listing import LeftOut, merged
+from diffumask_datasets.locks import model_lock
 from diffumask_datasets.masks.soft_maps import compact, soft_size
 from diffumask_datasets.places import Place
 from diffumask_datasets.prompts.phrases import attended
@@ -161,6 +162,7 @@ class _Labeller:
         place = int(_key(task)[:14], 16)
         payload = self._store.get(place)
         if payload is None:
+            self._store.check_writable()
             payload = to_payload(self._labelled(task), self._features)
             self._store.put(place, payload)
         return from_payload(payload)
@@ -184,16 +186,19 @@ class _Labeller:
         return row_of(sample)
 
     def _soft_maps(self, image: Pixels, prompt: Prompt, seed: int) -> Pixels:
-        recipe, observer = self._recipe, self._observer()
-        height, width = fitting_size(image.shape[0], image.shape[1], recipe, observer.unit)
-        pixels = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-        seen = observer.observe(pixels, prompt, timesteps=self._timesteps, seed=seed)
+        recipe = self._recipe
         power = recipe.affinity_power if recipe.affinity == "self-attention" else 0
         height, width = soft_size(*image.shape[:2])
-        with single_thread():
-            maps = _chosen(seen, recipe)
+        with model_lock, single_thread():
+            maps = _chosen(self._observed(image, prompt, seed), recipe)
             heat = fuse(maps, height=height, width=width, competition=recipe.competition, affinity_power=power)
         return compact(heat.numpy())
+
+    def _observed(self, image: Pixels, prompt: Prompt, seed: int) -> Observation:
+        observer = self._observer()
+        height, width = fitting_size(image.shape[0], image.shape[1], self._recipe, observer.unit)
+        pixels = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+        return observer.observe(pixels, prompt, timesteps=self._timesteps, seed=seed)
 
     def _observer(self) -> Observer:
         if self._loaded is None:

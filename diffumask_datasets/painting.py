@@ -19,6 +19,7 @@ from diffumask_datasets.backbones.options import LoadOptions
 from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintRequest
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.locks import model_lock
 from diffumask_datasets.masks.soft_maps import compact, soft_size
 from diffumask_datasets.prompts.sources import caption_prompts, prompt_for
 from diffumask_datasets.recipe import Recipe
@@ -60,8 +61,8 @@ class Painter:
             As :meth:`diffumask_datasets.backbones.protocol.Backbone.check` and ``paint``.
         """
         # All of it, loading and recording included: OpenMP's threads do not survive a fork, and the first operation on
-        # several would wait for ever.
-        with single_thread():
+        # several would wait for ever. All painters of a process share one model.
+        with model_lock, single_thread():
             backbone = self._checked_backbone()
             rows = range(first, first + self._batch_size)
             # Rows that nobody wants repeat a wanted one: they keep the batch's size, on which the last bits depend.

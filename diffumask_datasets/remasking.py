@@ -17,6 +17,7 @@ from tqdm import tqdm
 from diffumask_datasets.columns import Row, image_of, row_of, soft_maps_of, without_threshold_curve
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, count_rows, read_rows, split_files, write_folder
+from diffumask_datasets.locks import model_lock
 from diffumask_datasets.masks.soft_maps import expand
 from diffumask_datasets.recipe import MaskSettings, Recipe, check_fields
 from diffumask_datasets.recipe_file import RECIPE_FILE, origin, read_recipe_file
@@ -95,7 +96,12 @@ def train_affinity(
     if output.exists() and read_facts(output).get("key") == key:
         return False
     rows = itertools.islice(read_rows(itertools.chain.from_iterable(split_files(dataset).values())), images)
-    with single_thread(), tqdm(total=training.epochs, unit="epoch", disable=None) as progress:
+    with (
+        model_lock,
+        single_thread(),
+        torch.random.fork_rng(devices=[]),
+        tqdm(total=training.epochs, unit="epoch", disable=None) as progress,
+    ):
         torch.manual_seed(training.seed)
         examples = list(make_examples(map(_picture, rows), input_side=settings.input_side))
         net = AffinityNet.fresh(settings)

@@ -18,6 +18,7 @@ from diffumask_datasets.backbones.protocol import Backbone, Observer
 from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import Row, image_of, label_of
 from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.locks import model_lock
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import find_terms
@@ -109,7 +110,8 @@ def tune_attention(
         )
     samples = []
     for index, item in enumerate(images):
-        observation = backbone.observe(item.image, item.prompt, timesteps=timesteps, seed=index)
+        with model_lock:
+            observation = backbone.observe(item.image, item.prompt, timesteps=timesteps, seed=index)
         samples.append(Annotated(observation, _truth(item)))
         progress(f"{index + 1} images")
     if not samples:

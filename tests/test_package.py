@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "diffumask_datasets"
 
 LEVELS = [
-    {"errors", "texts"},
+    {"errors", "locks", "texts"},
     {"categories", "image_io", "image_listing", "sample", "text_lists"},
     {"vocabulary", "captions", "contents", "crew", "places"},
     {"drafts"},

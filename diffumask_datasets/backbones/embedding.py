@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from diffumask_datasets.backbones.loading import quiet_loading
 from diffumask_datasets.backbones.registry import model_folder
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.locks import model_lock
 
 __all__ = ["checkpoint_embeddings", "latent_embeddings"]
 
@@ -22,6 +23,7 @@ GRID = 4
 BATCH = 16
 
 
+@model_lock
 def latent_embeddings(
     model: str, revision: str | None, images: Sequence[npt.NDArray[np.uint8]]
 ) -> npt.NDArray[np.float32]:
@@ -52,6 +54,7 @@ def latent_embeddings(
     return np.asarray(torch.cat(vectors).float().numpy())
 
 
+@model_lock
 def checkpoint_embeddings(checkpoint: str | Path, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
     """Mean last hidden state of a transformers vision model in the folder ``checkpoint``: float32 (images, width).
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.revision import INDEX, fingerprint, hub_index, local_folder, pipeline_class
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.locks import model_lock
 from diffumask_datasets.toybox import world
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def register_family(pipeline: str, loader: FamilyLoader | Family | str) -> None:
     _FAMILIES[pipeline] = loader
 
 
+@model_lock
 def load_backbone(
     model: str,
     *,

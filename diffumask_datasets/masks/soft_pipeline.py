@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from diffumask_datasets.locks import model_lock
 from diffumask_datasets.masks.pipeline import Masks, make_masks
 from diffumask_datasets.masks.soft_maps import expand
 from diffumask_datasets.recipe import MaskSettings
@@ -47,4 +48,5 @@ def _spread_by_net(
     # torch is loaded by those who ask for it alone.
     from diffumask_datasets.masks.affinity_net import load_affinity_net, spread_heat
 
-    return spread_heat(load_affinity_net(Path(settings.affinity_net or "")), image, heat_maps)
+    with model_lock:
+        return spread_heat(load_affinity_net(Path(settings.affinity_net or "")), image, heat_maps)

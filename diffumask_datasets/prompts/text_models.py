@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from diffumask_datasets.contents import fingerprint
 from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.locks import model_lock
 from diffumask_datasets.plan import split_of
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.dealing import share_of
@@ -58,6 +59,7 @@ def _commit(model: str, revision: str | None) -> str:
         raise ModelError(f"no text model {model!r}: give an existing folder or a Hub id ({error})") from error
 
 
+@model_lock
 def embed(texts: Sequence[str], model: str, revision: str | None) -> npt.NDArray[np.float32]:
     """Unit vectors (texts, dimensions): the model's text features, or the mean of its last hidden states.
 
@@ -117,6 +119,7 @@ class LanguageModelSource:
         """Raises ModelError where there is no language model. The class terms stand in the lead: every class has prompts."""
         _tokenizer(self._settings.model, self._settings.revision)
 
+    @model_lock
     def _write(self, index: int) -> Prompt:
         names = draw_classes(self._recipe, index)
         words = [self._recipe.words_of(name) for name in names]
@@ -186,6 +189,7 @@ def _loaded(kind: str, model: str, revision: str | None) -> tuple[Any, Any]:
     return tokenizer, network.eval()
 
 
+@model_lock
 def _tokenizer(model: str, revision: str | None) -> Any:
     import transformers
 

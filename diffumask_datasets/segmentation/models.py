@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from diffumask_datasets.errors import ModelError, suggestion
+from diffumask_datasets.locks import model_lock
 from diffumask_datasets.sample import IGNORE
 
 __all__ = [
@@ -93,6 +94,7 @@ HEADS = {"mask2former": Mask2FormerConfig, "upernet": UperNetConfig}
 """Families that take a pretrained backbone of four stages: ``mask2former+microsoft/resnet-50``."""
 
 
+@model_lock
 def build_model(
     name: str, classes: Sequence[str], *, from_scratch: bool = False, options: Mapping[str, Any] | None = None
 ) -> PreTrainedModel:
@@ -119,6 +121,7 @@ def build_model(
     return model
 
 
+@model_lock
 def check_model(name: str, options: Mapping[str, Any] | None = None) -> PretrainedConfig:
     """The config of a model with its options set: finds a wrong name before hours go into the data.
 
@@ -166,6 +169,7 @@ def _load_backbone(model: Any, backbone: str, config: PretrainedConfig) -> None:
     encoder.load_state_dict(weights)
 
 
+@model_lock
 def load_model(name: str) -> PreTrainedModel:
     """A trained segmenter, ready to predict.
 

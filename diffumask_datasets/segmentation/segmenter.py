@@ -15,6 +15,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.locks import model_lock
 from diffumask_datasets.segmentation.labelled import Pixels
 from diffumask_datasets.segmentation.memory import names_the_knob
 from diffumask_datasets.segmentation.models import class_names, load_model, probabilities, scores
@@ -72,7 +73,7 @@ class Segmenter:
         """What ``how`` gives (classes, rows, columns) for each image, at the model's own grid."""
         remaining = iter(images)
         while batch := list(itertools.islice(remaining, batch_size)):
-            with names_the_knob(functools.partial(_memory_advice, batch)), torch.inference_mode():
+            with model_lock, names_the_knob(functools.partial(_memory_advice, batch)), torch.inference_mode():
                 found = how(
                     self.model, torch.stack([self.preprocessing.pixels(image) for image in batch]).to(self.device)
                 )

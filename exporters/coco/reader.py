@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from collections.abc import Iterator
 from functools import cached_property
@@ -36,7 +34,7 @@ class CocoReader:
     @cached_property
     def _files(self) -> dict[tuple[str, str], Any]:
         return {
-            (part, split): _LOADERS.get(part, load_coco)(self._folder / self._writer.annotation_file(part, split))
+            (part, split): load_coco(self._folder / self._writer.annotation_file(part, split))
             for part in self._writer.parts
             for split in self._contents.splits
         }
@@ -112,18 +110,18 @@ class CocoReader:
 
 
 def load_coco(path: Path) -> Any:
-    """The file as pycocotools reads it, without its chatter."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        return COCO(str(path))
+    """The file in pycocotools' class, indexed as its constructor does.
 
-
-def load_panoptic(path: Path) -> Any:
-    """The same for a panoptic file, whose annotations have no id, which pycocotools' index wants."""
+    That one writes to the standard output, which belongs to the whole process, and refuses panoptic files, whose annotations
+    have no id.
+    """
     file = COCO()
     file.dataset = json.loads(path.read_text(encoding="utf-8"))
+    file.imgs = {image["id"]: image for image in file.dataset["images"]}
+    file.cats = {category["id"]: category for category in file.dataset["categories"]}
     for annotation in file.dataset["annotations"]:
         file.imgToAnns[annotation["image_id"]].append(annotation)
+        if "id" in annotation:
+            file.anns[annotation["id"]] = annotation
+            file.catToImgs[annotation["category_id"]].append(annotation["image_id"])
     return file
-
-
-_LOADERS = {"panoptic": load_panoptic}
