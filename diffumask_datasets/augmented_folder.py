@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from diffumask_datasets.augment_settings import AugmentSettings, Occlude, Splice, parse_augment
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
 from diffumask_datasets.augmentation.scene import scene_of
-from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
+from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.folder import check_target, count_rows, read_rows, split_files, write_folder
+from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.plan import EXTENT, SPLIT_STARTS
 from diffumask_datasets.recipe import Recipe, check_fields
 from diffumask_datasets.recipe_file import AUGMENTED, RECIPE_FILE, origin, read_recipe_file
+from diffumask_datasets.source import DatasetSource, open_source
 
 __all__ = ["augment_folder"]
-
-_COLUMNS = tuple(features_of(["-"], heat_maps=True, threshold_curve=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +72,19 @@ def augment_folder(
     check_target(output)
     if source.resolve() == output.resolve():
         raise ExportError(f"{output} is the source itself: choose another --output")
-    files = _files(source)
-    counts = count_rows(files)
+    opened = open_source(source)
+    counts = _counts(opened)
     _check_counts(counts, plan)
-    digest = plan.digest({split: _sample_ids(paths) for split, paths in files.items()})
-    columns = pq.read_schema(next(iter(files.values()))[0]).names
+    digest = plan.digest(_sample_ids(opened, counts))
     sizes = {split: plan.size(count) for split, count in counts.items()}
     with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
         write_folder(
             output,
-            {split: _rows(files[split], split, counts[split], plan, digest, progress) for split in files},
+            {split: _rows(opened, split, plan, digest, progress) for split in counts},
             recipe=recipe,
             sizes=sizes,
-            keep_heat_maps=HEAT_MAPS in columns,
-            keep_threshold_curve=THRESHOLD_CURVE in columns,
+            keep_heat_maps=HEAT_MAPS in opened.optional,
+            keep_threshold_curve=THRESHOLD_CURVE in opened.optional,
             extra_fields={**history, AUGMENTED: plan.described(digest, history.get(AUGMENTED))},
         )
 
@@ -105,11 +102,10 @@ def _described(source: Path) -> tuple[Recipe, dict[str, Any]]:
     return Recipe.within(described), history
 
 
-def _files(source: Path) -> dict[str, list[Path]]:
-    files = split_files(source)
-    ours = {split: files[split] for split in SPLIT_STARTS if split in files}
+def _counts(source: DatasetSource) -> dict[str, int]:
+    ours = {split: source.sizes[split] for split in SPLIT_STARTS if split in source.sizes}
     if not ours:
-        raise ExportError(f"{source / 'data'} holds no parquet files of the splits {', '.join(SPLIT_STARTS)}")
+        raise ExportError(f"the dataset has none of the splits {', '.join(SPLIT_STARTS)}")
     return ours
 
 
@@ -122,25 +118,23 @@ def _check_counts(counts: Mapping[str, int], plan: _Plan) -> None:
             )
 
 
-def _rows(
-    paths: Sequence[Path], split: str, count: int, plan: _Plan, digest: str, progress: tqdm[Any]
-) -> Iterator[Row]:
+def _rows(source: DatasetSource, split: str, plan: _Plan, digest: str, progress: tqdm[Any]) -> Iterator[Row]:
     number = SPLIT_STARTS[split]
     if plan.originals:
-        for row in _stored(paths):
+        for row in source.split_rows(split):
             yield {**row, "sample_id": f"{digest}-{number:08d}"}
             number += 1
             progress.update()
     for copy in range(plan.copies):
-        for made in _augmented(paths, count, plan, copy):
+        for made in _augmented(source, split, plan, copy):
             yield {**made, "sample_id": f"{digest}-{number:08d}"}
             number += 1
             progress.update()
 
 
-def _augmented(paths: Sequence[Path], count: int, plan: _Plan, copy: int) -> Iterator[Row]:
+def _augmented(source: DatasetSource, split: str, plan: _Plan, copy: int) -> Iterator[Row]:
     """Each row once through the steps; the rows of its block are read ahead, and dropped behind."""
-    stored = enumerate(_stored(paths))
+    stored, count = enumerate(source.split_rows(split)), source.sizes[split]
     window: dict[int, Row] = {}
     for position in range(count):
         block = block_of(position, plan.steps, total=count)
@@ -156,10 +150,9 @@ def _augmented(paths: Sequence[Path], count: int, plan: _Plan, copy: int) -> Ite
         yield row_from(scene, row, row["sample_id"])
 
 
-def _stored(paths: Sequence[Path]) -> Iterator[Row]:
-    present = pq.read_schema(paths[0]).names
-    return read_rows(paths, columns=[name for name in _COLUMNS if name in present])
-
-
-def _sample_ids(paths: Sequence[Path]) -> list[str]:
-    return [row["sample_id"] for row in read_rows(paths, columns=["sample_id"])]
+def _sample_ids(source: DatasetSource, splits: Iterable[str]) -> dict[str, list[str]]:
+    ids: dict[str, list[str]] = {split: [] for split in splits}
+    for sample_id, split in source.split_of_ids().items():
+        if split in ids:
+            ids[split].append(sample_id)
+    return ids

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -18,7 +17,7 @@ import pyarrow as pa
 from PIL import Image
 
 from diffumask_datasets.categories import BACKGROUND_NAME
-from diffumask_datasets.errors import ExportError
+from diffumask_datasets.errors import DataError, ExportError
 from diffumask_datasets.image_io import Pixels, read_image, read_label
 from diffumask_datasets.sample import ObjectAnnotation, Rle, Sample
 
@@ -39,6 +38,7 @@ __all__ = [
     "objects_of",
     "png_cell",
     "row_of",
+    "short_repr",
     "soft_maps_of",
     "to_payload",
     "without_heat_maps",
@@ -54,9 +54,11 @@ HEAT_MAPS = "heat_maps"
 REQUIRED = ("sample_id", "image", "label", "objects")
 """The columns without which a row is no labelled image; the others tell how it was made."""
 
-
 THRESHOLD_CURVE = "threshold_curve"
 """The optional column: for each class prompted, the γ that were tried and what spoke for each."""
+
+
+LONGEST_REPR = 80
 
 
 def row_of(sample: Sample) -> Row:
@@ -181,13 +183,24 @@ def objects_of(row: Row) -> tuple[ObjectAnnotation, ...]:
     )
 
 
-def encoded_bytes(cell: Mapping[str, Any]) -> bytes:
-    """The file that an encoded image cell holds or points to."""
-    data: bytes = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
-    return data
+def encoded_bytes(cell: Any) -> bytes:
+    """The image file that an encoded image cell holds.
+
+    Raises:
+        DataError: it holds none. The path of a cell is never opened: whoever made the row may have named any file there.
+    """
+    data = cell.get("bytes") if isinstance(cell, Mapping) else None
+    if isinstance(data, bytes) and data:
+        return data
+    if isinstance(cell, Mapping) and cell.get("path"):
+        raise DataError(
+            f"it is the path {short_repr(cell['path'])} and not opened, as a row that others made may name any file of this "
+            "machine; put its bytes into the row, as to_parquet of datasets does"
+        )
+    raise DataError(f"expected a picture as datasets.Image keeps it, got {short_repr(cell)}")
 
 
-def decode_image(cell: Mapping[str, Any] | Image.Image, *, name: str = "an image") -> Pixels:
+def decode_image(cell: Any, *, name: str = "an image") -> Pixels:
     """The pixels of an image cell, encoded or decoded: upright RGB, uint8 (height, width, 3).
 
     Raises:
@@ -196,7 +209,7 @@ def decode_image(cell: Mapping[str, Any] | Image.Image, *, name: str = "an image
     return read_image(_source(cell), name=name)
 
 
-def decode_label(cell: Mapping[str, Any] | Image.Image, *, name: str = "a mask") -> Pixels:
+def decode_label(cell: Any, *, name: str = "a mask") -> Pixels:
     """The exact values of a mask or soft map, encoded or decoded: uint8 (height, width).
 
     Raises:
@@ -215,7 +228,13 @@ def label_of(row: Mapping[str, Any]) -> Pixels:
     return decode_label(row["label"], name=f"the mask of sample {row.get('sample_id', '?')}")
 
 
-def _source(cell: Mapping[str, Any] | Image.Image) -> bytes | Image.Image:
+def short_repr(value: object) -> str:
+    """``repr`` of something foreign, cut to what a message has room for."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 1]}…"
+
+
+def _source(cell: Any) -> bytes | Image.Image:
     return cell if isinstance(cell, Image.Image) else encoded_bytes(cell)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
 import shutil
 from collections import Counter
@@ -24,11 +23,14 @@ from diffumask_datasets.curation.noise import (
     noise_training,
 )
 from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
+from diffumask_datasets.dataset.names import ordered_splits
+from diffumask_datasets.dataset.parquet import split_files
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.folder import check_target, read_rows, split_files, write_folder
+from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.recipe_file import RECIPE_FILE, origin, read_recipe_file
+from diffumask_datasets.recipe_file import origin
 from diffumask_datasets.remasking import stored_recipe
+from diffumask_datasets.source import DatasetSource, open_source
 
 __all__ = ["REJECTIONS_FILE", "curate", "rejected_folder"]
 
@@ -70,7 +72,8 @@ def curate(
         raise RecipeError(f"min_quality lies in [0, 1], got {min_quality}")
     if drop_share is not None:
         check_drop_share(drop_share)
-    rejections, rest = _by_themselves(dataset, min_quality)
+    source = open_source(dataset)
+    rejections, rest = _by_themselves(source, min_quality)
     work = output.with_name(f".{output.name}.folds")
     if folds and rest:
         settings = noise_training(len(rest), folds=folds, epochs=epochs, changes=training)
@@ -79,12 +82,11 @@ def curate(
         named = zip(rest.values(), found, strict=True)
         rejections += [Rejection(sample_id, "noise", *doubt) for sample_id, doubt in named if doubt]
     gone = {rejection.sample_id for rejection in rejections}
-    sizes = _sizes(dataset)
-    if len(gone) == sum(sizes.values()):
+    if len(gone) == sum(source.sizes.values()):
         raise ExportError(f"all {len(gone)} samples of {dataset} would be rejected: {rejections[0].reason}, …")
-    _write(dataset, output, recipe, shown, rejections, lambda sample_id: sample_id not in gone)
+    _write(source, output, recipe, shown, rejections, lambda sample_id: sample_id not in gone)
     if gone:
-        _write(dataset, rejected_output, recipe, shown, rejections, lambda sample_id: sample_id in gone)
+        _write(source, rejected_output, recipe, shown, rejections, lambda sample_id: sample_id in gone)
     shutil.rmtree(work, ignore_errors=True)
     return Counter(rejection.filter for rejection in rejections)
 
@@ -94,11 +96,11 @@ def rejected_folder(output: Path) -> Path:
     return output.with_name(f"{output.name}-rejected")
 
 
-def _by_themselves(dataset: Path, min_quality: float) -> tuple[list[Rejection], dict[int, str]]:
+def _by_themselves(source: DatasetSource, min_quality: float) -> tuple[list[Rejection], dict[int, str]]:
     """The samples that speak against themselves; of the others position → sample id."""
     rejections: list[Rejection] = []
     rest: dict[int, str] = {}
-    for place, row in enumerate(read_rows(_files(dataset), columns=["sample_id", "label", "quality"])):
+    for place, (_, row) in enumerate(source.rows()):
         rejection = reject_by_itself(row, min_quality=min_quality)
         if rejection:
             rejections.append(rejection)
@@ -112,7 +114,8 @@ def _agreements(
 ) -> list[dict[int, Agreement]]:
     """Of the samples at these positions; what is trained lies in ``work``, which outlives an interruption."""
     columns = ["sample_id", "image", "label", "classes"]
-    paths = [str(path) for path in _files(dataset)]
+    files = split_files(dataset)
+    paths = [str(path) for split in ordered_splits(files) for path in files[split]]
     rows = datasets.Dataset.from_parquet(paths, columns=columns, cache_dir=str(work / "rows"))
     content = json.dumps([rows._fingerprint, rest, folds, settings], default=str)
     folder = work / hashlib.sha256(content.encode()).hexdigest()[:12]
@@ -124,29 +127,17 @@ def _agreements(
         return cross_validated_agreements(rows.select(rest), folds=folds, folder=folder, progress=heard, **settings)
 
 
-def _files(dataset: Path) -> list[Path]:
-    return list(itertools.chain.from_iterable(split_files(dataset).values()))
-
-
-def _sizes(dataset: Path, keep: Callable[[str], bool] = lambda sample_id: True) -> dict[str, int]:
-    """Samples of each split that are kept; splits without any are left out."""
-    counts = {
-        split: sum(keep(row["sample_id"]) for row in read_rows(paths, columns=["sample_id"]))
-        for split, paths in split_files(dataset).items()
-    }
-    return {split: count for split, count in counts.items() if count}
-
-
 def _write(
-    dataset: Path,
+    source: DatasetSource,
     output: Path,
     recipe: Recipe,
     shown: dict[str, bool],
     rejections: Sequence[Rejection],
     keep: Callable[[str], bool],
 ) -> None:
-    sizes, files = _sizes(dataset, keep), split_files(dataset)
-    rows = {split: (row for row in read_rows(files[split]) if keep(row["sample_id"])) for split in sizes}
+    # Splits without any sample are left out.
+    sizes = Counter(split for sample_id, split in source.split_of_ids().items() if keep(sample_id))
+    rows = {split: (row for row in source.split_rows(split) if keep(row["sample_id"])) for split in sizes}
     lines = [json.dumps(dataclasses.asdict(rejection), ensure_ascii=False) for rejection in rejections]
     write_folder(
         output,
@@ -155,6 +146,6 @@ def _write(
         sizes=sizes,
         keep_heat_maps=shown["keep_heat_maps"],
         keep_threshold_curve=shown["keep_threshold_curve"],
-        extra_fields=origin(read_recipe_file(dataset / RECIPE_FILE)),
+        extra_fields=origin(source.recipe_fields or {}),
         extra_files={REJECTIONS_FILE: "".join(f"{line}\n" for line in lines)},
     )

@@ -10,7 +10,7 @@ Everything is written beside the target and moved there in one step.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -28,13 +28,11 @@ from diffumask_datasets.places import Place, filesystem, remote_errors, whole_re
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import RECIPE_FILE, read_recipe_file, recipe_text
 
-__all__ = ["check_target", "count_rows", "dataset_classes", "read_rows", "split_files", "write_folder", "write_rows"]
+__all__ = ["check_target", "write_folder", "write_rows"]
 
 ROWS_PER_FILE = 1000
 ROWS_PER_GROUP = 100
 """About 50 MB at 512x512: the Hub's viewer refuses row groups over 286 MiB."""
-
-ROWS_PER_READ = 16
 
 
 def check_target(output: Place) -> None:
@@ -99,53 +97,6 @@ def write_rows(
         labels = json.dumps(id2label(class_names(features)), indent=2, ensure_ascii=False)
         for name, content in {"id2label.json": labels + "\n", **files}.items():
             (draft / name).write_text(content, encoding="utf-8")
-
-
-def split_files(folder: Path) -> dict[str, list[Path]]:
-    """Split → its parquet files in order.
-
-    Raises:
-        ExportError: there is no finished dataset folder.
-    """
-    files = sorted((folder / "data").glob("*-*-of-*.parquet"))
-    if not files:
-        raise ExportError(f"{folder} is no dataset folder: expected data/*.parquet, as diffumask generate writes them")
-    splits: dict[str, list[Path]] = {}
-    for path in files:
-        splits.setdefault(path.stem.rsplit("-", 3)[0], []).append(path)
-    return splits
-
-
-def count_rows(files: Mapping[str, Iterable[Path]]) -> dict[str, int]:
-    """Split → number of rows in its parquet files."""
-    return {split: sum(pq.read_metadata(path).num_rows for path in paths) for split, paths in files.items()}
-
-
-def read_rows(files: Iterable[Path], *, start: int = 0, columns: Sequence[str] | None = None) -> Iterator[Row]:
-    """The rows of these parquet files from number ``start`` on, a few in memory at a time."""
-    for path in files:
-        with pq.ParquetFile(path) as parquet:
-            for group in range(parquet.num_row_groups):
-                size = parquet.metadata.row_group(group).num_rows
-                if start < size:
-                    for batch in parquet.iter_batches(ROWS_PER_READ, row_groups=[group], columns=columns):
-                        yield from batch.slice(min(start, batch.num_rows)).to_pylist()
-                        start = max(start - batch.num_rows, 0)
-                else:
-                    start -= size
-
-
-def dataset_classes(folder: Path) -> tuple[str, ...]:
-    """The classes 1..K of a dataset folder, in order.
-
-    Raises:
-        ExportError: it has no ``id2label.json``.
-    """
-    try:
-        names = json.loads((folder / "id2label.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{folder} is no dataset folder: its id2label.json cannot be read ({error})") from error
-    return tuple(name for class_id, name in sorted(names.items(), key=lambda item: int(item[0])) if int(class_id))
 
 
 def _whole(output: Place) -> AbstractContextManager[Path]:

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from diffumask_datasets.columns import Row, image_of, row_of, soft_maps_of, without_threshold_curve
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.folder import check_target, count_rows, read_rows, split_files, write_folder
+from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.locks import model_lock
 from diffumask_datasets.masks.soft_maps import expand
 from diffumask_datasets.recipe import MaskSettings, Recipe, check_fields
 from diffumask_datasets.recipe_file import RECIPE_FILE, origin, read_recipe_file
+from diffumask_datasets.source import open_source
 from diffumask_datasets.synthesis import label_image, pin_affinity_net, warn_of_missing_masks
 
 if TYPE_CHECKING:
@@ -49,15 +50,14 @@ def remask(dataset: str | Path, output: str | Path, **changes: Any) -> Recipe:
     if output.resolve() == dataset.resolve():
         raise ExportError(f"--output {output} is the dataset itself: choose another folder, so that its masks are kept")
     check_target(output)
-    files = split_files(dataset)
-    sizes = count_rows(files)
-    with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
-        rows = {split: _remasked(read_rows(paths), new, shown, progress) for split, paths in files.items()}
+    source = open_source(dataset)
+    with tqdm(total=sum(source.sizes.values()), unit="image", disable=None) as progress:
+        rows = {split: _remasked(source.split_rows(split), new, shown, progress) for split in source.sizes}
         write_folder(
             output,
             rows,
             recipe=new,
-            sizes=sizes,
+            sizes=source.sizes,
             keep_heat_maps=shown["keep_heat_maps"],
             keep_threshold_curve=shown["keep_threshold_curve"],
             extra_fields=origin(read_recipe_file(dataset / RECIPE_FILE)),
@@ -95,7 +95,7 @@ def train_affinity(
     key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     if output.exists() and read_facts(output).get("key") == key:
         return False
-    rows = itertools.islice(read_rows(itertools.chain.from_iterable(split_files(dataset).values())), images)
+    rows = itertools.islice((row for _, row in open_source(dataset).rows()), images)
     with (
         model_lock,
         single_thread(),

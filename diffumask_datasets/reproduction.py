@@ -14,9 +14,11 @@ import numpy as np
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.columns import Row, decode_image, decode_label, encoded_bytes
 from diffumask_datasets.connection import readable_errors
+from diffumask_datasets.dataset.checked_row import CheckedRow
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.plan import split_of
 from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.sample import MAX_CLASS_ID
 from diffumask_datasets.shared_recipe import is_hub_id, read_shared_recipe
 from diffumask_datasets.source import open_source
 from diffumask_datasets.synthesis import Runtime, Synthesizer
@@ -91,24 +93,25 @@ def _index_of(sample_id: str, recipe: str | Path) -> int:
 def _original(sample_id: str, recipe: str | Path, split: str) -> Row | None:
     """The row as the dataset holds it; None where there is a recipe and no data."""
     if is_hub_id(recipe):
-        rows = _hub_rows(str(recipe), split, sample_id)
+        rows: list[Row | None] = _hub_rows(str(recipe), split, sample_id)
     else:
         folder = Path(recipe).expanduser()
         folder = folder.parent if folder.is_file() else folder
         if not any((folder / "data").glob("*.parquet")):
             return None
-        rows = [row for _, row in open_source(folder).rows() if row["sample_id"] == sample_id]
-    if not rows:
+        rows = [open_source(folder).find(sample_id, split)]
+    if not rows or rows[0] is None:
         raise RecipeError(f"the dataset {str(recipe)!r} holds no sample {sample_id}")
     return rows[0]
 
 
-def _hub_rows(repo_id: str, split: str, sample_id: str) -> list[Row]:
+def _hub_rows(repo_id: str, split: str, sample_id: str) -> list[Row | None]:
     # Filtered by the statistics of the row groups: a few requests, not the whole dataset.
     wanted = [("sample_id", "==", sample_id)]
     with readable_errors(repo_id):
         stream = datasets.load_dataset(repo_id, "default", split=split, streaming=True, filters=wanted)
-        return [row for table in stream.with_format("arrow") for row in table.to_pylist()]
+        rows = [row for table in stream.with_format("arrow") for row in table.to_pylist()]
+    return [CheckedRow.of(row, MAX_CLASS_ID).row for row in rows]
 
 
 def _compare(row: Row, original: Row) -> Reproduction:

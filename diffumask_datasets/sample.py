@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.errors import ShapeError
+from diffumask_datasets.errors import DataError, ShapeError
 
 __all__ = [
     "BACKGROUND",
@@ -19,6 +20,7 @@ __all__ = [
     "Sample",
     "ThresholdCurve",
     "check_array",
+    "check_sample_id",
 ]
 
 BACKGROUND = 0
@@ -29,6 +31,10 @@ IGNORE = 255
 
 MAX_CLASS_ID = 254
 """Class ids are 1..254: 0 is background and 255 is ignore."""
+
+_SAMPLE_ID = re.compile(r"\w[\w-]*(\.\w[\w-]*)*")
+_LONGEST_SAMPLE_ID = 128
+"""Bytes of UTF-8: exports add to an id what tells their files apart, and a file name has 255."""
 
 
 class Rle(TypedDict):
@@ -108,6 +114,25 @@ class Sample:
     def maskless(self) -> tuple[int, ...]:
         """The class ids that were prompted and are not visible, ascending."""
         return tuple(sorted(set(self.prompted) - set(self.classes)))
+
+
+def check_sample_id(sample_id: object) -> str:
+    """The sample id, once it is known to be one: ids become file names and keys.
+
+    Raises:
+        DataError: no text, too long, or a character that file names do not have everywhere.
+    """
+    if (
+        not isinstance(sample_id, str)
+        or not _SAMPLE_ID.fullmatch(sample_id)
+        or len(sample_id.encode()) > _LONGEST_SAMPLE_ID
+    ):
+        shown = repr(sample_id)
+        raise DataError(
+            f"invalid sample_id {shown if len(shown) < 80 else shown[:77] + '…'}: expected letters, digits, '_', '-' and "
+            f"single '.' between them, at most {_LONGEST_SAMPLE_ID} bytes; rename it"
+        )
+    return sample_id
 
 
 def check_array(name: str, array: npt.NDArray[Any], *, shape: tuple[int | str, ...], dtype: str) -> tuple[int, ...]:

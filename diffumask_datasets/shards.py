@@ -14,11 +14,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import datasets
 
 from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
+from diffumask_datasets.dataset.names import read_class_names
+from diffumask_datasets.dataset.parquet import count_rows, read_features, read_rows, split_files
 from diffumask_datasets.errors import DataError, ExportError
-from diffumask_datasets.folder import count_rows, dataset_classes, read_rows, split_files, write_rows
+from diffumask_datasets.folder import write_rows
 from diffumask_datasets.places import Place, fetched, place_of
 from diffumask_datasets.plan import Shard, ShardNumber
 from diffumask_datasets.recipe_file import RECIPE_FILE
@@ -57,13 +59,7 @@ def merge(parts: Iterable[str | Path], output: str | Path) -> None:
 
 
 def _join(found: Sequence[_Part], output: Place) -> None:
-    holder = next((part.folder for part in found if part.files), None)
-    if holder is None:
-        raise DataError("the shards hold no samples")
-    columns = pq.read_schema(next(iter(split_files(holder).values()))[0]).names
-    features = features_of(
-        dataset_classes(holder), heat_maps=HEAT_MAPS in columns, threshold_curve=THRESHOLD_CURVE in columns
-    )
+    features = _features([path for part in found for paths in part.files.values() for path in paths])
     counts = [count_rows(part.files) for part in found]
     splits = list(found[0].ranges)
     write_rows(
@@ -73,6 +69,17 @@ def _join(found: Sequence[_Part], output: Place) -> None:
         counts={split: sum(count.get(split, 0) for count in counts) for split in splits},
         files={RECIPE_FILE: found[0].recipe},
     )
+
+
+def _features(files: Sequence[Path]) -> datasets.Features:
+    if not files:
+        raise DataError("the shards hold no samples")
+    there = read_features(files)
+    classes = read_class_names(there)
+    features = features_of(classes, heat_maps=HEAT_MAPS in there, threshold_curve=THRESHOLD_CURVE in there)
+    if there.arrow_schema != features.arrow_schema:
+        raise DataError(f"{files[0].parent.parent} has other columns than diffumask generate writes: generate it again")
+    return features
 
 
 def _rows(parts: Sequence[_Part], split: str) -> Iterator[Row]:

@@ -1,41 +1,51 @@
-"""Opens a finished dataset for review and for the Hub: a folder, a ``datasets.Dataset`` or a dict of splits.
+"""Opens a finished dataset: a folder, a ``datasets.Dataset`` or a dict of splits.
 
-Rows come as :mod:`columns` speaks of them, images encoded; nothing is decoded on the way.
+Rows come as :mod:`columns` speaks of them, images encoded, each checked by :class:`diffumask_datasets.dataset.CheckedRow`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow.parquet as pq
 
-from diffumask_datasets.columns import HEAT_MAPS, Row, class_names, encoded_bytes, features_of
-from diffumask_datasets.errors import ExportError
-from diffumask_datasets.folder import count_rows, read_rows, split_files
-from diffumask_datasets.plan import SPLIT_STARTS
+from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of, short_repr
+from diffumask_datasets.dataset.checked_row import CheckedRow
+from diffumask_datasets.dataset.names import check_columns, ordered_splits, read_class_names
+from diffumask_datasets.dataset.parquet import count_rows, read_features, read_rows, split_files
+from diffumask_datasets.errors import DataError, ExportError
 from diffumask_datasets.recipe_file import RECIPE_FILE, read_recipe_file
+from diffumask_datasets.sample import check_sample_id
 
 __all__ = ["DatasetSource", "open_source"]
 
 ROWS_AT_ONCE = 16
 
-_LEGAL_ID = re.compile(r"\w[\w-]*(\.\w[\w-]*)*")
+_COLUMNS = tuple(features_of(("class",)))
+_OPTIONAL = (HEAT_MAPS, THRESHOLD_CURVE)
 
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """Splits of labelled rows. ``recipe_fields`` are those of its ``recipe.yaml``, None where there is none."""
+    """Splits of labelled rows. ``recipe_fields`` are those of its ``recipe.yaml``, None where there is none.
+
+    ``optional`` are the optional columns that are there; ``read`` gives columns of a split, unchecked.
+    """
 
     classes: tuple[str, ...]
     sizes: Mapping[str, int]
-    heat_maps: bool
+    optional: tuple[str, ...]
     recipe_fields: Mapping[str, Any] | None
-    read: Callable[[str], Iterator[Row]]
+    read: Callable[[str, Sequence[str]], Iterator[Row]]
+
+    @property
+    def heat_maps(self) -> bool:
+        """Whether soft maps are kept."""
+        return HEAT_MAPS in self.optional
 
     @property
     def features(self) -> datasets.Features:
@@ -46,7 +56,7 @@ class DatasetSource:
         """(split, row) of everything, splits in their order.
 
         Raises:
-            ExportError: a sample id that is none, or that comes twice.
+            ExportError: a row that is none of the config ``default``, or a sample id that comes twice.
         """
         seen: set[str] = set()
         for split in self.sizes:
@@ -56,15 +66,42 @@ class DatasetSource:
     def split_rows(self, split: str, seen: set[str] | None = None) -> Iterator[Row]:
         """The rows of one split, checked as in :meth:`rows`."""
         seen = set() if seen is None else seen
-        for row in self.read(split):
-            sample_id = row["sample_id"]
-            # Ids become file names and keys.
-            if not isinstance(sample_id, str) or not _LEGAL_ID.fullmatch(sample_id):
-                raise ExportError(f"sample_id {sample_id!r} is none: expected letters, digits, '-', '_' and '.'")
-            if sample_id in seen:
-                raise ExportError(f"sample_id {sample_id!r} comes twice; every sample needs an id of its own")
-            seen.add(sample_id)
-            yield row
+        for given in self.read(split, (*_COLUMNS, *self.optional)):
+            _check_id(given["sample_id"], seen)
+            seen.add(given["sample_id"])
+            yield CheckedRow.of(given, len(self.classes)).row
+
+    def split_of_ids(self) -> dict[str, str]:
+        """Sample id → split, in the order of :meth:`rows`; nothing else is read.
+
+        Raises:
+            ExportError: a sample id that is none, or that comes twice.
+        """
+        found: dict[str, str] = {}
+        for split in self.sizes:
+            for row in self.read(split, ("sample_id",)):
+                _check_id(row["sample_id"], found)
+                found[row["sample_id"]] = split
+        return found
+
+    def find(self, sample_id: str, split: str) -> Row | None:
+        """The row of ``split`` with that id, checked; None where there is none.
+
+        Raises:
+            ExportError: as :meth:`rows`.
+        """
+        rows = self.read(split, (*_COLUMNS, *self.optional)) if split in self.sizes else iter(())
+        found = next((row for row in rows if row["sample_id"] == sample_id), None)
+        return None if found is None else CheckedRow.of(found, len(self.classes)).row
+
+
+def _check_id(sample_id: Any, seen: Container[str]) -> None:
+    try:
+        check_sample_id(sample_id)
+    except DataError as error:
+        raise ExportError(str(error)) from error
+    if sample_id in seen:
+        raise ExportError(f"sample_id {sample_id!r} comes twice; every sample needs an id of its own")
 
 
 def open_source(source: Any) -> DatasetSource:
@@ -85,49 +122,48 @@ def open_source(source: Any) -> DatasetSource:
 
 def _of_folder(folder: Path) -> DatasetSource:
     files = split_files(folder)
-    schemas = [pq.read_schema(paths[0]) for paths in files.values()]
-    features = datasets.Features.from_arrow_schema(schemas[0])
-    counts = count_rows(files)
-    sizes = {name: counts[name] for name in _ordered(files)}
+    features = read_features([path for paths in files.values() for path in paths])
     recipe_file = folder / RECIPE_FILE
     fields = read_recipe_file(recipe_file) if recipe_file.is_file() else None
-    return _checked(features, sizes, fields, lambda split: read_rows(files[split]))
+    _check_same_classes(folder, features, fields)
+    return _checked(features, count_rows(files), fields, lambda split, names: read_rows(files[split], columns=names))
+
+
+def _check_same_classes(folder: Path, features: Mapping[str, Any], fields: Mapping[str, Any] | None) -> None:
+    # What is made of the folder has the names of the recipe and the numbers of the rows.
+    if fields is not None and "objects" in features:
+        names = list(read_class_names(features))
+        if fields.get("classes") != names:
+            raise ExportError(
+                f"{folder}: {RECIPE_FILE} has the classes {short_repr(fields.get('classes'))} and the data has "
+                f"{short_repr(names)}; they do not belong together"
+            )
 
 
 def _of_splits(splits: Mapping[str, datasets.Dataset]) -> DatasetSource:
-    features = next(iter(splits.values())).features
-    sizes = {name: splits[name].num_rows for name in _ordered(splits)}
-    return _checked(features, sizes, None, lambda split: _arrow_rows(splits[split]))
+    first, *others = splits.items()
+    for name, split in others:
+        if split.features != first[1].features:
+            raise ExportError(f"the splits {first[0]} and {name} have different columns; give both the same")
+    sizes = {name: split.num_rows for name, split in splits.items()}
+    return _checked(first[1].features, sizes, None, lambda split, names: _arrow_rows(splits[split], names))
 
 
-def _arrow_rows(split: datasets.Dataset) -> Iterator[Row]:
+def _arrow_rows(split: datasets.Dataset, names: Sequence[str]) -> Iterator[Row]:
     # As arrow, so that datasets does not decode the images.
-    for batch in split.with_format("arrow").iter(batch_size=ROWS_AT_ONCE):
-        for row in batch.to_pylist():
-            for name in ("image", "label"):
-                row[name] = {"bytes": encoded_bytes(row[name]), "path": None}
-            yield row
+    for batch in split.select_columns(list(names)).with_format("arrow").iter(batch_size=ROWS_AT_ONCE):
+        yield from batch.to_pylist()
 
 
 def _checked(
     features: datasets.Features,
     sizes: Mapping[str, int],
     recipe_fields: Mapping[str, Any] | None,
-    read: Callable[[str], Iterator[Row]],
+    read: Callable[[str, Sequence[str]], Iterator[Row]],
 ) -> DatasetSource:
-    wanted = features_of(("class",))
-    missing = [name for name in wanted if name not in features]
-    if missing:
-        raise ExportError(f"the dataset has no column {', '.join(missing)}: give the config 'default'")
-    if not sum(sizes.values()):
+    check_columns(features, _COLUMNS)
+    ordered = {name: sizes[name] for name in ordered_splits(sizes)}
+    if not sum(ordered.values()):
         raise ExportError("the dataset is empty")
-    try:
-        classes = class_names(features)
-    except (AttributeError, KeyError, TypeError):
-        raise ExportError("objects.category names no classes: make it a ClassLabel, background first") from None
-    return DatasetSource(classes, sizes, HEAT_MAPS in features, recipe_fields, read)
-
-
-def _ordered(names: Mapping[str, Any]) -> list[str]:
-    known = [name for name in SPLIT_STARTS if name in names]
-    return known + sorted(set(names) - set(known))
+    optional = tuple(name for name in _OPTIONAL if name in features)
+    return DatasetSource(read_class_names(features), ordered, optional, recipe_fields, read)

@@ -66,7 +66,7 @@ def _instance_view(row: Row, classes: Sequence[str]) -> Row:
     annotation = np.zeros((*label.shape, 3), dtype=np.uint8)
     # The Mask2Former example makes an instance of every pair found, so unsure pixels are background here, not 255.
     annotation[..., 0] = np.where(label == IGNORE, 0, label)
-    for instance_id, mask in _instance_masks(row):
+    for instance_id, mask in _instance_masks(row, label.shape):
         if instance_id > MAX_ANNOTATED:
             raise ShapeError(
                 f"{row['sample_id']}: instance {instance_id}, but the config instance holds {MAX_ANNOTATED} in one image "
@@ -131,7 +131,7 @@ def _panoptic_features(category: datasets.ClassLabel) -> datasets.Features:
 def _panoptic_view(row: Row) -> Row:
     objects = row["objects"]
     segments = np.zeros(label_of(row).shape, dtype=np.uint32)
-    for instance_id, mask in _instance_masks(row):
+    for instance_id, mask in _instance_masks(row, segments.shape):
         segments[mask] = instance_id
     # COCO panoptic: id = R + 256 G + 65536 B, 0 is void.
     coloured = np.stack([segments % 256, segments // 256 % 256, segments // 65536], axis=-1).astype(np.uint8)
@@ -151,6 +151,6 @@ def _panoptic_view(row: Row) -> Row:
     }
 
 
-def _instance_masks(row: Row) -> list[tuple[int, npt.NDArray[np.bool_]]]:
+def _instance_masks(row: Row, shape: tuple[int, ...]) -> list[tuple[int, npt.NDArray[np.bool_]]]:
     objects = row["objects"]
-    return [(number, decode(rle)) for number, rle in zip(objects["id"], objects["segmentation"], strict=True)]
+    return [(number, decode(rle, shape)) for number, rle in zip(objects["id"], objects["segmentation"], strict=True)]

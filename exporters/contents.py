@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from pycocotools import mask as coco_mask
 
-from diffumask_datasets.columns import REQUIRED, Row, encoded_bytes, image_of, label_of, objects_of, png_cell
-from diffumask_datasets.errors import DataError, ExportError
-from diffumask_datasets.image_io import is_upright, open_image, upright_size
+from diffumask_datasets.columns import Row, encoded_bytes, image_of, png_cell
+from diffumask_datasets.dataset.checked_row import CheckedRow
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.image_io import is_upright
 from diffumask_datasets.masks import rle
-from diffumask_datasets.sample import BACKGROUND, IGNORE, ObjectAnnotation, Rle
+from diffumask_datasets.sample import BACKGROUND, IGNORE, ObjectAnnotation
 
 __all__ = ["Contents", "ExportSample", "Loss", "Part", "Record", "short_split"]
 
@@ -28,8 +25,6 @@ Record = dict[str, Any]
 """What a writer keeps of a sample until the files that gather all samples are written; plain JSON."""
 
 SPLIT_NAMES = {"train": "train", "validation": "val", "test": "test"}
-
-_LEGAL_ID = re.compile(r"\w[\w.-]*")
 
 
 def short_split(split: str) -> str:
@@ -91,24 +86,22 @@ class ExportSample:
         """The sample of a ``default`` row whose images are encoded.
 
         Raises:
-            ExportError: an id that cannot be a file name, an unreadable image, sizes that differ, a class id outside
-                0..``class_count`` and 255, or an object without pixels.
+            ExportError: as :meth:`diffumask_datasets.dataset.checked_row.CheckedRow.of`.
         """
-        sample_id = str(row["sample_id"])
-        if not _LEGAL_ID.fullmatch(sample_id):
-            raise ExportError(
-                f"sample_id {sample_id!r} cannot be a file name: letters, digits, '_', '-' and '.' only; rename it"
-            )
-        image, image_format, size = _read_image(row, sample_id)
-        label, values = _read_label(row, sample_id, class_count)
-        height, width = label.shape
-        if size != (height, width):
-            raise ExportError(
-                f"sample {sample_id}: the image is {size[1]}x{size[0]} (width x height) but its mask is "
-                f"{width}x{height}; mend or drop the sample"
-            )
-        objects = tuple(_measured(found, sample_id, label.shape, class_count) for found in objects_of(row))
-        return cls(sample_id, split, ordinal, position, image, image_format, label, values, objects, row)
+        checked = CheckedRow.of(row, class_count)
+        upright = is_upright(checked.picture)
+        return cls(
+            checked.sample_id,
+            split,
+            ordinal,
+            position,
+            encoded_bytes(checked.row["image"] if upright else png_cell(image_of(checked.row))),
+            str(checked.picture.format) if upright else "PNG",
+            checked.label,
+            checked.values,
+            checked.objects,
+            checked.row,
+        )
 
     @property
     def height(self) -> int:
@@ -128,7 +121,7 @@ class ExportSample:
     @property
     def masks(self) -> list[npt.NDArray[np.bool_]]:
         """(height, width) of each object, decoded at each call."""
-        return [rle.decode(found.segmentation) for found in self.objects]
+        return [rle.decode(found.segmentation, self.label.shape) for found in self.objects]
 
     def places(self) -> npt.NDArray[np.integer[Any]]:
         """(height, width): 0, or the place from 1 in ``objects`` of the object that holds the pixel.
@@ -144,7 +137,7 @@ class ExportSample:
         for place, found in enumerate(self.objects, start=1):
             left, top, width, height = (round(number) for number in found.bbox_xywh)
             box = (slice(left, left + width), slice(top, top + height))
-            mask, window = _columns_of(found.segmentation)[box], places[box]
+            mask, window = rle.decode_columns(found.segmentation, self.label.shape)[box], places[box]
             taken = window[mask].max()
             if taken:
                 raise ExportError(
@@ -164,76 +157,7 @@ class ExportSample:
     def digest(self) -> str:
         """Hex digest of what is exported: the encoded image and mask, and the objects."""
         sha = hashlib.sha256(self.sample_id.encode())
-        for data in (self.image, encoded_bytes(self.row["label"]), json.dumps(self.row["objects"]).encode()):
+        for data in (self.image, self.row["label"]["bytes"], json.dumps(self.row["objects"]).encode()):
             sha.update(len(data).to_bytes(8, "big"))
             sha.update(data)
         return sha.hexdigest()
-
-
-def _columns_of(run: Rle) -> npt.NDArray[np.bool_]:
-    """(width, height) of a mask, contiguous, as pycocotools has it before anything is copied."""
-    mask = coco_mask.decode({"size": run["size"], "counts": run["counts"].encode("ascii")})
-    columns: npt.NDArray[np.bool_] = mask.T.view(np.bool_)
-    return columns
-
-
-def check_columns(columns: list[str]) -> None:
-    """Raises ExportError where a needed column is missing."""
-    missing = [name for name in REQUIRED if name not in columns]
-    if missing:
-        raise ExportError(
-            f"the dataset has no column {', '.join(missing)} (it has {', '.join(columns)}); "
-            "export the config 'default' of a diffumask dataset"
-        )
-
-
-def _read_image(row: Row, sample_id: str) -> tuple[bytes, str, tuple[int, int]]:
-    """The encoded image, its format and its (height, width). One that its camera turned is stored upright."""
-    with _named(f"sample {sample_id}: the image"):
-        data = encoded_bytes(row["image"])
-        picture = open_image(data, name=f"the image of sample {sample_id}")
-        if is_upright(picture):
-            return data, str(picture.format), upright_size(picture)
-        upright = image_of(row)
-        return encoded_bytes(png_cell(upright)), "PNG", (len(upright), len(upright[0]))
-
-
-@contextmanager
-def _named(what: str) -> Iterator[None]:
-    try:
-        yield
-    except DataError as error:
-        raise ExportError(str(error)) from error
-    except (OSError, TypeError) as error:
-        raise ExportError(f"{what} cannot be read: {error}; mend or drop the sample") from error
-
-
-def _read_label(row: Row, sample_id: str, class_count: int) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
-    with _named(f"sample {sample_id}: the mask"):
-        label = label_of(row)
-    values = _values_in(label)
-    highest = max((value for value in values if value != IGNORE), default=0)
-    if highest > class_count:
-        raise ExportError(
-            f"sample {sample_id}: class id {highest} in the mask, but the dataset names {class_count} classes; "
-            "name the class in the features or set its pixels to 255"
-        )
-    return label, values
-
-
-def _values_in(label: npt.NDArray[np.uint8]) -> tuple[int, ...]:
-    """The values that occur, ascending. Pillow counts bytes several times as fast as numpy."""
-    return tuple(value for value, count in enumerate(Image.fromarray(label).histogram()) if count)
-
-
-def _measured(found: ObjectAnnotation, sample_id: str, shape: tuple[int, ...], class_count: int) -> ObjectAnnotation:
-    place = f"sample {sample_id}: object {found.instance_id}"
-    if tuple(found.segmentation["size"]) != shape:
-        raise ExportError(f"{place}: its mask is {found.segmentation['size']}, the image's {list(shape)}")
-    if not 1 <= found.category <= class_count:
-        raise ExportError(f"{place}: class id {found.category} is not one of 1..{class_count}")
-    area = rle.area(found.segmentation)
-    if not area:
-        raise ExportError(f"{place} has no pixels; drop it from the dataset")
-    box = rle.bbox_xywh(found.segmentation)
-    return ObjectAnnotation(found.instance_id, found.category, box, area, found.segmentation, found.score)

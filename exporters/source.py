@@ -10,19 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow.parquet as pq
 
-from diffumask_datasets.columns import HEAT_MAPS, Row, class_names
+from diffumask_datasets.columns import HEAT_MAPS, REQUIRED, Row
+from diffumask_datasets.dataset.names import check_columns, ordered_splits, read_class_names
+from diffumask_datasets.dataset.parquet import count_rows, read_features, read_rows, split_files
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.exporters.contents import Contents, check_columns
-from diffumask_datasets.folder import read_rows, split_files
+from diffumask_datasets.exporters.contents import Contents
 
 __all__ = ["Source", "open_source"]
-
-FIRST_SPLITS = ("train", "validation", "test")
-OBJECT_FIELDS = ("id", "category", "bbox", "area", "segmentation", "score")
-
-_LEGAL_SPLIT = re.compile(r"\w+(\.\w+)*")
 
 
 @dataclass(frozen=True)
@@ -62,13 +57,14 @@ def open_source(source: Any, *, num_samples: int | None = None) -> Source:
 
 def _of_folder(folder: Path) -> Source:
     files = split_files(folder)
-    metadata = {path: pq.read_metadata(path) for paths in files.values() for path in paths}
-    features = datasets.Features.from_arrow_schema(next(iter(metadata.values())).schema.to_arrow_schema())
-    columns = _columns(features)
+    every = [path for paths in files.values() for path in paths]
+    features = read_features(every)
+    # Soft maps stay behind: they are half of the bytes, and no format has a place for them.
+    columns = [name for name in features if name != HEAT_MAPS]
     return _source(
         features,
-        {name: sum(metadata[path].num_rows for path in paths) for name, paths in files.items()},
-        {path.name: path.stat().st_size for path in metadata},
+        count_rows(files),
+        {path.name: path.stat().st_size for path in every},
         lambda split, start: read_rows(files[split], start=start, columns=columns),
     )
 
@@ -89,29 +85,10 @@ def _source(
     ends: Mapping[str, Any],
     rows: Callable[[str, int], Iterator[Row]],
 ) -> Source:
-    _columns(features)
-    order = sorted(sizes, key=lambda name: (FIRST_SPLITS.index(name) if name in FIRST_SPLITS else 3, name))
-    for name in order:
-        if not _LEGAL_SPLIT.fullmatch(name):
-            raise ExportError(f"split {name!r} cannot be a folder name: letters, digits and '_' only; rename it")
-    for name in class_names(features):
-        if not name.strip() or not name.isprintable():
-            raise ExportError(f"class {name!r} cannot stand in a text file: printable characters only; rename it")
-    contents = Contents(class_names(features), tuple(order))
+    check_columns(features, REQUIRED)
+    order = ordered_splits(sizes)
+    contents = Contents(read_class_names(features), tuple(order))
     return Source(contents, {name: sizes[name] for name in order}, {"sizes": dict(sizes), "ends": dict(ends)}, rows)
-
-
-def _columns(features: datasets.Features) -> list[str]:
-    """The columns to read. Soft maps stay behind: they are half of the bytes, and no format has a place for them."""
-    check_columns(list(features))
-    missing = [name for name in OBJECT_FIELDS if name not in features["objects"]]
-    if missing:
-        raise ExportError(f"the column objects has no {', '.join(missing)}; export the config 'default'")
-    try:
-        class_names(features)
-    except AttributeError:
-        raise ExportError("objects.category names no classes: make it a ClassLabel, background first") from None
-    return [name for name in features if name != HEAT_MAPS]
 
 
 def _encoded(split: Any) -> Any:

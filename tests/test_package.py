@@ -28,6 +28,7 @@ LEVELS = [
     {"shared_recipe"},
     {"attention", "masks"},
     {"columns", "image_folder"},
+    {"dataset"},
     {"views", "preview", "store", "toybox", "augmentation"},
     {"backbones", "remote_store", "segmentation"},
     {"painting", "curation"},

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffumask_datasets.errors import ShapeError
-from diffumask_datasets.sample import ObjectAnnotation, Sample, check_array
+from diffumask_datasets.errors import DataError, ShapeError
+from diffumask_datasets.sample import ObjectAnnotation, Sample, check_array, check_sample_id
 
 
 def fields(**changes: Any) -> dict[str, Any]:
@@ -69,3 +69,34 @@ def test_a_sample_says_what_was_expected_and_what_came(change: dict[str, Any], m
 
 def test_check_array_gives_the_shape() -> None:
     assert check_array("mask", np.zeros((3, 5), bool), shape=("height", "width"), dtype="bool") == (3, 5)
+
+
+@pytest.mark.parametrize("sample_id", ["0123456789ab-00000007", "straße-1", "a.b", "_", "a" * 128])
+def test_a_sample_id_can_be_a_file_name(sample_id: str) -> None:
+    assert check_sample_id(sample_id) == sample_id
+
+
+@pytest.mark.parametrize(
+    "sample_id",
+    [
+        "",
+        "a..0",
+        "..",
+        "../a",
+        "a/b",
+        "a\\b",
+        ".a",
+        "a.",
+        "-a",
+        "two words",
+        "a\n",
+        "a\0",
+        "a" * 129,
+        "ß" * 65,
+        7,
+        None,
+    ],
+)
+def test_what_cannot_be_a_file_name_everywhere_is_no_sample_id(sample_id: Any) -> None:
+    with pytest.raises(DataError, match=r"invalid sample_id .*: expected letters, digits, '_', '-' and single '\.'"):
+        check_sample_id(sample_id)

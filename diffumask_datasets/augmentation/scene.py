@@ -13,7 +13,7 @@ from PIL import Image
 
 from diffumask_datasets.augmentation.resizing import smooth
 from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_label, image_of, label_of
-from diffumask_datasets.errors import DataError, ShapeError
+from diffumask_datasets.errors import DataError
 from diffumask_datasets.masks.rle import area, bbox_xywh, decode, encode_instances
 from diffumask_datasets.masks.soft_maps import soft_size
 from diffumask_datasets.sample import IGNORE, check_array
@@ -82,9 +82,7 @@ def scene_of(row: Row) -> Scene:
     instances = np.zeros((height, width), np.int32)
     objects = row.get("objects") or {"category": [], "segmentation": [], "score": []}
     for number, rle in enumerate(objects["segmentation"], start=1):
-        if list(rle["size"]) != [height, width]:
-            raise ShapeError(f"objects: expected masks of {height}x{width}, got {rle['size']}")
-        instances[decode(rle)] = number
+        instances[decode(rle, (height, width))] = number
     scores = objects.get("score") or [1.0] * len(objects["category"])
     things = tuple(
         Thing(int(category), float(score)) for category, score in zip(objects["category"], scores, strict=True)

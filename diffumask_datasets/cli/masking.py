@@ -155,7 +155,7 @@ def tune_attention(
     import itertools
 
     from diffumask_datasets.backbones.registry import load_backbone
-    from diffumask_datasets.folder import dataset_classes, read_rows, split_files
+    from diffumask_datasets.source import open_source
     from diffumask_datasets.tuning import annotated_rows, rendered_scenes, write_report
     from diffumask_datasets.tuning import tune_attention as search
 
@@ -163,8 +163,8 @@ def tune_attention(
     if dataset is None:
         samples = rendered_scenes(images, split=split, attention_words=words)
     else:
-        files = itertools.chain.from_iterable(split_files(dataset).values())
-        rows = annotated_rows(read_rows(files), dataset_classes(dataset), attention_words=words)
+        source = open_source(dataset)
+        rows = annotated_rows((row for _, row in source.rows()), source.classes, attention_words=words)
         samples = itertools.islice(rows, images)
     backbone = load_backbone(model, device=device)
     tuning = search(backbone, samples, progress=lambda message: typer.echo(message, err=True))

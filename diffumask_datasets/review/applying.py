@@ -66,7 +66,7 @@ def apply_decisions(
     check_target(output)
     recipe = Recipe.within(opened.recipe_fields)
     every = {**_earlier(Path(source)), **decisions}
-    present = {row["sample_id"]: split for split, row in opened.rows()}
+    present = opened.split_of_ids()
     foreign = origin(opened.recipe_fields)
     if foreign and refill:
         raise ReviewError(

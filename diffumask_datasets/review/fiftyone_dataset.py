@@ -218,7 +218,7 @@ def _detections(fo: Any, row: Row, opened: DatasetSource, height: int, width: in
         x, y, box_width, box_height = found.bbox_xywh
         left, top = int(x), int(y)
         # FiftyOne wants the mask inside the box, and the box relative to the image.
-        inside = decode(found.segmentation)[top : top + int(box_height), left : left + int(box_width)]
+        inside = decode(found.segmentation, (height, width))[top : top + int(box_height), left : left + int(box_width)]
         detections.append(
             fo.Detection(
                 label=opened.classes[found.category - 1],

@@ -73,7 +73,7 @@ def _samples(opened: DatasetSource, most: int | None) -> list[dict[str, Any]]:
 
 
 def _card(split: str, row: Row) -> dict[str, Any]:
-    image = Image.fromarray(image_of(row)).convert("RGB")
+    image = Image.fromarray(image_of(row))
     label = Image.fromarray(label_of(row))
     size_wh = _fitted(image.size)
     return {
@@ -92,7 +92,7 @@ def _card(split: str, row: Row) -> dict[str, Any]:
 
 def _overlay(label: Image.Image) -> Image.Image:
     """Class ids in their colours, background transparent, as a palette image: a few hundred bytes."""
-    picture = Image.fromarray(np.asarray(label, dtype=np.uint8))
+    picture = Image.fromarray(np.asarray(label))
     picture.putpalette(class_colours().tobytes())
     return picture
 

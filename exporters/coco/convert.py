@@ -35,7 +35,7 @@ def instance_annotations(
     for annotation in sample.objects:
         segmentation: Any = annotation.segmentation
         if polygons:
-            segmentation = edge_polygons(rle.decode(annotation.segmentation))
+            segmentation = edge_polygons(rle.decode(annotation.segmentation, sample.label.shape))
         found.append(
             {
                 "image_id": sample.ordinal,

@@ -59,7 +59,7 @@ def test_coco(fo: Any, source: Any, tmp_path: Path, polygons: bool) -> None:
             left, top, width, height = map(int, box)
             canvas = np.zeros((40, 56), bool)
             canvas[top : top + height, left : left + width] = one.mask
-            np.testing.assert_array_equal(canvas, rle.decode(run))
+            np.testing.assert_array_equal(canvas, rle.decode(run, canvas.shape))
 
 
 def test_voc_boxes(fo: Any, source: Any, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_every_sample_is_there_with_its_masks_boxes_and_facts(dataset: Any, rows
         for number, (class_id, cell) in enumerate(zip(heat["category"], heat["map"], strict=True), 1):
             found = sample[f"heat_map_{number}"]
             assert found.label == CLASSES[class_id - 1]
-            np.testing.assert_array_equal(found.get_map(), decode_image(cell))
+            np.testing.assert_array_equal(found.get_map(), decode_label(cell))
         for detection, category, bbox, rle in zip(
             sample.instances.detections,
             row["objects"]["category"],
@@ -96,10 +96,10 @@ def test_every_sample_is_there_with_its_masks_boxes_and_facts(dataset: Any, rows
             x, y, width, height = map(int, bbox)
             canvas = np.zeros((48, 64), bool)
             canvas[y : y + height, x : x + width] = detection.mask
-            np.testing.assert_array_equal(canvas, decode(rle))
+            np.testing.assert_array_equal(canvas, decode(rle, canvas.shape))
             # FiftyOne's own conversion puts the mask where we mean it.
             full = detection.to_segmentation(frame_size=(64, 48)).mask
-            np.testing.assert_array_equal(full > 0, decode(rle))
+            np.testing.assert_array_equal(full > 0, decode(rle, full.shape))
             seen += 1
     assert seen == sum(len(row["objects"]["id"]) for row in rows.values()) > SAMPLES
 

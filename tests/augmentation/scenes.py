@@ -58,7 +58,7 @@ def check_row(row: dict[str, Any]) -> None:
     covered = np.zeros(label.shape, int)
     assert objects["id"] == list(range(1, len(objects["id"]) + 1))
     for position, category in enumerate(objects["category"]):
-        mask = decode(objects["segmentation"][position])
+        mask = decode(objects["segmentation"][position], label.shape)
         assert mask.shape == label.shape
         assert mask.any()
         assert set(np.unique(label[mask]).tolist()) == {category}

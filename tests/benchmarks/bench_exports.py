@@ -121,7 +121,7 @@ def _plain_voc(source: Path, folder: Path, samples: int) -> None:
         instances = np.where(label == 255, 255, 0).astype(np.uint8)
         root = ElementTree.Element("annotation")
         for place, (category, box) in enumerate(zip(objects["category"], objects["bbox"], strict=True), start=1):
-            instances[rle.decode(objects["segmentation"][place - 1])] = place
+            instances[rle.decode(objects["segmentation"][place - 1], instances.shape)] = place
             element = ElementTree.SubElement(root, "object")
             ElementTree.SubElement(element, "name").text = CLASSES[category - 1]
             ElementTree.SubElement(element, "bndbox").text = str(box)
@@ -179,7 +179,7 @@ def _fiftyone_sample(fo: Any, images: Path, row: Row) -> Any:
     objects = row["objects"]
     for category, box, segmentation in zip(objects["category"], objects["bbox"], objects["segmentation"], strict=True):
         left, top, width, height = (int(number) for number in box)
-        mask = rle.decode(segmentation)[top : top + height, left : left + width]
+        mask = rle.decode(segmentation, (SIDE, SIDE))[top : top + height, left : left + width]
         relative = [number / SIDE for number in (left, top, width, height)]
         detections.append(fo.Detection(label=CLASSES[category - 1], bounding_box=relative, mask=mask))
     return fo.Sample(filepath=str(images / f"{row['sample_id']}.png"), objects=fo.Detections(detections=detections))

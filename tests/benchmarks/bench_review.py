@@ -100,11 +100,12 @@ def _masks_lost(folder: Path, media: Path) -> float:
         rows = {row["sample_id"]: row for _, row in open_source(folder).rows()}
         for sample in dataset.iter_samples():
             row = rows.pop(sample.sample_id)
-            lost += not np.array_equal(sample.semantic.get_mask(), decode_label(row["label"]))
+            label = decode_label(row["label"])
+            lost += not np.array_equal(sample.semantic.get_mask(), label)
             detections = sample.instances.detections
             lost += abs(len(detections) - len(row["objects"]["id"]))
             for detection, found in zip(detections, objects_of(row), strict=False):
-                whole = decode(found.segmentation)
+                whole = decode(found.segmentation, label.shape)
                 x, y, width, height = map(int, found.bbox_xywh)
                 canvas = np.zeros_like(whole)
                 canvas[y : y + height, x : x + width] = detection.mask

@@ -43,5 +43,5 @@ def test_an_image_of_sixteen_bits_becomes_a_jpeg_that_is_not_white() -> None:
 def test_a_truncated_image_is_not_exported() -> None:
     row = stored(Image.effect_noise((56, 40), 50), "JPEG")
     row["image"]["bytes"] = row["image"]["bytes"][:-500]
-    with pytest.raises(ExportError, match=r"cannot read the image of sample made-0000: .*truncated"):
+    with pytest.raises(ExportError, match=r"sample made-0000: cannot read the image: .*truncated"):
         sample_of(row)

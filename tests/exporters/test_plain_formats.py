@@ -44,7 +44,7 @@ def test_yolo_by_supervision(source: Any, tmp_path: Path) -> None:
             from diffumask_datasets.masks.rle import decode
 
             # One part each: nothing is lost, the hole neither.
-            np.testing.assert_array_equal(mask, decode(run))
+            np.testing.assert_array_equal(mask, decode(run, mask.shape))
             seen += 1
         assert instances.shape == found.mask.shape[1:]
     assert seen == 15

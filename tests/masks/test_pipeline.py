@@ -52,7 +52,9 @@ def test_planted_heat_gives_the_planted_mask() -> None:
 def test_objects_are_the_instances() -> None:
     masks = masks_of(blocks((5, 10, 20, 30), (30, 60, 40, 70)))
     for annotation in masks.objects:
-        assert np.array_equal(rle.decode(annotation.segmentation), masks.instances == annotation.instance_id)
+        assert np.array_equal(
+            rle.decode(annotation.segmentation, masks.instances.shape), masks.instances == annotation.instance_id
+        )
         # background 1 to exp(0.5 / 0.2) inside the blocks
         assert annotation.score == pytest.approx(0.9241, abs=1e-4)
 

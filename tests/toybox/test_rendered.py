@@ -38,7 +38,7 @@ def test_objects_add_up_to_the_label() -> None:
     for scene, row in scenes:
         label = np.zeros_like(scene.semantic)
         for category, segmentation in zip(row["objects"]["category"], row["objects"]["segmentation"], strict=True):
-            label[decode(segmentation)] = category
+            label[decode(segmentation, label.shape)] = category
         np.testing.assert_array_equal(label, scene.semantic)
         assert IGNORE not in label
         assert sum(row["objects"]["area"]) == (label > 0).sum()
