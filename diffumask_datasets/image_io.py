@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,6 @@ ImageSource = str | Path | bytes | Image.Image
 """A path, the bytes of an encoded file, or an image that Pillow opened."""
 
 Colour = tuple[int, int, int]
-ColourTable = Mapping[Colour, int]
-"""RGB colour → mask value."""
-
 MAX_PIXELS = 160_000_000
 """Largest image that is decoded: half a gigabyte of RGB. Cameras stay below it, decompression bombs do not."""
 
@@ -75,6 +73,18 @@ _DECODING_ERRORS = (
 """What Pillow's decoders raise at damaged files."""
 
 
+@dataclass(frozen=True)
+class ColourTable:
+    """The mask values that RGB colours stand for.
+
+    Where ``indexed``, grey values and palette indices are mask values themselves, and only masks that show nothing but
+    colours of the table are read by it; otherwise every mask is.
+    """
+
+    values: Mapping[Colour, int]
+    indexed: bool = False
+
+
 def read_image(source: ImageSource, *, name: str | None = None) -> Pixels:
     """The image as RGB, uint8 (height, width, 3), turned upright as its EXIF orientation says.
 
@@ -97,8 +107,8 @@ def read_image(source: ImageSource, *, name: str | None = None) -> Pixels:
 def read_label(source: ImageSource, *, name: str | None = None, colours: ColourTable | None = None) -> Pixels:
     """The exact values of a label mask, uint8 (height, width).
 
-    A palette image gives its indices, unless its colours are those of ``colours`` in another order; 1-bit masks give 0 and
-    1. An RGB mask needs ``colours``. Only the mask's own EXIF orientation turns it.
+    A palette image gives its indices and a 1-bit mask 0 and 1, unless ``colours`` says what their colours mean. An RGB mask
+    needs ``colours``. Only the mask's own EXIF orientation turns it.
 
     Raises:
         DataError: as :func:`read_image`; a lossy JPEG, values above 255, floats, transparency, or colours that ``colours``
@@ -238,12 +248,13 @@ def _from_floats(values: npt.NDArray[Any]) -> Pixels:
 
 def _label_values(picture: Image.Image, colours: ColourTable | None) -> Pixels:
     picture = _without_alpha(picture)
-    if picture.mode == "RGB":
+    by_colour = picture.mode in ("RGB", "L", "P", "1") and colours is not None and not colours.indexed
+    if picture.mode == "RGB" or by_colour:
         if colours is None:
             raise DataError("expected a mask with one channel of class ids, got colours (mode RGB) and no colour table")
-        return _values_of(np.asarray(picture), colours)
+        return _values_of(np.asarray(picture.convert("RGB")), colours.values)
     if picture.mode == "P":
-        return _indices(picture, colours)
+        return _indices(picture, colours.values if colours else {})
     if picture.mode in ("1", "L"):
         return np.asarray(picture).astype(np.uint8)
     if picture.mode in _WIDE_MODES:
@@ -266,22 +277,24 @@ def _without_alpha(picture: Image.Image) -> Image.Image:
     return picture.convert(_OPAQUE[picture.mode])
 
 
-def _indices(picture: Image.Image, colours: ColourTable | None) -> Pixels:
+def _indices(picture: Image.Image, colours: Mapping[Colour, int]) -> Pixels:
     """The palette's indices; values of ``colours`` where all colours that are shown stand there."""
     indices: Pixels = np.asarray(picture)
     palette = np.array(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
     used = np.unique(indices)
-    if colours is None or used[-1] >= len(palette):
+    if used[-1] >= len(palette):
         return indices
     shown = [tuple(colour) for colour in palette[used].tolist()]
     if not all(colour in colours for colour in shown):
+        if picture.format == "GIF" and shown != [(value, value, value) for value in used.tolist()]:
+            raise DataError("GIF renumbers the values of a mask; save masks as PNG, or give a table of their colours")
         return indices
     table = np.zeros(256, dtype=np.uint8)
     table[used] = [colours[colour] for colour in shown]
     return table[indices]
 
 
-def _values_of(rgb: Pixels, colours: ColourTable) -> Pixels:
+def _values_of(rgb: Pixels, colours: Mapping[Colour, int]) -> Pixels:
     wide = rgb.astype(np.int32)
     codes = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
     ordered = sorted((red << 16 | green << 8 | blue, value) for (red, green, blue), value in colours.items())

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.image_io import open_image, read_image, read_label, upright_size
+from diffumask_datasets.image_io import ColourTable, open_image, read_image, read_label, upright_size
 
 RAMP = np.arange(24, dtype=np.uint8).reshape(4, 6)
 COLOURS = np.stack([RAMP * 10, 255 - RAMP, RAMP], axis=-1)
@@ -191,21 +191,37 @@ def test_labels_are_exact() -> None:
     assert np.array_equal(read_label(encoded(Image.fromarray(opaque))), RAMP)
 
 
-TABLE = {(0, 0, 0): 0, (128, 0, 0): 1, (0, 128, 0): 2, (224, 224, 192): 255}
+COLOUR_VALUES = {(0, 0, 0): 0, (128, 0, 0): 1, (0, 128, 0): 2, (224, 224, 192): 255}
+TABLE = ColourTable(COLOUR_VALUES)
 VALUES = np.array([[0, 1, 2], [255, 2, 0]], np.uint8)
 
 
 def coloured(values: np.ndarray) -> np.ndarray:
-    by_value = {value: colour for colour, value in TABLE.items()}
+    by_value = {value: colour for colour, value in COLOUR_VALUES.items()}
     return np.array([[by_value[value] for value in row] for row in values.tolist()], np.uint8)
 
 
-def test_colours_are_read_by_their_table() -> None:
+@pytest.mark.parametrize("indexed", [False, True])
+def test_colours_are_read_by_their_table(indexed: bool) -> None:
+    table = ColourTable(COLOUR_VALUES, indexed=indexed)
     rgb = Image.fromarray(coloured(VALUES))
-    assert np.array_equal(read_label(encoded(rgb), colours=TABLE), VALUES)
-    assert np.array_equal(read_label(encoded(rgb.convert("RGBA")), colours=TABLE), VALUES)
+    assert np.array_equal(read_label(encoded(rgb), colours=table), VALUES)
+    assert np.array_equal(read_label(encoded(rgb.convert("RGBA")), colours=table), VALUES)
     reordered = rgb.quantize()  # indices by frequency, no class ids
-    assert np.array_equal(read_label(encoded(reordered), colours=TABLE), VALUES)
+    assert not np.array_equal(np.asarray(reordered), VALUES)
+    assert np.array_equal(read_label(encoded(reordered), colours=table), VALUES)
+
+
+def test_greys_are_values_or_colours() -> None:
+    grey = Image.fromarray(np.array([[0, 255]], np.uint8))
+    white = {(0, 0, 0): 0, (255, 255, 255): 7}
+    assert read_label(encoded(grey), colours=ColourTable(white)).tolist() == [[0, 7]]
+    assert read_label(encoded(grey.convert("1")), colours=ColourTable(white)).tolist() == [[0, 7]]
+    assert read_label(encoded(grey), colours=ColourTable(white, indexed=True)).tolist() == [[0, 255]]
+    other_palette = Image.fromarray(np.array([[0, 2]], np.uint8)).convert("P")
+    assert read_label(encoded(other_palette), colours=ColourTable(white, indexed=True)).tolist() == [[0, 2]]
+    with pytest.raises(DataError, match=r"the colour \(2, 2, 2\) of the mask is not in its colour table"):
+        read_label(encoded(other_palette), colours=ColourTable(white))
 
 
 @pytest.mark.parametrize(
@@ -218,6 +234,7 @@ def test_colours_are_read_by_their_table() -> None:
             "the colour (1, 2, 3) of the mask is not in its colour",
         ),
         (lambda: encoded(Image.fromarray(RAMP), "JPEG"), None, "JPEG changes the values of a mask"),
+        (lambda: encoded(Image.fromarray(RAMP * 10), "GIF"), None, "GIF renumbers the values of a mask"),
         (lambda: encoded(Image.fromarray(RAMP.astype(np.uint16) + 256)), None, "mask values from 0 to 255, got 279"),
         (lambda: encoded(Image.fromarray(RAMP / np.float32(2)), "TIFF"), None, "one channel of class ids, got mode F"),
         (lambda: encoded(Image.new("LA", (2, 2), (3, 0))), None, "the mask has transparent pixels"),

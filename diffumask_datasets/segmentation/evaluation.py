@@ -18,7 +18,9 @@ from tqdm import tqdm
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.drafts import whole_folder
 from diffumask_datasets.errors import DataError, ExportError, UnknownClassError, suggestion
+from diffumask_datasets.image_listing import told
 from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.segmentation.class_check import refuse_empty_masks
 from diffumask_datasets.segmentation.labelled import (
     Example,
     LabelledImages,
@@ -132,25 +134,30 @@ def evaluate(
 
     Raises:
         UnknownClassError: a class of the model that the benchmark does not have.
-        DataError: a file that cannot be read, or no image at all.
+        DataError: a file that cannot be read, no image at all, or masks without a pixel of any class.
         ShapeError: image and mask of different sizes, or a mask value that the benchmark does not name.
         ExportError: ``predictions`` cannot be written.
     """
     matching = match_classes(segmenter.classes, data, rename=rename)
     if matching.as_background:
         logger.warning("counted as background, as the model does not know them: %s", ", ".join(matching.as_background))
-    tally, worst = Tally(len(matching.classes)), _Worst(WORST)
+    tally, worst, values = Tally(len(matching.classes)), _Worst(WORST), set[int]()
     total = None if data.streaming else len(data.rows)
     with tqdm(total=total, unit="image", disable=None) as progress:
         for example, prediction in _predicted(segmenter, data, matching, batch_size):
             label = translated(example, matching.truth)
             confusion = tally.add(label, prediction)
+            values |= set(np.flatnonzero(np.bincount(example.label.ravel())).tolist())
             worst.offer(Mistake(example.sample_id, image_iou(confusion), example.image, label, prediction))
             if predictions is not None:
                 _save_mask(predictions / f"{example.sample_id}.png", matching.values[prediction])
             progress.update()
     if not tally.images:
         raise DataError("there is no image to evaluate on: check the split")
+    if not any(tally.pixels_of(number) for number in _classes_of(matching)):
+        refuse_empty_masks(matching.classes, values)
+    if data.left_out:
+        logger.warning(told(data.left_out))
     scores = tally.scores(matching.classes, background=matching.background, counted=matching.counted)
     split = OpenVocabulary.of(scores, unseen, background=matching.background) if unseen else None
     return Evaluation(scores, worst.found(), matching, split)
@@ -176,6 +183,10 @@ def check_evaluation_target(output: Path) -> None:
     """Raises ExportError unless ``output`` is new, empty, or an evaluation that this package wrote."""
     if output.exists() and not (output.is_dir() and (not any(output.iterdir()) or (output / SCORES_FILE).exists())):
         raise ExportError(f"{output} is not empty and not an evaluation of ours: choose another --output or remove it")
+
+
+def _classes_of(matching: Matching) -> list[int]:
+    return [number for number in range(len(matching.classes)) if number != matching.background]
 
 
 def _predicted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.segmentation.labelled import LabelledImages, read_example
+from diffumask_datasets.segmentation.labelled import read_example
 from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import labelled_of
 from diffumask_datasets.segmentation.training import ANY_HARDWARE, Hardware, train
@@ -37,7 +38,7 @@ def train_and_predict(
         TrainingError: the training cannot go on.
     """
     data = labelled_of(rows)
-    chosen = LabelledImages(data.rows.select(list(train_on)), data.names, data.background, data.ignored)
+    chosen = dataclasses.replace(data, rows=data.rows.select(list(train_on)))
     fields = TrainingSettings.of(sources=({"dataset": "rows"},), **settings)
     segmenter = train(fields, folder, data=[chosen], hardware=hardware)
     images = (read_example(row).image for row in data.rows.select(list(predict_on)))

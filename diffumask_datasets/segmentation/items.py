@@ -17,6 +17,7 @@ from diffumask_datasets.augmentation.pipeline import augmented
 from diffumask_datasets.augmentation.scene import Scene
 from diffumask_datasets.augmentation.transform import RowPool
 from diffumask_datasets.errors import DataError
+from diffumask_datasets.segmentation.class_check import class_ids
 from diffumask_datasets.segmentation.labelled import read_example, translated
 from diffumask_datasets.segmentation.models import inputs_of
 from diffumask_datasets.segmentation.preprocessing import Jitter, Preprocessing
@@ -37,7 +38,7 @@ LATEST = 64
 
 class _Maker:
     def __init__(self, mixture: Mixture, settings: TrainingSettings, preprocessing: Preprocessing) -> None:
-        self.tables, self.settings, self.preprocessing = mixture.tables, settings, preprocessing
+        self.mixture, self.settings, self.preprocessing = mixture, settings, preprocessing
 
     def item(self, row: Mapping[str, Any], position: int, lenders: RowPool) -> Item:
         """The item made of ``row``, and of others of ``lenders`` where an augmentation takes them."""
@@ -56,8 +57,8 @@ class _Maker:
 
     def _scene(self, row: Mapping[str, Any]) -> Scene:
         """In the class ids of the model; nobody asks for instances."""
-        example = read_example(row)
-        label = translated(example, self.tables[row[SOURCE]])
+        example = read_example(row, self.mixture.colours[row[SOURCE]])
+        label = translated(example, self.mixture.tables[row[SOURCE]])
         return Scene(example.image, label, np.zeros(label.shape, dtype=np.int32))
 
     def _others(self, lenders: RowPool, count: int, rng: np.random.Generator) -> list[Scene]:
@@ -82,10 +83,11 @@ class TrainingItems(Dataset[Item]):
 
 
 class TrainingStream(IterableDataset[Item]):
-    """The items of a training over a stream, read again where it ends."""
+    """The items of a training over a stream, read again where it ends. ``unseen`` are the class ids that none showed."""
 
     def __init__(self, mixture: Mixture, settings: TrainingSettings, preprocessing: Preprocessing) -> None:
         self.rows = mixture.rows
+        self.unseen = set(class_ids(mixture.classes))
         self._maker = _Maker(mixture, settings, preprocessing)
 
     def __iter__(self) -> Iterator[Item]:
@@ -95,7 +97,9 @@ class TrainingStream(IterableDataset[Item]):
             before = position
             for row in self.rows:
                 latest.append(row)
-                yield self._maker.item(row, position, latest)
+                item = self._maker.item(row, position, latest)
+                self.unseen -= set(torch.bincount(item["labels"].flatten()).nonzero().flatten().tolist())
+                yield item
                 position += 1
             if position == before:
                 raise DataError("the stream to train on has no rows: check its split")

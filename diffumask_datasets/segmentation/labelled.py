@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import datasets
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from diffumask_datasets.categories import BACKGROUND_NAME
-from diffumask_datasets.errors import DataError, ShapeError, UnknownClassError, suggestion
+from diffumask_datasets.errors import ShapeError, UnknownClassError, suggestion
+from diffumask_datasets.image_io import ColourTable, ImageSource, Pixels, is_upright, open_image, read_image, read_label
+from diffumask_datasets.image_listing import LeftOut
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 __all__ = [
@@ -24,13 +25,12 @@ __all__ = [
     "labelled_rows",
     "plain_name",
     "read_example",
+    "read_mask",
     "rows_of_paths",
     "translated",
     "translation",
     "undecoded",
 ]
-
-Pixels = npt.NDArray[np.uint8]
 
 COLUMNS = ("sample_id", "image", "label")
 """Columns of ``LabelledImages.rows``; image and label are cells of bytes or paths, not yet decoded."""
@@ -46,13 +46,16 @@ class LabelledImages:
     """Rows with :data:`COLUMNS`, map-style or streaming.
 
     ``names`` gives the names of each class value in the masks, the first of them the one that is shown; ``background`` is
-    the value of pixels of no class, None where each pixel has one; ``ignored`` values count nowhere.
+    the value of pixels of no class, None where each pixel has one; ``ignored`` values count nowhere. ``colours`` gives the
+    values of masks that are coloured; ``left_out`` are the files beside the rows.
     """
 
     rows: Any
     names: Names
     background: int | None = BACKGROUND
     ignored: frozenset[int] = frozenset({IGNORE})
+    colours: ColourTable | None = None
+    left_out: LeftOut = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -74,24 +77,32 @@ class Example:
     label: Pixels
 
 
-def read_example(row: Mapping[str, Any]) -> Example:
-    """The pixels of a row.
+def read_example(row: Mapping[str, Any], colours: ColourTable | None = None) -> Example:
+    """The pixels of a row: the image upright, the mask as it lies beside what one sees; ``colours`` as in the data.
 
     Raises:
-        DataError: a file that cannot be read.
-        ShapeError: image and mask of different sizes, or a mask with several channels.
+        DataError: a file that cannot be read, or a mask that is not exact.
+        ShapeError: image and mask of different sizes.
     """
     name = str(row["sample_id"])
-    image = np.asarray(_opened(row["image"], name).convert("RGB"), dtype=np.uint8)
-    mask = _opened(row["label"], name)
-    label = np.asarray(mask)
-    if label.ndim != 2:
-        raise ShapeError(f"{name}: expected a mask with one channel of class ids, got mode {mask.mode}")
+    source, shown = _cell(row["image"], f"the image of {name}")
+    image = read_image(source, name=shown)
+    label = read_mask(row, colours)
     if label.shape != image.shape[:2]:
-        raise ShapeError(f"{name}: the image is {_size(image)} pixels but its mask is {_size(label)}")
-    if label.max(initial=0) > IGNORE:
-        raise ShapeError(f"{name}: expected mask values from 0 to 255, got {label.max()}")
-    return Example(name, image, label.astype(np.uint8))
+        raise ShapeError(
+            f"{name}: the image is {_size(image)} pixels but its mask is {_size(label)}{_turned(source, label, image)}"
+        )
+    return Example(name, image, label)
+
+
+def read_mask(row: Mapping[str, Any], colours: ColourTable | None = None) -> Pixels:
+    """The mask of a row alone, uint8 (height, width).
+
+    Raises:
+        DataError: a file that cannot be read, or a mask that is not exact.
+    """
+    source, shown = _cell(row["label"], f"the mask of {row['sample_id']}")
+    return read_label(source, name=shown, colours=colours)
 
 
 def translation(
@@ -164,16 +175,20 @@ def undecoded(rows: Any) -> Any:
 
 def labelled_rows(data: LabelledImages) -> Iterator[Example]:
     """The examples in order."""
-    return map(read_example, data.rows)
+    return (read_example(row, data.colours) for row in data.rows)
 
 
-def _opened(cell: Any, name: str) -> Image.Image:
+def _cell(cell: Any, name: str) -> tuple[ImageSource, str]:
+    """The encoded or decoded image of a cell, and what errors call it: its path, where it is a file."""
     if isinstance(cell, Image.Image):
-        return cell
-    try:
-        return Image.open(io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell["path"])
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{name}: cannot read {cell.get('path') or 'its image'}: {error}") from error
+        return cell, name
+    return (cell["bytes"], name) if cell.get("bytes") is not None else (str(cell["path"]), str(cell["path"]))
+
+
+def _turned(source: ImageSource, label: Pixels, image: Pixels) -> str:
+    if label.shape != image.shape[1::-1] or is_upright(open_image(source)):
+        return ""
+    return "; the camera turned the image, but not its mask: turn the mask, or remove the orientation from the image's EXIF"
 
 
 def _size(pixels: npt.NDArray[Any]) -> str:

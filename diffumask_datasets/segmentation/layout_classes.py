@@ -3,50 +3,68 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.preview import class_colours
+from diffumask_datasets.image_io import ColourTable
 from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.segmentation.colour_tables import COLOUR_FILES, VOC_COLOURS, numbered, read_colours, with_values
 from diffumask_datasets.segmentation.layout_tables import (
     CITYSCAPES_IDS,
     CITYSCAPES_TABLE,
     VOC_CLASSES,
     VOC_TABLE,
 )
+from diffumask_datasets.text_lists import read_lines, read_text
 
-__all__ = ["ade20k_classes", "cityscapes_classes", "names_from_id2label", "voc_classes"]
+__all__ = ["ade20k_classes", "cityscapes_classes", "folder_meaning", "names_from_id2label", "voc_meaning"]
 
 Names = dict[int, tuple[str, ...]]
 """Mask value → the names of the class, the shown one first."""
 
 
-def voc_classes(root: Path) -> Names:
-    """The classes of ``labelmap.txt``, where the tree has one, by the place of their colour in VOC's colour map.
+def voc_meaning(root: Path) -> tuple[Names, ColourTable]:
+    """The classes of a VOC tree and the colours of its masks: those of ``labelmap.txt`` where the tree has one.
+
+    With the colours of VOC's colour map, masks hold the map's indices or its colours; with any others, colours alone.
 
     Raises:
-        DataError: a line that is none, or a colour that no mask of VOC's colour map can have.
+        DataError: ``labelmap.txt`` is no such table.
     """
     table = root / VOC_TABLE
     if not table.is_file():
-        return {number: (name,) for number, name in enumerate(VOC_CLASSES, start=1)}
-    values = {tuple(colour): value for value, colour in enumerate(class_colours().tolist())}
-    classes: Names = {}
-    for line in _lines(table):
-        if not line.strip() or line.startswith("#"):
-            continue
-        name, _, rest = line.partition(":")
-        cells = rest.partition(":")[0].split(",")
-        colour = tuple(int(cell) for cell in cells if cell.strip().isdecimal())
-        value = values.get(colour)
-        if value is None or not name.strip() or value in classes:
-            raise DataError(
-                f"{table}: expected lines of name:red,green,blue:: with colours of VOC's colour map, each once, got {line!r}"
-            )
-        if value not in (BACKGROUND, IGNORE):
-            classes[value] = (name.strip(),)
-    return classes
+        return {number: (name,) for number, name in enumerate(VOC_CLASSES, start=1)}, VOC_COLOURS
+    colours = read_colours(table)
+    if not all(colour in VOC_COLOURS.values for colour in colours.values()):
+        return numbered(colours)
+    values = {VOC_COLOURS.values[colour]: (name,) for name, colour in colours.items()}
+    return {value: names for value, names in values.items() if value not in (BACKGROUND, IGNORE)}, VOC_COLOURS
+
+
+def folder_meaning(base: Path, root: Path) -> tuple[Names, ColourTable | None]:
+    """The classes of a plain folder, of ``id2label.json`` or a table of colours, and the colours of its masks, if any.
+
+    Both files may lie in ``base`` or in ``root``.
+
+    Raises:
+        DataError: there is neither file, or one is no such table.
+    """
+    labels, table = (_first_of(names, base, root) for names in (["id2label.json"], COLOUR_FILES))
+    if table is None:
+        if labels is None:
+            files = ", ".join(COLOUR_FILES)
+            raise DataError(f"no {base / 'id2label.json'}: the folder layout needs it, or a table of colours ({files})")
+        return names_from_id2label(labels), None
+    if labels is None:
+        return numbered(read_colours(table))
+    names = names_from_id2label(labels)
+    return names, with_values(read_colours(table), names, where=table)
+
+
+def _first_of(names: Sequence[str], *folders: Path) -> Path | None:
+    return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
 
 def cityscapes_classes(root: Path) -> Names:
@@ -59,9 +77,9 @@ def cityscapes_classes(root: Path) -> Names:
     if not table.is_file():
         return {number: (name,) for number, name in CITYSCAPES_IDS.items()}
     try:
-        rows = json.loads(table.read_text(encoding="utf-8"))
+        rows = json.loads(read_text(table))
         return {int(row["number"]): (str(row["name"]),) for row in rows if not row["ignored"]}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{table}: expected rows with number, name and ignored: {error!r}") from error
 
 
@@ -72,7 +90,7 @@ def ade20k_classes(table: Path) -> Names:
         DataError: a line that is none.
     """
     classes: Names = {}
-    for line in _lines(table)[1:]:
+    for line in read_lines(table)[1:]:
         cells = [cell.strip() for cell in line.split("\t")]
         if len(cells) < 2 or not cells[0].isdecimal():
             raise DataError(f"{table}: expected lines of id, ratio, train, val and names between tabs, got {line!r}")
@@ -88,11 +106,7 @@ def names_from_id2label(path: Path) -> Names:
         DataError: it is no such file.
     """
     try:
-        labels = {int(number): str(name) for number, name in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (ValueError, AttributeError) as error:
+        labels = {int(number): str(name) for number, name in json.loads(read_text(path)).items()}
+    except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(f'{path}: expected {{"0": "background", "1": "car", …}}: {error}') from error
     return {number: (name,) for number, name in labels.items() if name.lower() != BACKGROUND_NAME}
-
-
-def _lines(table: Path) -> list[str]:
-    return table.read_text(encoding="utf-8").splitlines()

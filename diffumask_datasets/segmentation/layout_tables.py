@@ -48,8 +48,9 @@ CITYSCAPES_IDS = {number: name for name, number in load_vocabulary("cityscapes")
 """Label id → name of the classes that count; every other id is ignored."""
 
 CITYSCAPES_LAST_ID = 33
-CITYSCAPES_IMAGE = "_leftImg8bit.png"
-CITYSCAPES_MASK = "_gtFine_labelIds.png"
+CITYSCAPES_IMAGE = "_leftImg8bit"
+CITYSCAPES_MASK = "_gtFine_labelIds"
+"""What the names of images and masks end in, before the ending of the file."""
 
 CITYSCAPES_TABLE = "labels.json"
 """In the root, of exports whose labels are their own."""

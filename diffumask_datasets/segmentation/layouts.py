@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from diffumask_datasets.errors import DataError
+from diffumask_datasets.image_io import ColourTable
+from diffumask_datasets.image_listing import is_hidden, merged
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.labelled import LabelledImages, rows_of_paths
 from diffumask_datasets.segmentation.layout_classes import (
     ade20k_classes,
     cityscapes_classes,
-    names_from_id2label,
-    voc_classes,
+    folder_meaning,
+    voc_meaning,
 )
+from diffumask_datasets.segmentation.layout_files import NamedImages, Pairs, pair_by_name, pair_listed
 from diffumask_datasets.segmentation.layout_tables import (
     ADE20K_SPLITS,
     ADE20K_TABLE,
@@ -22,6 +25,7 @@ from diffumask_datasets.segmentation.layout_tables import (
     CITYSCAPES_MASK,
     FOLDER_MASKS,
 )
+from diffumask_datasets.segmentation.voc_tree import voc_masks, voc_names
 
 __all__ = ["read_layout"]
 
@@ -38,70 +42,76 @@ def read_layout(layout: str, root: Path, *, split: str | None = None) -> Labelle
 
 
 def _voc(root: Path, split: str | None) -> LabelledImages:
-    listing = root / "ImageSets" / "Segmentation" / f"{split or 'val'}.txt"
+    listing = _voc_listing(root, split or "val")
+    names = voc_names(listing)
+    images = NamedImages.of(_existing(root / "JPEGImages", "voc"))
+    pairs = pair_listed(names, images, voc_masks(root, names), suffix=".jpg", where=listing)
+    classes, colours = voc_meaning(root)
+    return _labelled(pairs, listing, classes, colours=colours)
+
+
+def _voc_listing(root: Path, split: str) -> Path:
+    lists = root / "ImageSets" / "Segmentation"
+    listing = lists / f"{split}.txt"
     nested = sorted(root.glob("VOCdevkit/VOC*")) or sorted(root.glob("VOC20*"))
     if not listing.exists() and nested:
         raise DataError(f"no {listing}: give {nested[-1]} as the root")
-    names = _existing(listing, "voc").read_text(encoding="utf-8").split()
-    images = [root / "JPEGImages" / f"{name}.jpg" for name in names]
-    masks = [root / "SegmentationClass" / f"{name}.png" for name in names]
-    return _images(names, images, masks, where=listing, names_of=voc_classes(root))
+    others = ", ".join(path.stem for path in sorted(lists.glob("*.txt")) if not is_hidden(Path(path.name)))
+    if not listing.exists() and others:
+        raise DataError(f"no {listing}: the splits there are {others}")
+    return _existing(listing, "voc")
 
 
 def _cityscapes(root: Path, split: str | None) -> LabelledImages:
     folder = _existing(root / "gtFine" / (split or "val"), "cityscapes")
-    masks = sorted(folder.glob(f"*/*{CITYSCAPES_MASK}"))
-    names = [path.name.removesuffix(CITYSCAPES_MASK) for path in masks]
-    pictures = root / "leftImg8bit" / folder.name
-    images = [pictures / name.split("_")[0] / f"{name}{CITYSCAPES_IMAGE}" for name in names]
+    masks = NamedImages.of(folder)
+    images = NamedImages.of(_existing(root / "leftImg8bit" / folder.name, "cityscapes"))
+    found = [name.removesuffix(CITYSCAPES_MASK) for name in masks.paths if name.endswith(CITYSCAPES_MASK)]
+    pictures = [f"{name}{CITYSCAPES_IMAGE}" for name in found]
+    pairs = Pairs(
+        [name.rpartition("/")[2] for name in found],
+        [images.path(name, suffix=".png", where=folder) for name in pictures],
+        [masks.path(f"{name}{CITYSCAPES_MASK}", suffix=".png", where=folder) for name in found],
+        merged([images.without(pictures), masks.left_out]),
+    )
     classes = cityscapes_classes(root)
     ignored = frozenset({IGNORE, *range(CITYSCAPES_LAST_ID + 1)} - classes.keys())
-    return _images(names, images, masks, where=folder, names_of=classes, background=None, ignored=ignored)
+    return _labelled(pairs, folder, classes, background=None, ignored=ignored)
 
 
 def _ade20k(root: Path, split: str | None) -> LabelledImages:
     classes = ade20k_classes(_existing(root / ADE20K_TABLE, "ade20k"))
     folder = _existing(root / "annotations" / ADE20K_SPLITS.get(split or "validation", str(split)), "ade20k")
-    masks = sorted(folder.glob("*.png"))
-    images = [root / "images" / folder.name / f"{path.stem}.jpg" for path in masks]
-    names = [path.stem for path in masks]
+    images = NamedImages.of(_existing(root / "images" / folder.name, "ade20k"))
+    pairs = pair_by_name(images, NamedImages.of(folder), suffix=".jpg")
     # 0 is what none of the 150 classes covers; the official figures leave it out.
-    ignored = frozenset({0, IGNORE})
-    return _images(names, images, masks, where=folder, names_of=classes, background=None, ignored=ignored)
+    return _labelled(pairs, folder, classes, background=None, ignored=frozenset({0, IGNORE}))
 
 
 def _folder(root: Path, split: str | None) -> LabelledImages:
     base = root / split if split else root
-    pictures = _existing(base / "images", "folder")
+    images = NamedImages.of(_existing(base / "images", "folder"))
     folder = next((base / name for name in FOLDER_MASKS if (base / name).is_dir()), base / FOLDER_MASKS[0])
-    _existing(folder, "folder")
-    labels = base / "id2label.json" if (base / "id2label.json").exists() else root / "id2label.json"
-    names_of = names_from_id2label(_existing(labels, "folder"))
-    found = {path.stem: path for path in sorted(pictures.iterdir()) if path.is_file()}
-    masks = sorted(folder.glob("*.png"))
-    images = [found.get(path.stem, pictures / f"{path.stem}.jpg") for path in masks]
-    background = 0 if 0 not in names_of else None
-    names = [path.stem for path in masks]
-    return _images(names, images, masks, where=folder, names_of=names_of, background=background)
+    pairs = pair_by_name(images, NamedImages.of(_existing(folder, "folder")), suffix=".jpg")
+    classes, colours = folder_meaning(base, root)
+    background = 0 if 0 not in classes else None
+    ignored = frozenset({IGNORE} - classes.keys())
+    return _labelled(pairs, folder, classes, background=background, ignored=ignored, colours=colours)
 
 
-def _images(
-    names: Sequence[str],
-    images: Sequence[Path],
-    masks: Sequence[Path],
-    *,
+def _labelled(
+    pairs: Pairs,
     where: Path,
     names_of: Mapping[int, tuple[str, ...]],
+    *,
     background: int | None = 0,
     ignored: frozenset[int] = frozenset({IGNORE}),
+    colours: ColourTable | None = None,
 ) -> LabelledImages:
-    if not names:
+    if not pairs.names:
         raise DataError(f"{where} lists no labelled image: the split is empty")
-    for path in (*images, *masks):
-        if not path.is_file():
-            raise DataError(f"no {path}, which {where} asks for")
-    rows = rows_of_paths(names, [str(path) for path in images], [str(path) for path in masks])
-    return LabelledImages(rows, dict(names_of), background, ignored)
+    rows = rows_of_paths(pairs.names, list(map(str, pairs.images)), list(map(str, pairs.masks)))
+    return LabelledImages(rows, dict(names_of), background, ignored, colours, pairs.left_out)
 
 
 def _existing(path: Path, layout: str) -> Path:

@@ -126,6 +126,10 @@ class Tally:
         self.images += 1
         return confusion
 
+    def pixels_of(self, class_id: int) -> int:
+        """How many pixels of the masks so far have that id."""
+        return int(self._pixels[class_id].sum())
+
     def scores(self, classes: Sequence[str], *, background: int | None, counted: Sequence[int] | None = None) -> Scores:
         """The figures so far. ``counted`` are the ids whose mean is ``miou``, all of them where it is None."""
         truth, predicted, both = self._pixels.sum(axis=1), self._pixels.sum(axis=0), np.diag(self._pixels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ import numpy.typing as npt
 
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import DataError, DiffuMaskError
+from diffumask_datasets.image_io import ColourTable
+from diffumask_datasets.image_listing import LeftOut, merged
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.labelled import COLUMNS, LabelledImages, plain_name, translation, undecoded
 from diffumask_datasets.segmentation.layout_classes import names_from_id2label
@@ -30,7 +34,8 @@ OTHERS = {"error": None, "background": BACKGROUND, "ignore": IGNORE}
 
 @dataclass(frozen=True)
 class Mixture:
-    """``rows`` have a column :data:`SOURCE`; ``tables[source]`` (256,) turns its mask values into class ids.
+    """``rows`` have a column :data:`SOURCE`; ``tables[source]`` (256,) turns its mask values into class ids, and
+    ``colours[source]`` the colours of its masks into mask values.
 
     ``classes`` are the model's, in the order of their ids, background included where there is one.
     """
@@ -38,11 +43,14 @@ class Mixture:
     rows: Any
     tables: npt.NDArray[np.int16]
     classes: tuple[str, ...]
+    colours: tuple[ColourTable | None, ...]
+    left_out: LeftOut
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the data do; the same for every stream, whose content its settings decide."""
-        return str(getattr(self.rows, "_fingerprint", "stream"))
+        """Changes when the rows or the meaning of their masks do; rows of a stream are decided by its settings."""
+        meaning = hashlib.sha256(self.tables.tobytes() + repr(self.colours).encode()).hexdigest()[:12]
+        return f"{getattr(self.rows, '_fingerprint', 'stream')}-{meaning}"
 
 
 def open_source(source: Source, *, split: str = "train") -> LabelledImages:
@@ -61,7 +69,7 @@ def open_source(source: Source, *, split: str = "train") -> LabelledImages:
     rows = _cut(data.rows, source)
     if not data.streaming and len(rows) == 0:
         raise DataError(f"{source}: no rows from {source.first} on; the split is empty or shorter than that")
-    return LabelledImages(rows, data.names, data.background, data.ignored)
+    return dataclasses.replace(data, rows=rows)
 
 
 def labelled_of(rows: Any, *, label_column: str = "label", where: object = "dataset") -> LabelledImages:
@@ -83,7 +91,8 @@ def labelled_of(rows: Any, *, label_column: str = "label", where: object = "data
         rows = rows.rename_column(label_column, "label")
     if "sample_id" not in features:
         rows = _numbered(rows)
-    return LabelledImages(undecoded(rows.select_columns(list(COLUMNS))), names, _background_of(names))
+    ignored = frozenset({IGNORE} - names.keys())
+    return LabelledImages(undecoded(rows.select_columns(list(COLUMNS))), names, _background_of(names), ignored)
 
 
 def mix(
@@ -107,7 +116,13 @@ def mix(
         for source, part in zip(sources, data, strict=True)
     ]
     rows = _interleaved([part.rows for part in data], [source.weight for source in sources], seed)
-    return Mixture(rows, np.stack(tables), (BACKGROUND_NAME, *known) if with_background else known)
+    return Mixture(
+        rows,
+        np.stack(tables),
+        (BACKGROUND_NAME, *known) if with_background else known,
+        tuple(part.colours for part in data),
+        merged(part.left_out for part in data),
+    )
 
 
 def _load(source: Source, split: str) -> Any:

@@ -23,7 +23,9 @@ from transformers.trainer_utils import set_seed
 from transformers.utils.logging import disable_progress_bar
 
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, TrainingError
+from diffumask_datasets.image_listing import told
 from diffumask_datasets.sample import IGNORE
+from diffumask_datasets.segmentation.class_check import check_classes, warn_of_unseen
 from diffumask_datasets.segmentation.items import TrainingItems, TrainingStream, collated
 from diffumask_datasets.segmentation.labelled import LabelledImages, read_example
 from diffumask_datasets.segmentation.memory import names_the_knob
@@ -39,7 +41,7 @@ from diffumask_datasets.segmentation.models import SMALL, build_model, check_mod
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 from diffumask_datasets.segmentation.segmenter import Segmenter, device_of
 from diffumask_datasets.segmentation.settings import TrainingSettings
-from diffumask_datasets.segmentation.sources import Mixture, mix, open_source
+from diffumask_datasets.segmentation.sources import SOURCE, Mixture, mix, open_source
 
 __all__ = ["ANY_HARDWARE", "Hardware", "train"]
 
@@ -75,7 +77,7 @@ def train(
     A training that is already there whole is loaded and not repeated. ``data`` stands for the opened sources, in order.
 
     Raises:
-        DataError: a source cannot be read or is empty.
+        DataError: a source cannot be read or is empty, or no mask shows a class.
         ModelError: no such model, or no such device.
         RecipeError: a precision that the device does not have.
         TrainingError: the loss became nan or infinite, the memory ran out, or other checkpoints are in the way.
@@ -90,10 +92,15 @@ def train(
     if finished_digest(output) == digest:
         shutil.rmtree(checkpoints_of(output), ignore_errors=True)  # of a process that was killed at its very end
         return Segmenter.load(output, device=hardware.device)
+    check_classes(mixture)
     checkpoints = claim(output, digest)
     with _seeded(settings.seed):
         trainer = _trainer(settings, mixture, checkpoints, device, workers=hardware.workers)
         _run(trainer, settings, last_checkpoint(checkpoints))
+    if isinstance(trainer.train_dataset, TrainingStream):
+        warn_of_unseen(mixture.classes, trainer.train_dataset.unseen)
+    if mixture.left_out:
+        logger.warning(told(mixture.left_out))
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     write_model(output, trainer.unwrapped, trainer.preprocessing, settings=settings, digest=digest, history=history)
     shutil.rmtree(checkpoints)
@@ -169,7 +176,7 @@ def _preprocessing(settings: TrainingSettings, mixture: Mixture) -> Preprocessin
         first = next(iter(mixture.rows), None)
         if first is None:
             raise DataError("there is no image to train on: check the splits of the sources")
-        seen = read_example(first).label.shape
+        seen = read_example(first, mixture.colours[first[SOURCE]]).label.shape
         height, width = height or seen[0], width or seen[1]
     if settings.model in SMALL:
         return Preprocessing(height, width)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffumask_datasets.errors import DataError, ShapeError
+from diffumask_datasets.errors import DataError
 from diffumask_datasets.preview import class_colours
 from diffumask_datasets.segmentation.evaluation import match_classes
 from diffumask_datasets.segmentation.labelled import LabelledImages, labelled_rows, read_example, translated
@@ -157,9 +157,9 @@ def test_broken_files(tmp_path: Path) -> None:
     (tmp_path / "images" / "0.png").write_text("no picture")
     save(np.zeros((20, 30, 3)), tmp_path / "masks" / "1.png")
     data = read_layout("folder", tmp_path)
-    with pytest.raises(DataError, match=r"0: cannot read .*0\.png"):
+    with pytest.raises(DataError, match=r"cannot read .*images/0\.png: its content is no image format"):
         read_example(data.rows[0])
-    with pytest.raises(ShapeError, match="1: expected a mask with one channel of class ids, got mode RGB"):
+    with pytest.raises(DataError, match=r"cannot read .*masks/1\.png: expected a mask with one channel of class ids"):
         read_example(data.rows[1])
     (tmp_path / "id2label.json").write_text("[1]")
     with pytest.raises(DataError, match=r"id2label\.json: expected"):
@@ -169,16 +169,17 @@ def test_broken_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("car:1,2,3::\n", "got 'car:1,2,3::'"),
-        ("car:128,0,0::\nboat:128,0,0::\n", "got 'boat:128,0,0::'"),
-        ("car\n", "got 'car'"),
-        (":128,0,0::\n", "got ':128,0,0::'"),
+        ("car:1,2,300::\n", "expected lines such as .*, got 'car:1,2,300::'"),
+        ("car:128,0,0::\nboat:128,0,0::\n", "'boat:128,0,0::' repeats a name or a colour"),
+        ("car\n", "expected lines such as .*, got 'car'"),
+        (":128,0,0::\n", "expected lines such as .*, got ':128,0,0::'"),
+        ("# label:color_rgb:parts:actions\n", "holds no colours"),
     ],
 )
 def test_a_label_map_that_is_none(tmp_path: Path, text: str, complaint: str) -> None:
     voc(tmp_path)
     (tmp_path / "labelmap.txt").write_text(text)
-    with pytest.raises(DataError, match=f"labelmap.txt: expected lines of name:red,green,blue:: .*{complaint}"):
+    with pytest.raises(DataError, match=rf"labelmap\.txt:? {complaint}"):
         read_layout("voc", tmp_path)
 
 
