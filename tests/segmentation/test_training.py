@@ -251,7 +251,7 @@ def test_an_empty_stream(tiny: Settings, tmp_path: Path) -> None:
 
 def test_image_and_mask_of_different_sizes(tiny: Settings, tmp_path: Path) -> None:
     rows = shapes(1).to_list()
-    rows[0]["label"] = png_cell(np.zeros((32, 48), dtype=np.uint8))
+    rows[0]["label"] = png_cell(np.ones((32, 48), dtype=np.uint8))
     data = labelled_of(datasets.Dataset.from_list(rows, features=shapes(1).features))
     with pytest.raises(ShapeError, match="shapes-0: the image is 64x64 pixels but its mask is 48x32"):
         train(tiny(height=64, width=64), tmp_path / "model", data=[data])
