@@ -15,4 +15,7 @@ def test_an_unknown_class_gets_the_nearest_and_the_list() -> None:
 
 
 def test_known_classes_pass_in_any_case() -> None:
-    check_known(["Car"], ["car", "boat"], model="toybox")
+    known = ["car", "boat"]
+    check_known(["Car", "BOAT"], known, model="toybox")
+    with pytest.raises(UnknownClassError, match="cannot paint 'Carr'"):
+        check_known(["Car", "Carr"], known, model="toybox")

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,6 +9,7 @@ import pytest
 import yaml
 
 from diffumask_datasets.cli import main
+from tests.waiting import wait_until
 
 PLANTED = ["--model", "planted", "--set", "height=48", "--set", "width=64", "--set", "refinement=null"]
 
@@ -82,8 +82,7 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "diffumask_datasets", "generate", "car", "--num-samples", "500", "--output", "ds"]
     environment = {**os.environ, "DIFFUMASK_PLANTED_SECONDS": "0.2"}
     process = subprocess.Popen([*command, *PLANTED], stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
-    while not list(tmp_path.rglob("*.sample")) and process.poll() is None:
-        time.sleep(0.05)
+    wait_until(lambda: list(tmp_path.rglob("*.sample")) or process.poll() is not None, "the first sample is stored")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

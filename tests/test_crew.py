@@ -10,6 +10,7 @@ import pytest
 
 from diffumask_datasets.crew import Crew, Report, Work
 from diffumask_datasets.errors import ModelError, WorkerError
+from tests.waiting import wait_until
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
 """That of scripts which import the tests."""
@@ -81,8 +82,7 @@ def test_closing_ends_tasks_that_take_long(tmp_path: Path) -> None:
     crew = Crew(careless, [(tmp_path,)])
     begun: list[int] = []
     future = crew.submit(("waits", 1), begun.append)
-    while not begun:
-        time.sleep(0.01)
+    wait_until(lambda: begun, "the task begins")
     crew.close()
     with pytest.raises(WorkerError, match="the workers were stopped"):
         future.result()
@@ -156,5 +156,5 @@ def test_processes_end_when_their_parent_is_killed(tmp_path: Path, daemon: list[
     parent, child = parent_and_child(tmp_path, *daemon)
     parent.kill()
     parent.wait()
-    while Path(f"/proc/{child}").exists():
-        time.sleep(0.02)
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), f"process {child} ends with its parent")
+    assert parent.returncode == -signal.SIGKILL

@@ -109,9 +109,13 @@ def test_a_folder_needs_a_size(planted: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_an_empty_or_missing_folder_is_free(tmp_path: Path) -> None:
-    check_target(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    check_target(tmp_path / "empty")
+    for name in ("none", "empty"):
+        check_target(tmp_path / name)
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "notes.txt").touch()
+        with pytest.raises(ExportError, match="is not empty and not a dataset of ours"):
+            check_target(tmp_path / name)
 
 
 def test_a_target_that_cannot_be_made(planted: dict[str, Any], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from diffumask_datasets.errors import StoreError
 from diffumask_datasets.store import STALE_SECONDS, SampleStore, default_store_root
+from tests.waiting import wait_until
 
 
 def entry(root: Path, index: int) -> Path:
@@ -152,13 +153,12 @@ def test_sigkill_and_two_writers_leave_whole_entries(tmp_path: Path) -> None:
     writers = [context.Process(target=_write_for_ever, args=(str(tmp_path),)) for _ in range(2)]
     for writer in writers:
         writer.start()
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.rglob("00000030.sample")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    for writer in writers:
-        assert writer.pid is not None
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.join()
+    try:
+        wait_until(lambda: list(tmp_path.rglob("00000030.sample")), "entry 30 is written")
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.join()
     store = SampleStore(tmp_path, "abc")
     present = [index for index in range(50) if (tmp_path / "abc" / "00000" / f"{index:08d}.sample").exists()]
     assert len(present) > 30
@@ -177,7 +177,10 @@ def test_drafts_of_killed_processes_are_swept(tmp_path: Path) -> None:
 
 def test_a_draft_that_is_finished_during_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "finished"]))
-    SampleStore(tmp_path, "abc").check_writable()
+    store = SampleStore(tmp_path, "abc")
+    store.check_writable()
+    store.put(0, b"x")
+    assert store.get(0) == b"x"
 
 
 def test_the_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from diffumask_datasets.plan import SplitPlan
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from tests.test_shards import files
+from tests.waiting import wait_until
 
 
 @given(
@@ -138,10 +138,9 @@ def test_ctrl_c_stops_every_worker(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*command, *options], stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment, start_new_session=True
     )
-    while not list(tmp_path.rglob("*.sample")) and process.poll() is None:
-        time.sleep(0.05)
+    wait_until(lambda: list(tmp_path.rglob("*.sample")) or process.poll() is not None, "the first sample is stored")
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate()
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "interrupted; finished samples are kept" in errors
     assert "Traceback" not in errors

@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from diffumask_datasets.columns import png_cell
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.masks import rle
 from tests.exporters.made import CLASSES, dataset, drawn, made_row, tree
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -128,8 +128,10 @@ def test_an_end_at_any_instant_can_be_resumed(how: signal.Signals, workers: int,
     command = [sys.executable, "-c", SLOW_EXPORT, str(target), str(workers)]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     journal = target / ".diffumask-export" / "train.jsonl"
-    while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < 3):
-        time.sleep(0.02)
+    wait_until(
+        lambda: process.poll() is not None or (journal.exists() and journal.read_bytes().count(b"\n") >= 3),
+        "three samples are in the journal",
+    )
     os.kill(process.pid, how)
     process.wait(timeout=60)
     assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
