@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 120) -> None:
     """Returns once ``condition()`` is true; AssertionError where it is not within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
