@@ -1,11 +1,14 @@
 import importlib.metadata
+import re
 
 import pytest
 
 from diffumask_datasets.doctor import Finding, examine
 
 
-def test_a_missing_package_names_its_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
+    """The report where pycocotools is missing."""
     known = importlib.metadata.version
 
     def version(name: str) -> str:
@@ -13,8 +16,23 @@ def test_a_missing_package_names_its_pip_line(monkeypatch: pytest.MonkeyPatch) -
             raise importlib.metadata.PackageNotFoundError(name)
         return known(name)
 
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    assert Finding("pycocotools", "missing", "pip install pycocotools", True) in examine()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIFFUMASK_CACHE", str(tmp_path_factory.mktemp("store")))
+        patch.setattr(importlib.metadata, "version", version)
+        return examine()
+
+
+def test_a_missing_package_names_its_pip_line(findings: list[Finding]) -> None:
+    assert Finding("pycocotools", "missing", "pip install pycocotools", True) in findings
+
+
+def test_the_toybox_paints_what_it_is_asked_for(findings: list[Finding]) -> None:
+    (toybox,) = [finding for finding in findings if finding.name == "toybox"]
+    assert toybox.healthy
+    assert re.fullmatch(
+        r"painted 'a photo of a car': the judge sees car, mask quality 0\.\d\d, IoU with the judge's mask 0\.[89]\d",
+        toybox.state,
+    )
 
 
 def test_optional_packages_stand_in_nobodys_way() -> None:

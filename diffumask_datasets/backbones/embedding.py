@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from diffumask_datasets.backbones.loading import quiet_loading
 from diffumask_datasets.backbones.registry import model_folder
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.locks import model_lock
+from diffumask_datasets.weights import load_whole, quiet_loading
 
 __all__ = ["checkpoint_embeddings", "latent_embeddings"]
 
@@ -36,15 +36,18 @@ def latent_embeddings(
 
     folder = model_folder(model)
     try:
-        with quiet_loading():
-            vae = AutoencoderKL.from_pretrained(
-                str(folder) if folder else model,
-                subfolder="vae",
-                revision=None if folder else revision,
-                local_files_only=True,
-                use_safetensors=True,
-            ).eval()
+        vae = load_whole(
+            AutoencoderKL,
+            str(folder) if folder else model,
+            what=f"the vae of {model!r}",
+            subfolder="vae",
+            revision=None if folder else revision,
+            local_files_only=True,
+            use_safetensors=True,
+        ).eval()
     except (OSError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
         raise ModelError(f"the weights of {model!r} are not on this machine: {type(error).__name__}") from error
     vectors = []
     with torch.inference_mode():
@@ -69,10 +72,12 @@ def checkpoint_embeddings(checkpoint: str | Path, images: Sequence[npt.NDArray[n
     try:
         with quiet_loading():
             processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
-            network = AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True).eval()
+        network = load_whole(AutoModel, str(folder), what=str(checkpoint), local_files_only=True, use_safetensors=True)
     except (OSError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
         raise ModelError(f"{checkpoint}: {' '.join(str(error).split())}") from error
-    vision = getattr(network, "vision_model", network)
+    vision = getattr(network.eval(), "vision_model", network)
     vectors = []
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):

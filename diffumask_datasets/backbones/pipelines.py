@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
+from diffusers import DiffusionPipeline
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError
 
-from diffumask_datasets.backbones.loading import quiet_loading
-from diffumask_datasets.backbones.options import PLAIN, LoadOptions, resolve_checkpoint
+from diffumask_datasets.backbones.lora import merge_lora
+from diffumask_datasets.backbones.options import PLAIN, LoadOptions
+from diffumask_datasets.backbones.parts import DTYPE_OPTION, check_placed, load_parts, part_classes, pickles_alone
 from diffumask_datasets.backbones.revision import INDEX, hub_index, local_folder, pipeline_class
+from diffumask_datasets.backbones.single_file import load_beside, load_single_file
 from diffumask_datasets.errors import MissingDependencyError, ModelError
+from diffumask_datasets.weights import quiet_loading
 
 __all__ = ["load_pipeline"]
 
-_DTYPE_OPTION = "dtype" if tuple(map(int, diffusers.__version__.split(".")[:2])) >= (0, 40) else "torch_dtype"
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -42,37 +44,56 @@ def load_pipeline(
         ModelError: it cannot be loaded, has code of its own, or ``device`` or ``dtype`` is unknown.
     """
     index = _index(model, revision)
+    kind = _class(model, index["_class_name"])
     place = _device(device)
     precision = _DTYPES[_dtype_name(dtype, place, accelerated_dtype)]
     try:
         with quiet_loading():
-            checker = {"safety_checker": None, "requires_safety_checker": False}
-            unchecked = {name: value for name, value in checker.items() if name in index}
-            how = {"revision": revision, **unchecked, _DTYPE_OPTION: precision}
-            pipeline = _loaded(_class(model, index["_class_name"]), model, options, how)
-            _merge_lora(pipeline, options)
+            pipeline = _loaded(kind, model, revision, index, precision=precision, options=options)
+            merge_lora(pipeline, options)
         _replace_scheduler(pipeline, options)
         return pipeline.to(place)
     except (
-        *(OSError, ValueError, KeyError, RuntimeError, ImportError),
+        *(OSError, ValueError, LookupError, RuntimeError, ImportError),
         *(SafetensorError, SingleFileComponentError),
     ) as error:
-        if isinstance(error, (ModelError, MissingDependencyError)):
+        if isinstance(error, MissingDependencyError):
             raise
-        raise ModelError(f"cannot load the model {model!r}: {_first_line(error)}{_mend(error)}") from error
+        raise ModelError(f"cannot load the model {model!r}: {_first_line(error)}") from error
 
 
-def _loaded(kind: Any, model: str, options: LoadOptions, how: dict[str, Any]) -> Any:
-    if options.checkpoint is None:
-        # None takes pickles where there is nothing else.
-        use_safetensors = None if options.pickle_weights else True
-        return kind.from_pretrained(model, variant=options.variant, use_safetensors=use_safetensors, **how)
-    if not hasattr(kind, "from_single_file"):
-        raise ModelError(f"a {kind.__name__} takes no single-file checkpoint; leave checkpoint out")
-    if options.variant is not None:
-        raise ModelError("a single-file checkpoint has no variant; leave variant out")
-    resolve_checkpoint(options.checkpoint)  # refuses what is no safetensors file
-    return kind.from_single_file(str(Path(options.checkpoint).expanduser()), config=model, **how)
+def _loaded(
+    kind: Any,
+    model: str,
+    revision: str | None,
+    index: dict[str, Any],
+    *,
+    precision: torch.dtype,
+    options: LoadOptions,
+) -> Any:
+    checker = {"safety_checker": None, "requires_safety_checker": False}
+    without = {name: value for name, value in checker.items() if name in index}
+    classes = part_classes(kind, {name: entry for name, entry in index.items() if name not in without})
+    how = {**without, DTYPE_OPTION: precision}
+    folder = local_folder(model)
+    if options.checkpoint is not None:
+        parts = load_beside(kind, classes, folder, precision=precision, options=options)
+        return load_single_file(kind, model, revision=revision, options=options, **parts, **how)
+    place = folder or _downloaded(kind, model, revision, options, without)
+    parts = load_parts(classes, place, precision=precision, options=options)
+    return check_placed(kind.from_pretrained(str(place), **parts, **how), parts)
+
+
+def _downloaded(kind: Any, model: str, revision: str | None, options: LoadOptions, without: dict[str, Any]) -> Path:
+    """The folder of a Hub model in the local cache, with what loading it needs."""
+    # None takes pickles where there is nothing else.
+    safe = None if options.pickle_weights else True
+    try:
+        return Path(kind.download(model, revision=revision, variant=options.variant, use_safetensors=safe, **without))
+    except OSError as error:
+        if "Could not find the necessary `safetensors` weights" in str(error):
+            raise ModelError(pickles_alone("it")) from error
+        raise
 
 
 def _index(model: str, revision: str | None) -> dict[str, Any]:
@@ -92,6 +113,9 @@ def _class(model: str, name: Any) -> Any:
             f"the model {model!r} is a {name}, a family nobody registered and diffusers {diffusers.__version__} does not "
             "have; upgrade diffusers, or register it with diffumask_datasets.backbones.registry.register_family"
         )
+    # diffusers puts a stand-in where a package is missing; it says which when it is used.
+    if not hasattr(known, "_backends") and not (isinstance(known, type) and issubclass(known, DiffusionPipeline)):
+        raise ModelError(f"the index of the model {model!r} names {name}, which is no pipeline class of diffusers")
     return known
 
 
@@ -111,22 +135,6 @@ def _dtype_name(dtype: str | None, device: torch.device, accelerated: str) -> st
     return name
 
 
-def _merge_lora(pipeline: Any, options: LoadOptions) -> None:
-    """Adds the LoRA to the weights themselves, so that painting costs no more and attention modules stay what they are."""
-    if options.lora is None:
-        return
-    if importlib.util.find_spec("peft") is None:
-        raise MissingDependencyError.of("peft", "lora")
-    if not hasattr(pipeline, "load_lora_weights"):
-        raise ModelError(f"a {type(pipeline).__name__} takes no LoRA; leave lora out")
-    local = Path(options.lora).expanduser()
-    revision = {} if local.exists() else {"revision": options.lora_revision}
-    place = str(local) if local.exists() else options.lora
-    pipeline.load_lora_weights(place, use_safetensors=True, **revision)
-    pipeline.fuse_lora()
-    pipeline.unload_lora_weights()
-
-
 def _replace_scheduler(pipeline: Any, options: LoadOptions) -> None:
     if options.scheduler is None:
         return
@@ -137,12 +145,6 @@ def _replace_scheduler(pipeline: Any, options: LoadOptions) -> None:
             f"one of {', '.join(sorted(known))}"
         )
     pipeline.scheduler = known[options.scheduler].from_config(pipeline.scheduler.config)
-
-
-def _mend(error: BaseException) -> str:
-    if "safetensors" in str(error) and isinstance(error, OSError):
-        return "; where the model has pickled weights alone and you trust its author, set pickle_weights=True"
-    return ""
 
 
 def _first_line(error: BaseException) -> str:

@@ -46,7 +46,12 @@ def pipeline_class(index: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{str(index)!r} is not the index of a diffusers pipeline: {type(error).__name__}") from error
     # Pipelines with own code name [module, class]; the code itself is never run.
-    return str(name[-1] if isinstance(name, list) else name)
+    name = name[-1] if isinstance(name, list) and len(name) == 2 else name
+    if not isinstance(name, str):
+        raise ModelError(
+            f"{str(index)!r} is not the index of a diffusers pipeline: its _class_name is no name of a class"
+        )
+    return name
 
 
 def hub_index(model: str, revision: str | None) -> Path:

@@ -10,7 +10,7 @@ __all__ = ["doctor"]
 
 
 def doctor() -> None:
-    """Report what is installed, what is missing and how to mend it; exits with 1 where something needed is missing."""
+    """Report what is installed and how to mend what is not, and paint one image; exits with 1 where something is wrong."""
     from diffumask_datasets.doctor import examine
 
     findings = examine()

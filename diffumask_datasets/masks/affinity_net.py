@@ -15,12 +15,13 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.random_walk import neighbour_offsets, random_walk, shifted
 from diffumask_datasets.sample import IGNORE, check_array
+from diffumask_datasets.weights import fill, load_trunk
 
 __all__ = [
     "AffinityNet",
@@ -74,7 +75,7 @@ class AffinityNet(nn.Module):
         Raises:
             ModelError: the backbone cannot be loaded.
         """
-        from transformers import AutoBackbone, ResNetBackbone, ResNetConfig
+        from transformers import AutoConfig, ResNetBackbone, ResNetConfig
 
         if settings.backbone is None:
             config = ResNetConfig(
@@ -86,7 +87,11 @@ class AffinityNet(nn.Module):
             )
             return cls(settings, ResNetBackbone(config))
         try:
-            return cls(settings, AutoBackbone.from_pretrained(settings.backbone, out_indices=(1, 2, 3)))
+            what = f"the backbone {settings.backbone!r}"
+            config = AutoConfig.from_pretrained(settings.backbone, out_indices=(1, 2, 3))
+            return cls(settings, load_trunk(settings.backbone, config, what=what))
+        except ModelError:
+            raise
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"cannot load the backbone {settings.backbone!r}: {reason}") from error
@@ -195,14 +200,16 @@ def load_affinity_net(path: Path) -> AffinityNet:
     """A saved net, ready to be asked.
 
     Raises:
-        ModelError: it is missing or no affinity net.
+        ModelError: it is missing, no affinity net, or its weights are not those of the net that it describes.
     """
     from transformers import AutoBackbone, AutoConfig
 
     facts = read_facts(path)
-    config: dict[str, Any] = json.loads(facts["backbone"])
-    backbone = AutoBackbone.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
-    net = AffinityNet(AffinityNetSettings(**json.loads(facts["settings"])), backbone)
-    with safe_open(path, framework="pt") as file:
-        net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    try:
+        config: dict[str, Any] = json.loads(facts["backbone"])
+        backbone = AutoBackbone.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
+        net = AffinityNet(AffinityNetSettings(**json.loads(facts["settings"])), backbone)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} is no affinity net: {' '.join(str(error).split())}") from error
+    fill(net, load_file(path), what=f"the affinity net {path}")
     return net.eval()

@@ -25,6 +25,7 @@ from diffumask_datasets.prompts.wording import fill, find_terms, noun
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.settings import LanguageModelPrompts
 from diffumask_datasets.texts import normalise
+from diffumask_datasets.weights import load_whole
 
 __all__ = ["LanguageModelSource", "embed", "pin"]
 
@@ -183,9 +184,15 @@ def _loaded(kind: str, model: str, revision: str | None) -> tuple[Any, Any]:
     """The tokenizer and, by the class of transformers called ``kind``, the network."""
     import transformers
 
-    tokenizer, place = _tokenizer(model, revision), _place(model, revision)
+    tokenizer = _tokenizer(model, revision)
     with _readable_errors(model):
-        network = getattr(transformers, kind).from_pretrained(**place, use_safetensors=True)
+        network = load_whole(
+            getattr(transformers, kind),
+            _place(model),
+            what=f"the text model {model!r}",
+            use_safetensors=True,
+            revision=revision or "main",
+        )
     return tokenizer, network.eval()
 
 
@@ -193,28 +200,30 @@ def _loaded(kind: str, model: str, revision: str | None) -> tuple[Any, Any]:
 def _tokenizer(model: str, revision: str | None) -> Any:
     import transformers
 
-    place = _place(model, revision)
+    place = _place(model)
     with _readable_errors(model):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, revision=revision or "main")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def _place(model: str, revision: str | None) -> dict[str, str]:
+def _place(model: str) -> str:
+    """A folder, whose fingerprint was compared when the recipe was prepared, or a Hub id."""
     folder = Path(model).expanduser()
     if folder.is_dir():
-        # A folder has no revisions: its fingerprint was compared when the recipe was prepared.
-        return {"pretrained_model_name_or_path": str(folder)}
+        return str(folder)
     if model.startswith((".", "/", "~")):
         raise ModelError(f"no text model {model!r}: give an existing folder or a Hub id owner/name")
-    return {"pretrained_model_name_or_path": model, "revision": revision or "main"}
+    return model
 
 
 @contextmanager
 def _readable_errors(model: str) -> Iterator[None]:
     try:
         yield
+    except ModelError:
+        raise
     except (ImportError, OSError, ValueError, KeyError) as error:  # ImportError: of what reads such a tokenizer
         raise ModelError(f"the text model {model!r} cannot be loaded: {' '.join(str(error).split())}") from error
 

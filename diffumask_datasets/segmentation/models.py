@@ -24,6 +24,8 @@ from transformers import (
 from diffumask_datasets.errors import ModelError, suggestion
 from diffumask_datasets.locks import model_lock
 from diffumask_datasets.sample import IGNORE
+from diffumask_datasets.segmentation.tuned import load_for_tuning
+from diffumask_datasets.weights import load_trunk, load_whole
 
 __all__ = [
     "HEADS",
@@ -101,10 +103,11 @@ def build_model(
     """A model for ``classes``, in the order of their ids.
 
     ``name`` is one of :data:`SMALL`, a family of :data:`HEADS` with a pretrained backbone (``upernet+BACKBONE``), or a
-    checkpoint, whose head is new where its classes are others.
+    checkpoint, whose head is new where its classes are others; a warning names what is new.
 
     Raises:
-        ModelError: no such model, a family that takes other inputs, or an option that its config does not have.
+        ModelError: no such model, a family that takes other inputs, an option that its config does not have, or weights
+            that do not fit.
     """
     config, backbone = check_model(name, options), name.partition("+")[2]
     _name_classes(config, classes)
@@ -112,9 +115,11 @@ def build_model(
         if name in SMALL or from_scratch or backbone:
             model = _family(config).from_config(config)
         else:
-            model = _family(config).from_pretrained(name, config=config, ignore_mismatched_sizes=True)
+            model = load_for_tuning(_family(config), name, config)
         if backbone and not from_scratch:
             _load_backbone(model, backbone, config.backbone_config)
+    except ModelError:
+        raise
     except (OSError, ValueError, RuntimeError, TypeError, LookupError) as error:
         raise ModelError(f"cannot build the model {name!r}: {' '.join(str(error).split()[:30])}") from error
     assert isinstance(model, PreTrainedModel)
@@ -161,25 +166,23 @@ def _config_with_backbone(family: str, backbone: str) -> PretrainedConfig:
 
 def _load_backbone(model: Any, backbone: str, config: PretrainedConfig) -> None:
     encoder = model.backbone if hasattr(model, "backbone") else model.model.pixel_level_module.encoder
-    loaded, found = type(encoder).from_pretrained(backbone, config=config, output_loading_info=True)
-    weights = loaded.state_dict()
-    # The norms of the stages' outputs are new; anything more means that these are not the weights of this backbone.
-    if 2 * len(found["missing_keys"]) > len(weights):
-        raise ModelError(f"{backbone!r} holds no weights of a {config.model_type}")
-    encoder.load_state_dict(weights)
+    trunk = load_trunk(backbone, config, what=f"the backbone {backbone!r}")
+    encoder.load_state_dict(trunk.state_dict())
 
 
 @model_lock
 def load_model(name: str) -> PreTrainedModel:
-    """A trained segmenter, ready to predict.
+    """A trained segmenter, ready to predict, with every weight from its file.
 
     Raises:
-        ModelError: no such model, or a family that takes other inputs.
+        ModelError: no such model, a family that takes other inputs, or weights that do not fit it.
     """
     config = _config_of(name)
     _check_family(config, name)
     try:
-        model = _family(config).from_pretrained(name)
+        model = load_whole(_family(config), name, what=f"the model {name!r}")
+    except ModelError:
+        raise
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot load the model {name!r}: {str(error).splitlines()[0]}") from error
     assert isinstance(model, PreTrainedModel)

@@ -42,6 +42,7 @@ from diffumask_datasets.segmentation.preprocessing import Preprocessing
 from diffumask_datasets.segmentation.segmenter import Segmenter, device_of
 from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import SOURCE, Mixture, mix, open_source
+from diffumask_datasets.weights import load_whole
 
 __all__ = ["ANY_HARDWARE", "Hardware", "train"]
 
@@ -124,7 +125,10 @@ class _SegmentationTrainer(Trainer):  # type: ignore[misc]  # transformers is no
         # Trainer reads the file as it is and only warns of names that do not fit; from_pretrained also knows the older
         # names under which some families are saved. Without this a resumed SegFormer starts from random weights.
         network = self.unwrapped if model is None else model
-        network.load_state_dict(type(self.unwrapped).from_pretrained(resume_from_checkpoint).state_dict())
+        saved = load_whole(
+            type(self.unwrapped), resume_from_checkpoint, what=f"the checkpoint {resume_from_checkpoint}"
+        )
+        network.load_state_dict(saved.state_dict())
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any

@@ -28,6 +28,7 @@ from diffumask_datasets.toybox.training import (
     save_checkpoint,
     set_learning_rate,
 )
+from diffumask_datasets.weights import load_whole
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,14 @@ def load_autoencoder(output: Path, weights: Path) -> AutoencoderKL:
     folder = output / "autoencoder"
     if not folder.is_dir():
         folder = weights / "vae"
-    model: AutoencoderKL = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
-    return model.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+    return _read(folder).requires_grad_(False).eval().to(memory_format=torch.channels_last)
+
+
+def _read(folder: Path) -> AutoencoderKL:
+    model: AutoencoderKL = load_whole(
+        AutoencoderKL, folder, what=f"the autoencoder {folder}", torch_dtype=torch.float32
+    )
+    return model
 
 
 @torch.no_grad()
@@ -189,9 +196,7 @@ def train_autoencoder(team: Team, minutes: float, output: Path, resume: bool, fr
     torch.manual_seed(1)
     model = build_autoencoder()
     if from_weights:
-        model.load_state_dict(
-            AutoencoderKL.from_pretrained(from_weights / "vae", torch_dtype=torch.float32).state_dict()
-        )
+        model.load_state_dict(_read(from_weights / "vae").state_dict())
     gradients = PooledGradients(model.parameters())
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=1e-3)
     average = Averaged(model, 0.998)

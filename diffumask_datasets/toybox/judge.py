@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.toybox.world import BACKGROUNDS, CLASS_NAMES, COLOURS
+from diffumask_datasets.weights import fill
 
 __all__ = ["JUDGE_FILE", "Judge", "Opinion", "Verdict", "load_judge", "save_judge"]
 
@@ -155,14 +157,18 @@ def load_judge(path: Path = JUDGE_FILE) -> Judge:
     """The judge at ``path``, in float32.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or its weights are not a judge's.
     """
     if not path.exists():
         raise ModelError(
             f"no judge at {path}: train one with 'python -m diffumask_datasets.toybox.judging --minutes 10'"
         )
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise ModelError(
+            f"the judge at {path} is damaged, train it anew or install the package again: {error}"
+        ) from error
     judge = Judge()
-    judge.load_state_dict(
-        {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
-    )
+    fill(judge, weights, what=f"the judge at {path}")
     return judge.eval()

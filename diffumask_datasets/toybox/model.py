@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffumask_datasets.toybox.tokenizer import END, MAX_LENGTH, START
+from diffumask_datasets.weights import load_whole
 
 TEXT_WIDTH = 128
 
@@ -73,9 +74,12 @@ class Painter(nn.Module):
         return words
 
     def load_weights(self, folder: Path) -> None:
-        """Take the weights of a diffusers folder written by ``export``."""
-        text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
-        unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+        """Take the weights of a diffusers folder written by ``export``; raises ModelError where they do not fit."""
+        place, what = folder / "text_encoder", f"the text_encoder of {folder}"
+        text = load_whole(CLIPTextModel, place, what=what, dtype=torch.float32)
+        unet = load_whole(
+            UNet2DConditionModel, folder / "unet", what=f"the unet of {folder}", torch_dtype=torch.float32
+        )
         self.text_encoder.load_state_dict(text.state_dict())
         self.unet.load_state_dict(unet.state_dict())
 

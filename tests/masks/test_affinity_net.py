@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from transformers import ResNetConfig, ResNetModel
 
 from diffumask_datasets.errors import ModelError, RecipeError, ShapeError
 from diffumask_datasets.masks.affinity_net import (
@@ -149,4 +150,36 @@ def test_what_cannot_be_trained_or_read(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"other\.safetensors is no affinity net"):
         load_affinity_net(tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match="cannot load the backbone"):
+        AffinityNet.fresh(AffinityNetSettings(backbone=str(tmp_path)))
+
+
+def test_weights_that_are_not_those_of_the_net(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_affinity_net(AffinityNet.fresh(SMALL), path)
+    weights, facts = load_file(path), read_facts(path)
+    weights["mixed.bias"] = weights.pop("mix.bias")
+    save_file(weights, path, metadata=facts)
+    with pytest.raises(
+        ModelError, match=r"fit the affinity net .*: 1 missing \(mix\.bias\), 1 that it does not have \(mixed\.bias\)"
+    ):
+        load_affinity_net(path)
+    save_file(weights, path, metadata=facts | {"settings": "[]"})
+    with pytest.raises(ModelError, match=r"net\.safetensors is no affinity net: "):
+        load_affinity_net(path)
+
+
+def test_a_pretrained_backbone_has_its_own_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8, 8], depths=[1, 1, 1], layer_type="basic")
+    saved = ResNetModel(config)
+    saved.save_pretrained(tmp_path)
+    net = AffinityNet.fresh(AffinityNetSettings(backbone=str(tmp_path)))
+    weights = net.backbone.state_dict()
+    assert weights.keys() == saved.state_dict().keys()
+    assert all(torch.equal(weights[name], weight) for name, weight in saved.state_dict().items())
+    file = tmp_path / "model.safetensors"
+    held = load_file(file)
+    del held["embedder.embedder.convolution.weight"]
+    save_file(held, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"fit the backbone .*: 1 missing \(embedder\.embedder\.convolution\.weight\)"):
         AffinityNet.fresh(AffinityNetSettings(backbone=str(tmp_path)))

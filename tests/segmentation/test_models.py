@@ -1,9 +1,11 @@
 """Families of models behind one loss and one score."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import Mask2FormerConfig, SwinBackbone, SwinConfig, SwinModel
 
 from diffumask_datasets.errors import ModelError
@@ -32,6 +34,58 @@ def test_a_pretrained_backbone_keeps_its_weights(tmp_path: Path, family: str) ->
     assert torch.equal(*weights)
     score = scores(model.eval(), torch.zeros(1, 3, 64, 64))
     assert score.shape[:2] == (1, 2)
+
+
+def _rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "body"),
+    [
+        ("segformer", "decode_head.classifier", "segformer."),
+        ("mask2former", "class_predictor", "model.transformer_module."),
+        ("upernet", "decode_head.classifier", "backbone."),
+    ],
+)
+def test_a_checkpoint_may_get_a_new_head_and_no_new_body(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, family: str, head: str, body: str
+) -> None:
+    torch.manual_seed(0)
+    saved = build_model(f"{family}-small", ("background", "car"))
+    saved.save_pretrained(tmp_path)
+    weights = saved.state_dict()
+
+    same = build_model(str(tmp_path), ("background", "boat"))
+    assert caplog.messages == []
+    assert all(torch.equal(weight, weights[name]) for name, weight in same.state_dict().items())
+
+    other = build_model(str(tmp_path), ("background", "car", "boat"))
+    changed = {name for name, weight in other.state_dict().items() if weight.shape != weights[name].shape}
+    assert {f"{head}.weight", f"{head}.bias"} <= changed
+    assert all(torch.equal(weight, weights[name]) for name, weight in other.state_dict().items() if name not in changed)
+    (message,) = caplog.messages
+    assert f": {len(changed)} weights of the head are new and start at random: " in message
+    assert f"{head}.bias" in message
+
+    _rewrite(tmp_path, lambda held: held.pop(min(name for name in held if name.startswith(body))))
+    for use in (lambda: build_model(str(tmp_path), ("background", "dog", "boat")), lambda: load_model(str(tmp_path))):
+        with pytest.raises(
+            ModelError, match=rf"the weights do not fit the model '{tmp_path}': 1 missing \({body}[^,]+\); "
+        ):
+            use()
+
+
+def test_a_trained_model_has_no_new_head(tmp_path: Path) -> None:
+    build_model("segformer-small", ("background", "car")).save_pretrained(tmp_path)
+    _rewrite(tmp_path, lambda held: held.pop("decode_head.classifier.bias"))
+    with pytest.raises(ModelError, match=r"1 missing \(decode_head\.classifier\.bias\)"):
+        load_model(str(tmp_path))
+    _rewrite(tmp_path, lambda held: held.update({"decode_head.classifier.bias": torch.zeros(3)}))
+    with pytest.raises(ModelError, match=r"1 of another shape \(decode_head\.classifier\.bias\)"):
+        load_model(str(tmp_path))
 
 
 def test_masks_for_each_class_that_is_there() -> None:

@@ -45,6 +45,20 @@ def test_no_judge_is_one_clear_line(tmp_path: Path) -> None:
         load_judge(tmp_path / "judge.safetensors")
 
 
+def test_weights_of_another_net_are_no_judge(tmp_path: Path) -> None:
+    weights = Judge().state_dict()
+    weights["pixels.0.weight"] = weights["pixels.0.weight"][:4]
+    del weights["whole.0.bias"]
+    save_judge(weights, tmp_path / "judge.safetensors")
+    with pytest.raises(
+        ModelError, match=r"1 missing \(whole\.0\.bias\), 1 of another shape \(pixels\.0\.weight\); the file is damaged"
+    ):
+        load_judge(tmp_path / "judge.safetensors")
+    (tmp_path / "judge.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match=r"the judge at .* is damaged"):
+        load_judge(tmp_path / "judge.safetensors")
+
+
 def test_the_loss_can_be_lowered() -> None:
     torch.manual_seed(0)
     judge = Judge()

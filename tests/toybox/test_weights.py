@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
 
+from diffumask_datasets.toybox.judge import load_judge
 from diffumask_datasets.toybox.training import WEIGHTS
 
 
@@ -49,6 +51,22 @@ def test_the_card_says_how_it_was_trained() -> None:
     facts = json.loads((WEIGHTS / "training.json").read_text())
     assert str(facts["images_seen"]) in card
     assert "no mask" in card
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_every_tensor_is_the_one_of_the_file(pipeline: StableDiffusionPipeline, part: str) -> None:
+    (file,) = (WEIGHTS / part).glob("*.safetensors")
+    stored, loaded = load_file(file), getattr(pipeline, part).state_dict()
+    assert loaded.keys() == stored.keys()
+    assert [name for name, weight in stored.items() if not torch.equal(weight.float(), loaded[name])] == []
+
+
+def test_the_judge_sees_what_was_asked_for(pipeline: StableDiffusionPipeline) -> None:
+    asked = ["car", "boat", "tree"]
+    generator = [torch.Generator().manual_seed(seed) for seed in range(len(asked))]
+    images = pipeline([f"a photo of a {name}" for name in asked], num_inference_steps=10, generator=generator).images
+    verdicts = load_judge().look([np.array(image) for image in images])
+    assert [verdict.best_class for verdict in verdicts] == asked
 
 
 def test_it_paints_an_image_of_its_own_size(pipeline: StableDiffusionPipeline) -> None:

@@ -1,0 +1,73 @@
+"""One image of the toybox, looked at by the judge: whether this installation paints what it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffumask_datasets.errors import ModelError
+from diffumask_datasets.painting import Painter
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.refining import label_image
+from diffumask_datasets.synthesis import prepare
+
+__all__ = ["Trial", "paint_trial"]
+
+CLASS = "car"
+
+LEAST_OVERLAP = 0.5
+"""Intersection over union of our mask and the judge's below which one of them is wrong; 0.9 is usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What was painted: the prompt, the class that the judge saw, the mask's quality, and its IoU with the judge's mask."""
+
+    prompt: str
+    seen: str
+    quality: float
+    overlap: float
+
+    @property
+    def report(self) -> str:
+        """One line about it."""
+        return (
+            f"painted {self.prompt!r}: the judge sees {self.seen}, mask quality {self.quality:.2f}, "
+            f"IoU with the judge's mask {self.overlap:.2f}"
+        )
+
+
+def paint_trial() -> Trial:
+    """Paints a car on the best device there is; nothing is stored.
+
+    Raises:
+        ModelError: the toybox cannot be loaded, the judge sees something else, or masks where it does not.
+    """
+    from diffumask_datasets.toybox.judge import load_judge
+    from diffumask_datasets.toybox.world import CLASS_NAMES
+
+    recipe = prepare(Recipe.of(classes=[CLASS]))
+    (painted,) = Painter(recipe, batch_size=1, device=None, dtype=None).paint(0, [0], 0)
+    if painted.error is not None or painted.soft_maps is None:
+        raise painted.error or ModelError("the toybox painted without attention")
+    sample = label_image(
+        painted.image,
+        painted.soft_maps,
+        recipe=recipe,
+        sample_id="trial",
+        prompted=painted.prompted,
+        prompt=painted.prompt,
+        seed=painted.seed,
+        spread_maps=painted.spread_maps,
+    )
+    (verdict,) = load_judge().look([painted.image])
+    ours, its = sample.label == 1, verdict.label == 1 + CLASS_NAMES.index(CLASS)
+    overlap = np.logical_and(ours, its).sum() / max(1, np.logical_or(ours, its).sum())
+    trial = Trial(painted.prompt, verdict.best_class, sample.quality, float(overlap))
+    if trial.seen != CLASS or trial.overlap < LEAST_OVERLAP:
+        raise ModelError(
+            f"{trial.report}; that is no {CLASS} with its mask: install other versions of torch, "
+            "diffusers and transformers, as README.md names them"
+        )
+    return trial
