@@ -6,10 +6,11 @@ READY := $(VENV)/.ready
 BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py))
 
 MINIMUM := .venv-min
+READERS := .venv-readers
 # Two processes, each with whole files: under ten minutes on two cores.
-DEFAULT_TESTS := --numprocesses 2 --dist loadfile --ignore tests/apps --ignore tests/cluster
+DEFAULT_TESTS := --numprocesses 2 --dist loadfile --ignore tests/apps --ignore tests/cluster --ignore tests/readers
 
-.PHONY: help setup demo test test-min test-apps test-cluster lint types clean $(BENCHMARKS)
+.PHONY: help setup demo test test-min test-readers test-apps test-cluster lint types clean $(BENCHMARKS)
 
 help:  ## list the targets
 	@grep -hE '^[^ ]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/; s/^.(BENCHMARKS)/bench-NAME/' | expand -t 12
@@ -44,6 +45,15 @@ $(MINIMUM)/.ready: pyproject.toml constraints-min.txt
 test-min: $(MINIMUM)/.ready  ## run the default test suite with the lowest versions allowed, in an environment of its own
 	$(MINIMUM)/bin/python -m pytest $(DEFAULT_TESTS)
 
+$(READERS)/.ready: pyproject.toml constraints.txt requirements-readers.txt
+	$(PYTHON) -m venv $(READERS)
+	$(READERS)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(READERS)/bin/python -m pip install --quiet --no-deps --requirement requirements-readers.txt --editable .
+	touch $@
+
+test-readers: $(READERS)/.ready  ## read every export by foreign programs, in an environment of their own (WRITE=1: the table in docs)
+	$(if $(WRITE),DIFFUMASK_WRITE_TABLE=1) $(READERS)/bin/python -m pytest tests/readers
+
 test-apps: $(VENV)/.fiftyone  ## test FiftyOne and the review page in a browser (needs chromium, chromium-driver)
 	$(BIN)/python -m pytest tests/apps
 
@@ -65,5 +75,5 @@ $(BENCHMARKS): bench-%: $(READY)  ## run one benchmark, e.g. make bench-spine (Q
 	$(BIN)/python -m tests.benchmarks.bench_$* $(if $(QUICK),--quick) $(if $(PARTS),--parts $(PARTS))
 
 clean:  ## remove everything that can be made again
-	rm -rf $(VENV) $(MINIMUM) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(MINIMUM) $(READERS) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
