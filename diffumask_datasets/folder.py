@@ -1,6 +1,7 @@
 """A dataset as a folder that plain ``datasets.load_dataset(folder)`` reads, without this package.
 
     out/ds/data/train-00000-of-00002.parquet …   the columns of the config ``default``
+    out/ds/instance/…  README.md                 another view and the card that makes it the default, where one is asked for
     out/ds/id2label.json                         class id → name, as transformers reads it
     out/ds/recipe.yaml                           what made it; written last, so a folder that has it is whole
 
@@ -10,7 +11,7 @@ Everything is written beside the target and moved there in one step.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -19,14 +20,17 @@ from typing import Any
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from diffumask_datasets.categories import id2label
 from diffumask_datasets.columns import Row, class_names, features_of
+from diffumask_datasets.dataset.parquet import read_rows, split_files
 from diffumask_datasets.drafts import whole_folder
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.places import Place, filesystem, remote_errors, whole_remote
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import RECIPE_FILE, read_recipe_file, recipe_text
+from diffumask_datasets.views import CONFIG_FOLDERS, card_configs, check_shown, view_features, view_row
 
 __all__ = ["check_target", "write_folder", "write_rows"]
 
@@ -58,22 +62,22 @@ def write_folder(
     extra_fields: Mapping[str, Any] | None = None,
     extra_files: Mapping[str, str] | None = None,
     counts: Mapping[str, int] | None = None,
+    view: str = "default",
 ) -> None:
     """Writes the rows of each split; an earlier dataset at ``output`` is replaced once the new one is whole.
 
     ``sizes`` are what the recipe asks for; ``counts`` how many rows there are, where that is another number. ``skip`` are
     indices that the recipe leaves out; ``extra_fields`` are further fields of ``recipe.yaml``; ``extra_files`` maps the
-    names of further files to their text.
+    names of further files to their text. ``view`` is what ``load_dataset(folder)`` gives; see :func:`write_rows`.
 
     Raises:
-        ExportError: ``output`` holds something that is not ours, or cannot be written.
+        ExportError: ``output`` holds something that is not ours, or cannot be written, or an unknown view.
     """
     shown = {"keep_heat_maps": keep_heat_maps, "keep_threshold_curve": keep_threshold_curve}
     text = recipe_text(recipe, sizes=sizes, skip=skip, **shown, **(extra_fields or {}))
     features = features_of(recipe.classes, heat_maps=keep_heat_maps, threshold_curve=keep_threshold_curve)
-    write_rows(
-        output, rows, features=features, counts=counts or sizes, files={**(extra_files or {}), RECIPE_FILE: text}
-    )
+    files = {**(extra_files or {}), RECIPE_FILE: text}
+    write_rows(output, rows, features=features, counts=counts or sizes, files=files, view=view)
 
 
 def write_rows(
@@ -83,20 +87,39 @@ def write_rows(
     features: datasets.Features,
     counts: Mapping[str, int],
     files: Mapping[str, str],
+    view: str = "default",
 ) -> None:
     """Writes the rows of each split, of which there are ``counts``, and the text of ``files``, recipe.yaml among them.
 
+    Another ``view`` than ``default`` is written too, and a card by which ``load_dataset(folder)`` gives that one;
+    ``load_dataset(folder, "semantic")`` then gives the columns of ``default``.
+
     Raises:
-        ExportError: ``output`` holds something that is not ours, or cannot be written.
+        ExportError: ``output`` holds something that is not ours, or cannot be written, or an unknown view.
     """
+    check_shown(view)
     check_target(output)
     with _whole(output) as draft:
         (draft / "data").mkdir()
         for split, split_rows in rows.items():
             _write_split(draft / "data", split, split_rows, schema=features.arrow_schema, size=counts[split])
+        if view != "default":
+            _write_view(draft, view, classes=class_names(features), counts=counts)
         labels = json.dumps(id2label(class_names(features)), indent=2, ensure_ascii=False)
         for name, content in {"id2label.json": labels + "\n", **files}.items():
             (draft / name).write_text(content, encoding="utf-8")
+
+
+def _write_view(draft: Path, view: str, *, classes: Sequence[str], counts: Mapping[str, int]) -> None:
+    folder = draft / CONFIG_FOLDERS[view]
+    folder.mkdir()
+    schema = view_features(view, classes=classes).arrow_schema
+    written = split_files(draft) if any(counts.values()) else {}
+    for split, paths in written.items():
+        rows = (view_row(row, view, classes=classes) for row in read_rows(paths))
+        _write_split(folder, split, rows, schema=schema, size=counts[split])
+    card = {"configs": card_configs((view, "default"), shown=view, splits=list(written))}
+    (draft / "README.md").write_text(f"---\n{yaml.safe_dump(card, sort_keys=False)}---\n", encoding="utf-8")
 
 
 def _whole(output: Place) -> AbstractContextManager[Path]:

@@ -25,7 +25,7 @@ from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.shards import SHARD_FILE, shard_text
 from diffumask_datasets.synthesis import Runtime, Synthesizer
-from diffumask_datasets.views import view_row
+from diffumask_datasets.views import check_shown, view_row
 
 __all__ = ["generate"]
 
@@ -39,6 +39,7 @@ ENGINES = ("local", "ray")
 def generate(
     output: str | Path,
     *,
+    view: str = "default",
     preview: bool = False,
     shard: str | None = None,
     engine: str = "local",
@@ -49,20 +50,25 @@ def generate(
 ) -> None:
     """Generates what ``fields`` ask for (those of :class:`DiffuMaskConfig`) into ``output``, a folder or a URL.
 
-    Started again after any end, it takes what is finished from the store and goes on. ``preview`` adds ``preview.png``,
-    a contact sheet of the first samples. ``shard="i/n"`` makes the share of one of n machines, i from 0, for
-    :func:`diffumask_datasets.merge`. ``workers`` processes paint at once, each on a GPU of its own where there are some;
-    ``refiners`` processes for each of them make the masks meanwhile (default: 2 on a GPU, 0 on the CPU). A script that asks
-    for either must guard its start by ``if __name__ == "__main__":``, as for any of multiprocessing. ``engine="ray"`` paints
-    on the Ray cluster at ``address``, with as many workers as it has GPUs.
+    Started again after any end, it takes what is finished from the store and goes on. ``view`` is what
+    ``load_dataset(output)`` gives: ``instance`` or ``detection`` add that view to the folder, and the columns of ``default``
+    are then its config ``semantic``. ``preview`` adds ``preview.png``, a contact sheet of the first samples.
+    ``shard="i/n"`` makes the share of one of n machines, i from 0, for :func:`diffumask_datasets.merge`. ``workers``
+    processes paint at once, each on a GPU of its own where there are some; ``refiners`` processes for each of them make the
+    masks meanwhile (default: 2 on a GPU, 0 on the CPU). A script that asks for either must guard its start by
+    ``if __name__ == "__main__":``, as for any of multiprocessing. ``engine="ray"`` paints on the Ray cluster at ``address``,
+    with as many workers as it has GPUs.
 
     Raises:
         RecipeError: fields that are unknown or illegal, no size, or no such shard.
-        ExportError: ``output`` holds something that is not ours, or cannot be written.
+        ExportError: ``output`` holds something that is not ours, or cannot be written, or an unknown view.
         WorkerError: a worker that dies again and again at the same place, or a cluster that cannot be reached.
     """
     place = place_of(output)
     number = None if shard is None else ShardNumber.parse(shard)
+    check_shown(view)
+    if shard is not None and view != "default":
+        raise RecipeError("a shard has no views: give the view to diffumask merge")
     _check_engine(engine, workers, address)
     config = DiffuMaskConfig(**fields)
     if not isinstance(config.recipe, Recipe):
@@ -80,7 +86,7 @@ def generate(
             # Nothing is left to do but what the store has lost.
             runtime, progress.disable = dataclasses.replace(runtime, refiners=0), True
         with Synthesizer(config.recipe, runtime) as synthesizer:
-            _write(place, config, wanted, number, synthesizer, progress)
+            _write(place, config, wanted, number, view, synthesizer, progress)
             rejected += synthesizer.rejected
             if preview:
                 _write_preview(place, wanted, synthesizer)
@@ -121,6 +127,7 @@ def _write(
     config: DiffuMaskConfig,
     wanted: Mapping[str, Sequence[Shard]],
     number: ShardNumber | None,
+    view: str,
     synthesizer: Synthesizer,
     progress: tqdm[Any],
 ) -> None:
@@ -134,6 +141,7 @@ def _write(
         skip=config.plan.skip,
         counts={split: _size(shards) for split, shards in wanted.items()},
         extra_files=_shard_files(config, number),
+        view=view,
     )
 
 

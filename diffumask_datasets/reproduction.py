@@ -22,6 +22,7 @@ from diffumask_datasets.sample import MAX_CLASS_ID
 from diffumask_datasets.shared_recipe import is_hub_id, read_shared_recipe
 from diffumask_datasets.source import open_source
 from diffumask_datasets.synthesis import Runtime, Synthesizer
+from diffumask_datasets.views import SEMANTIC
 
 __all__ = ["Reproduction", "reproduce"]
 
@@ -109,7 +110,8 @@ def _hub_rows(repo_id: str, split: str, sample_id: str) -> list[Row | None]:
     # Filtered by the statistics of the row groups: a few requests, not the whole dataset.
     wanted = [("sample_id", "==", sample_id)]
     with readable_errors(repo_id):
-        stream = datasets.load_dataset(repo_id, "default", split=split, streaming=True, filters=wanted)
+        config = SEMANTIC if SEMANTIC in datasets.get_dataset_config_names(repo_id) else "default"
+        stream = datasets.load_dataset(repo_id, config, split=split, streaming=True, filters=wanted)
         rows = [row for table in stream.with_format("arrow") for row in table.to_pylist()]
     return [CheckedRow.of(row, MAX_CLASS_ID).row for row in rows]
 

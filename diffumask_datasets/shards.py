@@ -44,21 +44,23 @@ def shard_text(number: ShardNumber, ranges: Mapping[str, Shard]) -> str:
     return json.dumps({"shard": str(number), "ranges": ranges}) + "\n"
 
 
-def merge(parts: Iterable[str | Path], output: str | Path) -> None:
+def merge(parts: Iterable[str | Path], output: str | Path, *, view: str = "default") -> None:
     """Joins the folders of all shards, given in any order, to the dataset that a run without shards writes, byte for byte.
 
+    ``view`` is what ``load_dataset(output)`` gives, as for ``generate``.
+
     Raises:
-        ExportError: ``output`` holds something that is not ours, or cannot be written.
+        ExportError: ``output`` holds something that is not ours, or cannot be written, or an unknown view.
         DataError: a folder that is no shard, shards of different recipes or numbers, one that is missing or comes twice.
     """
     with ExitStack() as copies:
         folders = [copies.enter_context(fetched(place_of(part))) for part in parts]
         found = sorted(map(_read, folders), key=lambda part: part.number.index)
         _check(found)
-        _join(found, place_of(output))
+        _join(found, place_of(output), view)
 
 
-def _join(found: Sequence[_Part], output: Place) -> None:
+def _join(found: Sequence[_Part], output: Place, view: str) -> None:
     features = _features([path for part in found for paths in part.files.values() for path in paths])
     counts = [count_rows(part.files) for part in found]
     splits = list(found[0].ranges)
@@ -68,6 +70,7 @@ def _join(found: Sequence[_Part], output: Place) -> None:
         features=features,
         counts={split: sum(count.get(split, 0) for count in counts) for split in splits},
         files={RECIPE_FILE: found[0].recipe},
+        view=view,
     )
 
 

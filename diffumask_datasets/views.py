@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import datasets
 import numpy as np
@@ -10,16 +11,55 @@ import numpy.typing as npt
 
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.columns import Row, features_of, label_of, png_cell, without_heat_maps, without_threshold_curve
-from diffumask_datasets.errors import ShapeError
+from diffumask_datasets.errors import ExportError, ShapeError, suggestion
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.sample import IGNORE
 
-__all__ = ["VIEWS", "view_features", "view_row"]
+__all__ = [
+    "CONFIG_FOLDERS",
+    "SEMANTIC",
+    "VIEWS",
+    "card_configs",
+    "check_shown",
+    "config_name",
+    "view_features",
+    "view_row",
+]
 
 MAX_ANNOTATED = 255
 """Instance ids that the green channel of ``annotation`` can hold."""
 
 VIEWS = ("default", "instance", "detection", "panoptic")
+
+CONFIG_FOLDERS = {"default": "data", "instance": "instance", "detection": "detection"}
+"""View → folder of its parquet files, for the views that are written to disk."""
+
+SEMANTIC = "semantic"
+"""Config of the view ``default`` where another view is loaded by default."""
+
+
+def check_shown(view: str) -> None:
+    """Raises ExportError unless a dataset on disk can have this view as its default."""
+    if view not in CONFIG_FOLDERS:
+        legal = ", ".join(CONFIG_FOLDERS)
+        raise ExportError(f"view: expected one of {legal}, got {view!r}{suggestion(view, CONFIG_FOLDERS)}")
+
+
+def config_name(view: str, *, shown: str) -> str:
+    """The config of a view where ``shown`` is loaded by default; datasets takes the name ``default`` for a default too."""
+    return SEMANTIC if view == "default" != shown else view
+
+
+def card_configs(views: Iterable[str], *, shown: str, splits: Iterable[str]) -> list[dict[str, Any]]:
+    """The ``configs`` of a dataset card: where each view lies, and which one ``load_dataset`` takes without a name."""
+    return [
+        {
+            "config_name": config_name(view, shown=shown),
+            "data_files": [{"split": split, "path": f"{CONFIG_FOLDERS[view]}/{split}-*"} for split in splits],
+            **({"default": True} if view == shown else {}),
+        }
+        for view in views
+    ]
 
 
 def view_features(

@@ -189,3 +189,16 @@ def test_the_lowest_versions_are_those_that_are_tested() -> None:
     pinned = dict(line.split("==") for line in own.splitlines() if not line.startswith("#"))
     del pinned["torch"], bounds["torch"]
     assert pinned == bounds
+
+
+def test_agpl_readers_stay_in_their_own_environment() -> None:
+    root = PACKAGE.parent
+    code = [
+        path
+        for folder in ("diffumask_datasets", "builders", "exporters", "examples", "tests")
+        for path in (root / folder).rglob("*.py")
+    ]
+    using = {path.parent for path in code if any(name.partition(".")[0] == "ultralytics" for name in imported(path))}
+    assert using <= {root / "tests" / "readers"}
+    for name in ("pyproject.toml", "constraints.txt", "constraints-min.txt"):
+        assert "ultralytics" not in (root / name).read_text(encoding="utf-8")

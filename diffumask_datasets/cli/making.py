@@ -16,6 +16,7 @@ from diffumask_datasets.cli.options import (
     Config,
     Prompts,
     Seed,
+    View,
     recipe_fields,
     resumable,
     yaml_value,
@@ -44,6 +45,7 @@ def generate(
     set_: Assignments = None,
     keep_heat_maps: Annotated[bool, typer.Option(help="Add the column heat_maps.")] = False,
     keep_threshold_curve: Annotated[bool, typer.Option(help="Add the column threshold_curve.")] = False,
+    view: View = "default",
     preview: Annotated[bool, typer.Option(help="Write preview.png: image | mask overlay | heat map.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images painted at once.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
@@ -76,18 +78,19 @@ def generate(
         fields.pop("splits", None)
     with resumable(SAMPLES_ARE_KEPT):
         how: dict[str, Any] = {"engine": engine, "workers": workers, "refiners": refiners, "address": address}
-        generate_folder(output, preview=preview, shard=shard, **how, **fields)
+        generate_folder(output, view=view, preview=preview, shard=shard, **how, **fields)
     typer.echo(f"wrote {output}")
 
 
 def merge(
     shards: Annotated[list[str], typer.Argument(help="The folder or URL of each shard, in any order.")],
     output: Annotated[str, typer.Option(help="Folder or URL of the whole dataset.")],
+    view: View = "default",
 ) -> None:
     """Join SHARDS, made by generate --shard, to the dataset that one machine would have written, byte for byte."""
     from diffumask_datasets.shards import merge as merge_shards
 
-    merge_shards(shards, output)
+    merge_shards(shards, output, view=view)
     typer.echo(f"wrote {output}")
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "Config",
     "Prompts",
     "Seed",
+    "View",
     "assignments",
     "pairs_in",
     "recipe_fields",
@@ -51,6 +52,10 @@ Prompts = Annotated[
 ]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other recipe field; repeatable.")
+]
+
+View = Annotated[
+    str, typer.Option(help="Columns that are loaded where no config is named: default, instance or detection.")
 ]
 
 

@@ -12,6 +12,7 @@ import yaml
 from diffumask_datasets.cli.options import (
     EXIT_BAD_INPUT,
     SAMPLES_ARE_KEPT,
+    View,
     assignments,
     resumable,
 )
@@ -133,11 +134,13 @@ def push(
     ] = None,
     licence: Annotated[str | None, typer.Option("--license", help="Licence of the dataset, e.g. cc-by-4.0.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a dataset with another schema.")] = False,
+    view: View = "default",
 ) -> None:
     """Put a dataset on the Hub with its card, its recipe and three configs; repeated, it sends only what is missing."""
     from diffumask_datasets.hub import push as push_dataset
 
-    url = push_dataset(source, repo_id, private=private or None, token=token, licence=licence, overwrite=overwrite)
+    how: dict[str, Any] = {"token": token, "licence": licence, "overwrite": overwrite, "view": view}
+    url = push_dataset(source, repo_id, private=private or None, **how)
     typer.echo(f"pushed {url}")
 
 

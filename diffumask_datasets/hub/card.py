@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -11,10 +10,9 @@ import datasets
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from diffumask_datasets.hub.staging import CONFIG_FOLDERS
 from diffumask_datasets.hub.summary import Summary
 from diffumask_datasets.source import DatasetSource
-from diffumask_datasets.views import view_features
+from diffumask_datasets.views import CONFIG_FOLDERS, SEMANTIC, card_configs, config_name, view_features
 
 __all__ = ["make_card", "merge_cards"]
 
@@ -34,6 +32,20 @@ SETTINGS = {
     "seed": "seed",
 }
 
+READ_BY = {
+    "default": ("`image`, `label`, `objects`, `classes`, `prompt`, `quality` …", "semantic segmentation"),
+    "instance": ("`image`, `annotation` (red: class, green: instance)", "instance segmentation"),
+    "detection": ("`image_id`, `image`, `width`, `height`, `objects`", "object detection"),
+}
+"""View → its columns, and the example of transformers that reads them."""
+
+EXAMPLES = {
+    "default": "run_semantic_segmentation.py",
+    "instance": "run_instance_segmentation.py",
+    "detection": "run_object_detection.py",
+}
+"""These take no config name: each reads the default config."""
+
 _SIZE_CATEGORIES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -51,8 +63,12 @@ def make_card(
     licence: str | None = None,
     model_licence: str | None = None,
     reviewed: int | None = None,
+    view: str = "default",
 ) -> DatasetCard:
-    """The card of a dataset that was staged and counted; ``reviewed`` is how many samples people have accepted."""
+    """The card of a dataset that was staged and counted; ``reviewed`` is how many samples people have accepted.
+
+    ``view`` is the config that is loaded where none is named.
+    """
     fields = dict(source.recipe_fields or {})
     first = summary.first_rows[0]
     variables = {
@@ -78,12 +94,17 @@ def make_card(
         "settings": {title: fields[name] for name, title in SETTINGS.items() if name in fields},
         "distinct_prompts": len(summary.prompts),
         "prompts": [_plain(prompt) for prompt in summary.example_prompts()],
+        "configs": [
+            (config_name(shown, shown=view), shown == view, columns, reader)
+            for shown, (columns, reader) in READ_BY.items()
+        ],
+        "example": EXAMPLES[view],
         "recipe": source.recipe_fields is not None,
         "review_sentence": _review_sentence(reviewed, sum(source.sizes.values())),
     }
     with as_file(files("diffumask_datasets.hub") / "card.md") as template:
         card: DatasetCard = DatasetCard.from_template(
-            _card_data(source, licence=licence), template_path=str(template), **variables
+            _card_data(source, licence=licence, view=view), template_path=str(template), **variables
         )
     return card
 
@@ -112,12 +133,12 @@ def _merged_text(existing: str, ours: str) -> str:
 
 
 def _merged_configs(kept: Any, own: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    names = {config["config_name"] for config in own}
+    names = {*CONFIG_FOLDERS, SEMANTIC}
     foreign = [config for config in kept or [] if isinstance(config, dict) and config.get("config_name") not in names]
     return [*own, *foreign]
 
 
-def _card_data(source: DatasetSource, *, licence: str | None) -> DatasetCardData:
+def _card_data(source: DatasetSource, *, licence: str | None, view: str) -> DatasetCardData:
     total = sum(source.sizes.values())
     data = DatasetCardData(
         license=licence,
@@ -126,25 +147,17 @@ def _card_data(source: DatasetSource, *, licence: str | None) -> DatasetCardData
         task_ids=["semantic-segmentation", "instance-segmentation"],
         size_categories=[next((name for limit, name in _SIZE_CATEGORIES if total < limit), "n>1T")],
         tags=["synthetic", "segmentation", "diffumask"],
-        configs=[_config(name, folder, source) for name, folder in CONFIG_FOLDERS.items()],
+        configs=card_configs(
+            CONFIG_FOLDERS, shown=view, splits=[split for split, size in source.sizes.items() if size]
+        ),
     )
-    infos = {
-        name: datasets.DatasetInfo(
-            features=view_features(name, classes=source.classes, heat_maps=source.heat_maps), config_name=name
-        )
-        for name in CONFIG_FOLDERS
-    }
+    infos = {}
+    for shown in CONFIG_FOLDERS:
+        name = config_name(shown, shown=view)
+        features = view_features(shown, classes=source.classes, heat_maps=source.heat_maps)
+        infos[name] = datasets.DatasetInfo(features=features, config_name=name)
     DatasetInfosDict(infos).to_dataset_card_data(data)
     return data
-
-
-def _config(name: str, folder: str, source: DatasetSource) -> Mapping[str, Any]:
-    splits = [split for split, size in source.sizes.items() if size]
-    config: dict[str, Any] = {
-        "config_name": name,
-        "data_files": [{"split": split, "path": f"{folder}/{split}-*"} for split in splits],
-    }
-    return {**config, "default": True} if name == "default" else config
 
 
 def _review_sentence(reviewed: int | None, total: int) -> str:

@@ -21,10 +21,11 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from diffumask_datasets.connection import BROKEN, CONNECTION_ERRORS, cause_of, readable_errors
 from diffumask_datasets.errors import ExportError, HubError
 from diffumask_datasets.hub.card import make_card, merge_cards
-from diffumask_datasets.hub.staging import CONFIG_FOLDERS, stage
+from diffumask_datasets.hub.staging import stage
 from diffumask_datasets.hub.summary import Summary, area_histogram
 from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.source import DatasetSource, open_source
+from diffumask_datasets.views import CONFIG_FOLDERS, check_shown
 
 __all__ = ["push"]
 
@@ -49,6 +50,7 @@ def push(
     token: str | None = None,
     licence: str | None = None,
     overwrite: bool = False,
+    view: str = "default",
     message: str = "Upload dataset",
 ) -> str:
     """Puts a dataset on the Hub and returns its address.
@@ -56,16 +58,19 @@ def push(
     ``source`` is a folder made by ``generate`` or ``review --apply``, a ``Dataset`` with the columns of ``default``, or a
     dict of its splits. The configs ``default``, ``instance`` and ``detection``, ``id2label.json``, ``recipe.yaml`` and the
     card arrive in one commit. Files that are there already are not sent again, also after an interrupted push.
+    ``view`` is the config that is loaded where none is named, as by the examples of transformers: ``instance`` for instance
+    segmentation, ``detection`` for boxes; the config ``default`` is then called ``semantic``.
     ``token`` is taken from ``HF_TOKEN`` or ``hf auth login`` where it is None. ``overwrite`` replaces another schema.
 
     Raises:
-        ExportError: no dataset, or not one with the columns of ``default``.
+        ExportError: no dataset, not one with the columns of ``default``, or an unknown view.
         HubError: a repo id that is none, no rights, a wrong token, another schema, or no connection.
     """
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
         raise HubError(f"{repo_id!r} is no repository id, expected owner/name: {error}") from error
+    check_shown(view)
     token = _usable(get_token() if token is None else token)
     opened, reviewed = open_source(source), _reviewed(source)
     api = HfApi(token=token)
@@ -75,7 +80,7 @@ def push(
         if not overwrite:
             _check_schema(repo_id, present, opened, token)
         with tempfile.TemporaryDirectory(prefix="diffumask-push-") as folder:
-            _stage_all(Path(folder), repo_id, opened, api, present, licence, reviewed)
+            _stage_all(Path(folder), repo_id, opened, api, present, licence, reviewed, view)
             _commit(api, repo_id, Path(folder), message)
     return f"{api.endpoint}/datasets/{repo_id}"
 
@@ -102,6 +107,7 @@ def _stage_all(
     present: list[str],
     licence: str | None,
     reviewed: int | None,
+    view: str,
 ) -> None:
     summary = Summary(source.classes)
     stage(source, folder, summary.see)
@@ -115,6 +121,7 @@ def _stage_all(
         licence=licence,
         model_licence=_model_licence(api, summary),
         reviewed=reviewed,
+        view=view,
     )
     existing = None
     if "README.md" in present:

@@ -21,11 +21,9 @@ from diffumask_datasets.columns import Row
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import RECIPE_FILE, recipe_text
 from diffumask_datasets.source import DatasetSource
-from diffumask_datasets.views import view_features, view_row
+from diffumask_datasets.views import CONFIG_FOLDERS, view_features, view_row
 
-__all__ = ["CONFIG_FOLDERS", "stage"]
-
-CONFIG_FOLDERS = {"default": "data", "instance": "instance", "detection": "detection"}
+__all__ = ["stage"]
 
 ROWS_PER_FILE = 1000
 ROWS_PER_GROUP = 100

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from diffumask_datasets import export
 from diffumask_datasets.columns import decode_image, decode_label
-from diffumask_datasets.masks import rle
 from tests.exporters.made import dataset, drawn, row_of_instances
 
 COCO = ("car", "potted plant", "boat")
@@ -85,7 +85,7 @@ def truths() -> dict[str, Truth]:
 
 def _truth(row: dict[str, Any]) -> Truth:
     objects = row["objects"]
-    masks = [rle.decode(run).astype(bool) for run in objects["segmentation"]]
+    masks = [coco_mask.decode(run).astype(bool) for run in objects["segmentation"]]
     boxes = [tuple(map(float, box)) for box in objects["bbox"]]
     image = decode_image(row["image"])
     file = io.BytesIO()
