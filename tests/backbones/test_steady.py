@@ -59,6 +59,7 @@ def test_threads_that_come_and_go_while_others_are_within() -> None:
 
 
 def test_a_process_that_is_forked_while_another_thread_is_within() -> None:
+    """A loader's process computes on one thread by its own choice, and must not get the three that its parent had."""
     inside, is_forked = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -66,8 +67,8 @@ def test_a_process_that_is_forked_while_another_thread_is_within() -> None:
             inside.set()
             is_forked.wait(10)
 
-    def number_after_a_block_on_two() -> int:
-        torch.set_num_threads(2)
+    def number_after_a_block() -> int:
+        torch.set_num_threads(1)
         with single_thread():
             pass
         return torch.get_num_threads()
@@ -77,7 +78,7 @@ def test_a_process_that_is_forked_while_another_thread_is_within() -> None:
         inside.wait(10)
         child = os.fork()
         if child == 0:
-            os._exit(number_after_a_block_on_two())
+            os._exit(100 + number_after_a_block())
         is_forked.set()
         holding.result()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 101
