@@ -34,6 +34,9 @@ SUFFIX = ".sample"
 STALE_SECONDS = 3600
 """A draft older than this was left by a process that was killed."""
 
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+"""There is no entry yet. Where the store cannot be a folder, the first write says so."""
+
 
 def default_store_root() -> Place:
     """``$DIFFUMASK_CACHE``, else ``diffumask`` in the Hugging Face home."""
@@ -103,7 +106,7 @@ class SampleStore:
         path = self._path(index)
         try:
             entry = path.read_bytes()
-        except FileNotFoundError:
+        except _ABSENT:
             return None
         except OSError as error:
             raise StoreError(
@@ -143,7 +146,7 @@ class SampleStore:
             folder = self.folder / f"{number:05d}"
             try:
                 names = os.listdir(folder)
-            except FileNotFoundError:
+            except _ABSENT:
                 continue
             except OSError as error:
                 raise StoreError(f"cannot list {folder}: {error.strerror}; check the disk") from error
