@@ -79,6 +79,24 @@ def test_a_damaged_file_is_no_reason_for_pickles(folder: Path, part: str) -> Non
     assert "\n" not in str(error.value)
 
 
+def test_a_model_of_the_hub_is_checked_too(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    place = tmp_path / "models--me--model"
+    snapshot = Path(shutil.copytree(saved, place / "snapshots" / commit))
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    loaded = load_pipeline("me/model", device="cpu").text_encoder.state_dict()
+    stored = load_file(file_of(snapshot / "text_encoder"))
+    assert all(torch.equal(weight, loaded[name]) for name, weight in stored.items())
+    rewrite(file_of(snapshot / "text_encoder"), lambda weights: weights.pop(NAMES["text_encoder"]))
+    with pytest.raises(
+        ModelError, match=r"cannot load the model 'me/model': the weights do not fit the text_encoder: 1 missing"
+    ):
+        load_pipeline("me/model", revision=commit, device="cpu")
+
+
 def test_no_weights_have_the_variant(folder: Path) -> None:
     with pytest.raises(ModelError, match="it has no weights of the variant 'fp16'; leave variant out"):
         load_pipeline(str(folder), device="cpu", options=LoadOptions(variant="fp16"))
