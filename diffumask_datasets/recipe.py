@@ -61,7 +61,7 @@ _MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """What an omitted field becomes, per model; the empty name stands for all others (Stable Diffusion 1/2)."""
 
 
-_MAY_BE_NONE = ("refinement", "affinity", "contrast")
+_MAY_BE_NONE = ("refinement", "heat_normalization", "affinity", "contrast")
 """Fields in which None is a choice of its own."""
 
 
@@ -149,7 +149,9 @@ class MaskSettings(Settings):
     ``threshold`` is γ in (0, 1), ``"otsu"``, ``"adaptive"`` (training-free) or ``"affinity"`` (the paper's: the γ whose
     refined mask agrees best with the affinity mask). ``affinity`` spreads the heat before it is thresholded, or makes the
     affinity mask: ``"self-attention"`` of the model, or ``"affinitynet"``, the trained net in the file ``affinity_net``,
-    whose content ``affinity_net_revision`` pins. ``unary`` is what refinement starts from: ``"soft"`` heat or ``"hard"``
+    whose content ``affinity_net_revision`` pins. ``heat_normalization`` divides each heat map by its local level before it
+    is thresholded (:mod:`diffumask_datasets.masks.normalization`). ``refinement`` is a DenseCRF, with our parameters or
+    with the paper's (``"densecrf-paper"``), or None. ``unary`` is what refinement starts from: ``"soft"`` heat or ``"hard"``
     labels. ``min_area`` is the smallest component kept, as a fraction of the image; pixels whose two best classes differ
     by less than ``ignore_margin`` become 255; ``split_touching`` parts objects of one class where they touch at a neck.
     """
@@ -158,7 +160,8 @@ class MaskSettings(Settings):
     affinity: Literal["self-attention", "affinitynet"] | None = None
     affinity_net: str | None = None
     affinity_net_revision: str | None = None
-    refinement: Literal["densecrf"] | None = "densecrf"
+    heat_normalization: Literal["local"] | None = "local"
+    refinement: Literal["densecrf", "densecrf-paper"] | None = "densecrf"
     unary: Literal["soft", "hard"] = "soft"
     split_touching: bool = True
     min_area: float = Field(0.005, ge=0, lt=1)

@@ -61,7 +61,11 @@ def with_shared_recipe(source: str | Path, given: Mapping[str, Any]) -> dict[str
         RecipeError: the recipe is none, asks for what a stranger's recipe may not, or cannot be read.
         HubError: the Hub has no such dataset, refuses it, or cannot be reached.
     """
-    own = {name: value for name, value in given.items() if value is not None or name == "refinement"}
+    own = {
+        name: value
+        for name, value in given.items()
+        if value is not None or name in ("refinement", "heat_normalization")
+    }
     fields = read_shared_recipe(source)
     fields.pop("digest", None)
     for name, pin in _PINS.items():

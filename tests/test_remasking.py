@@ -69,8 +69,8 @@ def test_the_threshold_curve_is_kept_when_asked_for(planted: dict[str, Any], tmp
     curve = rows[0]["threshold_curve"]
     assert curve == built[0]["threshold_curve"]
     assert curve["category"] == rows[0]["heat_maps"]["category"]
-    assert len(curve["gamma"][0]) == len(curve["score"][0]) == 14
-    # fractions 0.25 … 0.75 of the range of the map
+    assert len(curve["gamma"][0]) == len(curve["score"][0]) == 15
+    # fractions 0.15 … 0.85 of the range of the map
     assert np.diff(curve["gamma"][0]).min() > 0
     legal = [g for g, s in zip(curve["gamma"][0], curve["score"][0], strict=True) if s == max(curve["score"][0])]
     assert rows[0]["threshold"][0] in legal

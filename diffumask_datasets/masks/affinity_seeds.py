@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.masks.combine import best_labels, label_probabilities
-from diffumask_datasets.masks.densecrf import DenseCrf
+from diffumask_datasets.masks.densecrf import PAPER_PARAMETERS, DenseCrf
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 __all__ = ["SEED_SHARES", "make_seeds"]
@@ -21,7 +21,7 @@ def make_seeds(image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32])
     A class is sure where it survives DenseCRF at the high γ, the background where it wins DenseCRF at the low one
     (Ahn & Kwak 2018, section 4.1; DiffuMask, section 3.3).
     """
-    crf = DenseCrf(image, 1 + len(heat_maps))
+    crf = DenseCrf(image, 1 + len(heat_maps), parameters=PAPER_PARAMETERS)
     low, high = (best_labels(crf.refine(label_probabilities(heat_maps, _gammas(heat_maps, s)))) for s in SEED_SHARES)
     seeds = np.where(high > 0, high, np.where(low == 0, BACKGROUND, IGNORE))
     return np.asarray(seeds, dtype=np.uint8)

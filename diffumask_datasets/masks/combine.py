@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CONFIDENCE", "SOFTNESS", "best_labels", "hard_probabilities", "label_probabilities", "unsure_pixels"]
+__all__ = ["CONFIDENCE", "SOFTNESS", "best_labels", "certainty", "hard_probabilities", "label_probabilities"]
 
-SOFTNESS = 0.2
-"""Width of the logistic around γ, as a fraction of the heat map's own range; 0.05 to 0.5 refine to within one IoU point."""
+SOFTNESS = 0.1
+"""Width of the logistic around γ, as a fraction of the heat map's own range. A width of 0.05 gives two points less on drawn
+scenes with several objects, one of 0.2 three points less on photographs."""
 
 
 def label_probabilities(
@@ -54,17 +55,14 @@ def best_labels(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
     return np.asarray(np.argmax(probabilities, axis=0), dtype=np.intp)
 
 
-def unsure_pixels(
-    probabilities: npt.NDArray[np.float32], margin: float, *, temperature: float = 1.0
-) -> npt.NDArray[np.bool_]:
-    """Pixels (height, width) whose two best labels differ by less than ``margin`` in [0, 1).
+def certainty(probabilities: npt.NDArray[np.float32], *, temperature: float = 1.0) -> npt.NDArray[np.float32]:
+    """How much likelier the best label of each pixel (height, width) is than the second best, in [0, 1).
 
     The two are compared with each other alone, after their log-odds were divided by ``temperature``. Mean field takes
-    every neighbour for evidence of its own and is far too sure: as it stands, a margin of 0.1 marks 0.05 % of a toybox
-    image; at temperature 14 about 1 %, half of which would be wrong.
+    every neighbour for evidence of its own and is far too sure: as it stands, a margin of 0.1 would mark hardly any pixel.
     """
     runner_up, best = np.log(np.partition(probabilities, -2, axis=0)[-2:] + np.finfo(np.float32).tiny)
-    return np.asarray(np.tanh((best - runner_up) / (2 * temperature)) < margin)
+    return np.asarray(np.tanh((best - runner_up) / (2 * temperature)), dtype=np.float32)
 
 
 def _softmax(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

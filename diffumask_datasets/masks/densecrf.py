@@ -11,7 +11,7 @@ import numpy.typing as npt
 from diffumask_datasets.errors import MissingDependencyError, ShapeError
 from diffumask_datasets.sample import check_array
 
-__all__ = ["DenseCrf", "DenseCrfParameters"]
+__all__ = ["PAPER_PARAMETERS", "SEVERAL_CLASSES", "DenseCrf", "DenseCrfParameters", "default_parameters"]
 
 _REFERENCE_SIDE = 512
 _SMALLEST_PROBABILITY = 1e-5
@@ -27,20 +27,38 @@ class DenseCrfParameters:
 
     Positions (``*_sxy``) are standard deviations in pixels of a 512x512 image and scale with sqrt(height * width) / 512;
     ``bilateral_srgb`` is one in colour levels of 0..255. ``*_compat`` weigh the Potts penalty of two labels.
+    ``position_compat`` is subtracted from the bilateral term, over positions alone: what is left is the evidence of colour
+    *beyond* that of being near. Without it (the paper's 0), a bilateral term that is strong enough to find an edge also
+    wipes out whatever is thinner than its reach, and shreds textured objects on photographs.
     ``iterations`` is the most mean-field steps; fewer are taken where they no longer change anything.
+
+    The defaults were chosen on half of the photographs of ``make bench-photos`` and on drawn scenes alike.
     """
 
     gaussian_sxy: float = 3.0
     gaussian_compat: float = 3.0
-    bilateral_sxy: float = 80.0
+    bilateral_sxy: float = 60.0
     bilateral_srgb: float = 13.0
-    bilateral_compat: float = 10.0
+    bilateral_compat: float = 6.0
+    position_compat: float = 3.0
     iterations: int = 10
 
     @property
     def temperature(self) -> float:
         """How many votes a pixel hears, its own and its neighbours': divides refined log-odds back to the unary's scale."""
-        return 1.0 + self.gaussian_compat + self.bilateral_compat
+        return 1.0 + self.gaussian_compat + self.bilateral_compat + self.position_compat
+
+
+SEVERAL_CLASSES = DenseCrfParameters(bilateral_compat=8.0, position_compat=4.0)
+"""For images of several classes, which take colour evidence better: on drawn scenes 1.5 points more than the defaults."""
+
+PAPER_PARAMETERS = DenseCrfParameters(bilateral_sxy=80.0, bilateral_compat=10.0, position_compat=0.0)
+"""Those of DiffuMask's released code (Krähenbühl & Koltun's example values)."""
+
+
+def default_parameters(labels: int) -> DenseCrfParameters:
+    """Our parameters for an image of that many labels, background included."""
+    return SEVERAL_CLASSES if labels > 2 else DenseCrfParameters()
 
 
 class DenseCrf:
@@ -49,7 +67,7 @@ class DenseCrf:
     Args:
         image: uint8 (height, width, 3) RGB.
         labels: number of labels, background included; at least 2.
-        parameters: pairwise terms; the defaults are the paper's.
+        parameters: pairwise terms; :func:`default_parameters` where none are given.
 
     Raises:
         ShapeError: an image of the wrong shape or dtype, or fewer than two labels.
@@ -63,7 +81,7 @@ class DenseCrf:
         if labels < 2:
             raise ShapeError(f"labels: expected at least 2 (background and a class), got {labels}")
         self._shape = (labels, height, width)
-        self._parameters = parameters or DenseCrfParameters()
+        self._parameters = parameters or default_parameters(labels)
         self._crf = _build(image, labels, self._parameters)
 
     def refine(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -107,6 +125,8 @@ def _build(image: npt.NDArray[np.uint8], labels: int, parameters: DenseCrfParame
         rgbim=np.array(image, order="C"),
         compat=parameters.bilateral_compat,
     )
+    if parameters.position_compat:
+        crf.addPairwiseGaussian(sxy=parameters.bilateral_sxy * scale, compat=-parameters.position_compat)
     return crf
 
 

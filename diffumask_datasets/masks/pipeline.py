@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.errors import ShapeError
-from diffumask_datasets.masks.combine import best_labels, hard_probabilities, label_probabilities, unsure_pixels
+from diffumask_datasets.masks.combine import best_labels, certainty, hard_probabilities, label_probabilities
 from diffumask_datasets.masks.components import separate_instances
-from diffumask_datasets.masks.densecrf import DenseCrf, DenseCrfParameters
+from diffumask_datasets.masks.densecrf import PAPER_PARAMETERS, DenseCrf, default_parameters
+from diffumask_datasets.masks.normalization import normalize_locally
 from diffumask_datasets.masks.objects import describe_objects
 from diffumask_datasets.masks.quality import class_quality
 from diffumask_datasets.masks.thresholds import adaptive_search, check_heat_map, matching_search, otsu_threshold
+from diffumask_datasets.masks.working_size import enlarge, enlarged_labels, shrink_image, shrink_maps, working_size
 from diffumask_datasets.recipe import MaskSettings
 from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID, ObjectAnnotation, ThresholdCurve, check_array
 
@@ -51,9 +53,10 @@ def make_masks(
 ) -> Masks:
     """Masks of the classes ``class_ids`` (1..254) in ``image``, uint8 (height, width, 3).
 
-    ``heat_maps`` are float32 (classes, height, width) in [0, 1], one per class id. A class that comes out empty keeps its
-    threshold and has the quality 0.0: it is for the caller to judge. ``affinity_maps`` are the heat maps after they were
-    spread along an affinity; the threshold ``"affinity"`` is chosen by them.
+    ``heat_maps`` are float32 (classes, height, width) in [0, 1], one per class id, as large as the image or of its
+    :func:`~diffumask_datasets.masks.working_size.working_size`, at which masks are made. A class that comes out empty
+    keeps its threshold and has the quality 0.0: it is for the caller to judge. ``affinity_maps`` are the heat maps after
+    they were spread along an affinity; the threshold ``"affinity"`` is chosen by them.
 
     Raises:
         ShapeError: shapes, dtypes or ranges that do not fit, NaN, class ids that repeat or are out of range, or no
@@ -62,16 +65,24 @@ def make_masks(
         MissingDependencyError: DenseCRF is asked for and pydensecrf is not installed.
     """
     _check(image, heat_maps, class_ids)
-    thresholds, curves = zip(*_thresholds(image, heat_maps, settings, affinity_maps), strict=True)
-    raw = (hard_probabilities if settings.unary == "hard" else label_probabilities)(heat_maps, thresholds)
-    refined, temperature = _refined(image, raw, settings)
-    labels = best_labels(refined)
-    unsure = unsure_pixels(refined, settings.ignore_margin, temperature=temperature)
+    height, width = image.shape[:2]
+    size = working_size(height, width)
+    pixels, heat = shrink_image(image, size), shrink_maps(heat_maps, size)
+    spread = None if affinity_maps is None else shrink_maps(affinity_maps, size)
+    if settings.heat_normalization == "local":
+        heat = np.stack([normalize_locally(one) for one in heat])
+    thresholds, curves = zip(*_thresholds(pixels, heat, settings, spread), strict=True)
+    raw = (hard_probabilities if settings.unary == "hard" else label_probabilities)(heat, thresholds)
+    refined, temperature = _refined(pixels, raw, settings)
     semantic, instances = separate_instances(
-        labels, unsure, class_ids=class_ids, min_area=settings.min_area, split_touching=settings.split_touching
+        enlarged_labels(refined, (height, width)),
+        enlarge(certainty(refined, temperature=temperature), (height, width)) < settings.ignore_margin,
+        class_ids=class_ids,
+        min_area=settings.min_area,
+        split_touching=settings.split_touching,
     )
     objects = _objects(semantic, instances, {class_id: raw[i] for i, class_id in enumerate(class_ids, start=1)})
-    qualities = _class_qualities(best_labels(raw), labels, semantic, class_ids, heat_maps, thresholds, affinity_maps)
+    qualities = _class_qualities(best_labels(raw), best_labels(refined), semantic, class_ids, heat, thresholds, spread)
     return Masks(
         semantic=semantic,
         instances=instances,
@@ -79,7 +90,7 @@ def make_masks(
         thresholds=thresholds,
         threshold_curves=curves,
         class_qualities=qualities,
-        quality=float(np.mean(qualities)) * _sure_share(semantic),
+        quality=float(np.mean(qualities) * _sure_share(semantic)),
     )
 
 
@@ -89,7 +100,9 @@ def _check(image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32], cla
         raise ShapeError(
             f"class_ids: expected one or more different numbers in 1..{MAX_CLASS_ID}, got {list(class_ids)}"
         )
-    check_array("heat_maps", heat_maps, shape=(len(class_ids), height, width), dtype="float32")
+    working = working_size(height, width)
+    size = working if heat_maps.shape[1:] == working else (height, width)
+    check_array("heat_maps", heat_maps, shape=(len(class_ids), *size), dtype="float32")
     for class_id, heat_map in zip(class_ids, heat_maps, strict=True):
         check_heat_map(heat_map, name=f"heat map of class id {class_id}")
 
@@ -113,7 +126,7 @@ def _thresholds(
         labels = affinity_labels(affinity_maps)
         return [matching_search(heat, image, labels == index) for index, heat in enumerate(heat_maps, start=1)]
     if settings.threshold == "adaptive":
-        return [adaptive_search(heat_map, image) for heat_map in heat_maps]
+        return [adaptive_search(heat_map, image, several=len(heat_maps) > 1) for heat_map in heat_maps]
     if settings.threshold == "otsu":
         return [(otsu_threshold(heat_map), ThresholdCurve()) for heat_map in heat_maps]
     return [(float(settings.threshold), ThresholdCurve())] * len(heat_maps)
@@ -125,7 +138,7 @@ def _refined(
     """Label probabilities after refinement, and the temperature at which they can be believed."""
     if settings.refinement is None:
         return raw, 1.0
-    parameters = DenseCrfParameters()
+    parameters = PAPER_PARAMETERS if settings.refinement == "densecrf-paper" else default_parameters(len(raw))
     return DenseCrf(image, len(raw), parameters=parameters).refine(raw), parameters.temperature
 
 
@@ -135,10 +148,13 @@ def _objects(
     probabilities: dict[int, npt.NDArray[np.float32]],
 ) -> tuple[ObjectAnnotation, ...]:
     categories, scores = [], []
+    full = {
+        class_id: enlarge(probabilities[class_id], semantic.shape) for class_id in np.unique(semantic[instances > 0])
+    }
     for instance_id in range(1, int(instances.max()) + 1):
         mask = instances == instance_id
         categories.append(int(semantic[mask][0]))
-        scores.append(min(1.0, float(probabilities[categories[-1]][mask].mean())))
+        scores.append(min(1.0, float(full[categories[-1]][mask].mean())))
     return describe_objects(instances, categories=categories, scores=scores)
 
 

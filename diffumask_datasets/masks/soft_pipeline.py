@@ -11,6 +11,7 @@ import numpy.typing as npt
 from diffumask_datasets.locks import model_lock
 from diffumask_datasets.masks.pipeline import Masks, make_masks
 from diffumask_datasets.masks.soft_maps import expand
+from diffumask_datasets.masks.working_size import shrink_image, working_size
 from diffumask_datasets.recipe import MaskSettings
 
 __all__ = ["masks_of_soft_maps"]
@@ -32,11 +33,11 @@ def masks_of_soft_maps(
     Raises:
         As :func:`diffumask_datasets.masks.pipeline.make_masks`, and ModelError for an affinity net that cannot be read.
     """
-    height, width = image.shape[:2]
+    height, width = working_size(*image.shape[:2])
     heat_maps = expand(soft_maps, height=height, width=width)
     affinity_maps = None if spread_maps is None else expand(spread_maps, height=height, width=width)
     if settings.affinity == "affinitynet":
-        affinity_maps = _spread_by_net(image, heat_maps, settings)
+        affinity_maps = _spread_by_net(shrink_image(image, (height, width)), heat_maps, settings)
     if affinity_maps is not None and settings.threshold != "affinity":
         heat_maps = affinity_maps
     return make_masks(image, heat_maps, class_ids=class_ids, settings=settings, affinity_maps=affinity_maps)

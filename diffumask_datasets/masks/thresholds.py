@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 from skimage.filters import threshold_otsu
-from skimage.transform import resize_local_mean
 
 from diffumask_datasets.errors import ModelError, ShapeError
 from diffumask_datasets.masks.combine import best_labels, hard_probabilities, label_probabilities
-from diffumask_datasets.masks.densecrf import DenseCrf, DenseCrfParameters
+from diffumask_datasets.masks.densecrf import PAPER_PARAMETERS, DenseCrf, DenseCrfParameters
 from diffumask_datasets.masks.quality import iou
+from diffumask_datasets.masks.working_size import shrink_image, shrink_maps, working_size
 from diffumask_datasets.sample import ThresholdCurve, check_array
 
 __all__ = [
@@ -28,7 +30,7 @@ __all__ = [
 
 Mask = npt.NDArray[np.bool_]
 
-_CANDIDATES = np.linspace(0.1, 0.75, 14)
+_CANDIDATES = np.linspace(0.15, 0.85, 15)
 """γ tried, as fractions of the heat map's own range: a map that leaks everywhere spans 0.4..1, not 0..1."""
 
 _SEARCH_SIDE = 64
@@ -43,12 +45,21 @@ _MATCHING_SIDE = 128
 _COARSE_STEP = 4
 
 _SEARCH_PARAMETERS = DenseCrfParameters(iterations=5)
-_OTSU_SHARE = 0.6
-"""Where γ is expected, as a share of Otsu's: attention is strongest on an object's parts, which Otsu parts from the rest."""
+_PAPER_SEARCH_PARAMETERS = dataclasses.replace(PAPER_PARAMETERS, iterations=5)
+
+_OTSU_SHARE = 1.0
+"""Where γ is expected, as a share of Otsu's."""
+
+_OTSU_SHARE_OF_SEVERAL = 0.85
+"""The same with several classes in one image: the border towards another class is settled by which of them is hotter, so
+that a lower γ costs little, and finds more of each class where it meets the background."""
 
 _EXPECTATION_SPREAD = 0.1
 _EXPECTATION_WEIGHT = 0.05
+_STABILITY_WEIGHT = 0.5
+_EDGE_WEIGHT = 0.5
 _FRAME_WEIGHT = 0.5
+_EDGE_SIGMA = 1.5
 _LEGAL_SHARE = (0.005, 0.95)
 
 
@@ -84,41 +95,56 @@ def otsu_threshold(heat_map: npt.NDArray[np.float32]) -> float:
 
 
 def adaptive_threshold(heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8]) -> float:
-    """γ for a heat map, float32 (height, width) in [0, 1], of an ``image``, uint8 (height, width, 3); needs no training.
+    """γ for the heat map of the one class in an image; :func:`adaptive_search` says how."""
+    return adaptive_search(heat_map, image)[0]
+
+
+def adaptive_search(
+    heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8], *, several: bool = False
+) -> tuple[float, ThresholdCurve]:
+    """γ for a heat map, and the score of every γ that was tried; needs no training.
 
     Each γ of a grid is refined by DenseCRF, at a small size and on one lattice. The γ wins whose refined mask changes least
-    (IoU) towards the next lower and higher γ, which lies near 0.6 of Otsu's, and which leaves most of the frame to the
-    background: a right γ lies on a plateau, a wrong one floods the background or breaks the object.
+    (IoU) towards the next lower and higher γ, whose border lies where the heat falls off most steeply, which is near Otsu's,
+    and which leaves most of the frame to the background: a right γ lies on a plateau, a wrong one floods the background or
+    breaks the object. DiffuMask (section 3.3) compares with the mask of a trained AffinityNet instead.
 
-    DiffuMask (section 3.3) compares with the mask of a trained AffinityNet instead. On 300 rendered scenes with one object
-    shown to the toybox this gives masks of IoU 0.984, Otsu's γ 0.957, the best γ of each image 0.988; with two
-    or three objects 0.873, 0.860 and 0.892 (``make bench-masks``).
+    The weights were chosen on drawn scenes shown to the toybox and on half of the photographs of ``make bench-photos``
+    together; the figures on the other half, and on other scenes, are in ``docs/benchmarks.md``.
+
+    Args:
+        heat_map: float32 (height, width) in [0, 1], normalized locally where the mask will be made of that.
+        image: uint8 (height, width, 3).
+        several: whether other classes are asked for in the same image.
 
     Raises:
         ShapeError: shapes, dtypes or ranges that do not fit, or NaN.
         ModelError: a constant heat map.
         MissingDependencyError: pydensecrf is not installed.
     """
-    return adaptive_search(heat_map, image)[0]
-
-
-def adaptive_search(heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8]) -> tuple[float, ThresholdCurve]:
-    """:func:`adaptive_threshold`, and the score of every γ that was tried."""
     check_heat_map(heat_map)
     check_array("image", image, shape=(*heat_map.shape, 3), dtype="uint8")
-    low, high = float(heat_map.min()), float(heat_map.max())
+    heat, pixels = _shrunk(heat_map, image, _SEARCH_SIDE)
+    low, high = float(heat.min()), float(heat.max())
     gammas = low + _CANDIDATES * (high - low)
-    masks = _refined_masks(heat_map, image, gammas)
-    expected = (otsu_threshold(heat_map) - low) / (high - low) * _OTSU_SHARE
-    surprise = 0.5 * ((_CANDIDATES - expected) / _EXPECTATION_SPREAD) ** 2
-    frames = np.array([_frame_share(mask) for mask in masks])
-    scores = _stability(masks) - _EXPECTATION_WEIGHT * surprise - _FRAME_WEIGHT * frames
+    masks = _refined_masks(heat, pixels, gammas)
+    scores = _scores(heat, masks, several=several)
     curve = ThresholdCurve(tuple(gammas.tolist()), tuple(scores.tolist()))
     shares = np.array([mask.mean() for mask in masks])
     legal = (shares > _LEGAL_SHARE[0]) & (shares < _LEGAL_SHARE[1])
     if not legal.any():
         return otsu_threshold(heat_map), curve
     return float(gammas[int(np.argmax(np.where(legal, scores, -np.inf)))]), curve
+
+
+def _scores(heat: npt.NDArray[np.float32], masks: list[Mask], *, several: bool) -> npt.NDArray[np.float64]:
+    low, span = float(heat.min()), float(np.ptp(heat)) or 1.0
+    expected = (float(threshold_otsu(heat)) - low) / span * (_OTSU_SHARE_OF_SEVERAL if several else _OTSU_SHARE)
+    surprise = 0.5 * ((_CANDIDATES - expected) / _EXPECTATION_SPREAD) ** 2
+    frames = np.array([_frame_share(mask) for mask in masks])
+    scores = _STABILITY_WEIGHT * _stability(masks) - _EXPECTATION_WEIGHT * surprise - _FRAME_WEIGHT * frames
+    # Where classes meet, the heat of each is as steep at their common border as at its own: it tells nothing of γ.
+    return scores if several else scores + _EDGE_WEIGHT * _edge_steepness(heat, masks)
 
 
 def matching_search(
@@ -138,8 +164,8 @@ def matching_search(
     check_array("image", image, shape=(*heat_map.shape, 3), dtype="uint8")
     check_array("wanted", wanted, shape=heat_map.shape, dtype="bool")
     heat, pixels = _shrunk(heat_map, image, _MATCHING_SIDE)
-    target = resize_local_mean(wanted.astype(np.float32), heat.shape) >= 0.5
-    crf = DenseCrf(pixels, parameters=_SEARCH_PARAMETERS)
+    target = shrink_maps(wanted[None].astype(np.float32), pixels.shape[:2])[0] >= 0.5
+    crf = DenseCrf(pixels, parameters=_PAPER_SEARCH_PARAMETERS)
 
     def overlap(index: int) -> float:
         return iou(best_labels(crf.refine(hard_probabilities(heat[None], [PAPER_GAMMAS[index]]))) == 1, target)
@@ -168,9 +194,8 @@ def coarse_to_fine(
 
 
 def _refined_masks(
-    heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8], gammas: npt.NDArray[np.float64]
+    heat: npt.NDArray[np.float32], pixels: npt.NDArray[np.uint8], gammas: npt.NDArray[np.float64]
 ) -> list[Mask]:
-    heat, pixels = _shrunk(heat_map, image, _SEARCH_SIDE)
     crf = DenseCrf(pixels, parameters=_SEARCH_PARAMETERS)
     return [best_labels(crf.refine(label_probabilities(heat[None], [gamma]))) == 1 for gamma in gammas]
 
@@ -179,17 +204,23 @@ def _shrunk(
     heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8], side: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Both with about ``side`` squared pixels at most."""
-    scale = min(1.0, side / float(np.sqrt(heat_map.size)))
-    size = tuple(max(1, round(length * scale)) for length in heat_map.shape)
-    heat = resize_local_mean(heat_map, size).astype(np.float32)
-    pixels = resize_local_mean(image, size, channel_axis=2, preserve_range=True)
-    return heat, pixels.round().astype(np.uint8)
+    height, width = heat_map.shape
+    size = working_size(height, width, side=side)
+    return shrink_maps(heat_map[None], size)[0], shrink_image(image, size)
 
 
 def _stability(masks: list[Mask]) -> npt.NDArray[np.float64]:
     """Mean IoU of each mask with its one or two neighbours."""
     overlaps = np.array([iou(one, other) for one, other in itertools.pairwise(masks)])
     return np.array([overlaps[max(0, index - 1) : index + 1].mean() for index in range(len(masks))])
+
+
+def _edge_steepness(heat: npt.NDArray[np.float32], masks: list[Mask]) -> npt.NDArray[np.float64]:
+    """Of each mask, the mean gradient of the heat along its border, as a share of the steepest; 0.0 without a border."""
+    gradient = ndimage.gaussian_gradient_magnitude(heat, _EDGE_SIGMA)
+    gradient /= float(gradient.max()) or 1.0
+    borders = [ndimage.binary_dilation(mask) ^ mask for mask in masks]
+    return np.array([float(gradient[border].mean()) if border.any() else 0.0 for border in borders])
 
 
 def _frame_share(mask: Mask) -> float:

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from diffumask_datasets.columns import HEAT_MAPS, Row, soft_maps_of
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.masks.normalization import normalize_locally
 from diffumask_datasets.masks.soft_maps import expand
 
 __all__ = ["colour_embedding", "embeddings_of", "nearest", "raw_disagreement"]
@@ -21,8 +22,10 @@ Pixels = npt.NDArray[np.uint8]
 COLOUR_GRID = 8
 
 
-def raw_disagreement(row: Row, label: Pixels) -> float | None:
-    """1 − IoU of the heat maps cut at the row's thresholds and the refined mask, mean over the visible classes.
+def raw_disagreement(row: Row, label: Pixels, *, normalization: str | None = "local") -> float | None:
+    """1 − IoU of the heat maps thresholded at the row's γ and the refined mask, mean over the visible classes.
+
+    ``normalization`` is the recipe's ``heat_normalization``: γ was chosen for heat maps normalized like that.
 
     None where the dataset keeps no heat maps, or no class is visible.
     """
@@ -34,7 +37,8 @@ def raw_disagreement(row: Row, label: Pixels) -> float | None:
     differences = []
     for class_id, threshold in zip(row["classes"], row["threshold"], strict=True):
         if class_id in maps:
-            raw = maps[class_id] >= threshold
+            heat = normalize_locally(maps[class_id]) if normalization == "local" else maps[class_id]
+            raw = heat >= threshold
             refined = label == class_id
             both = int((raw | refined).sum())
             differences.append(1 - int((raw & refined).sum()) / both if both else 0.0)

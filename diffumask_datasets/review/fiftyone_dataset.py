@@ -206,7 +206,9 @@ def _sample(fo: Any, split: str, row: Row, opened: DatasetSource, folder: Path, 
         threshold=row["threshold"],
         quality=row["quality"],
         mask_share=covered_share(label),
-        raw_disagreement=raw_disagreement(row, label),
+        raw_disagreement=raw_disagreement(
+            row, label, normalization=(opened.recipe_fields or {}).get("heat_normalization", "local")
+        ),
         reason=decision.reason if decision else None,
         **_heat_maps(fo, row, opened, folder),
     )

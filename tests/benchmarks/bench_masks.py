@@ -216,7 +216,7 @@ def _cost(*, repeats: int) -> dict[str, float]:
     """Processor seconds of binarization and refinement at 512x512, against the official procedure on the same input."""
     ours, official, ious = [], [], []
     default = MaskSettings()
-    matching = MaskSettings(threshold="affinity", affinity="self-attention", unary="hard", ignore_margin=0.0)
+    matching = methods.PAPER
     for seed in range(repeats):
         image, heat, wanted = _drawn_512(seed)
         started = time.process_time()

@@ -19,6 +19,7 @@ from diffumask_datasets.backbones.protocol import Observer
 from diffumask_datasets.masks.affinity_net import AffinityNet, spread_heat
 from diffumask_datasets.masks.combine import best_labels, label_probabilities
 from diffumask_datasets.masks.densecrf import DenseCrf
+from diffumask_datasets.masks.normalization import normalize_locally
 from diffumask_datasets.masks.pipeline import Masks, make_masks
 from diffumask_datasets.masks.soft_maps import compact, expand, soft_size
 from diffumask_datasets.prompts.phrases import attended
@@ -29,6 +30,16 @@ from diffumask_datasets.toybox import CLASS_NAMES, Demand, Scene, render_scene
 
 Labels = npt.NDArray[np.intp]
 Heat = npt.NDArray[np.float32]
+
+PAPER = MaskSettings(
+    threshold="affinity",
+    affinity="self-attention",
+    heat_normalization=None,
+    refinement="densecrf-paper",
+    unary="hard",
+    ignore_margin=0.0,
+)
+"""DiffuMask's way from heat maps and an affinity to a mask."""
 
 OBSERVED_STEPS = 4
 """Timesteps at which a scene is shown to the model, spread over the range that the recipe reads."""
@@ -119,7 +130,8 @@ def fixed(heat: Heat, gamma: float) -> Labels:
 
 
 def refined(image: npt.NDArray[np.uint8], heat: Heat, gammas: Sequence[float]) -> Labels:
-    """Soft unary and DenseCRF at the given γ."""
+    """Local normalization, soft unary and DenseCRF at the given γ."""
+    heat = np.stack([normalize_locally(one) for one in heat])
     return best_labels(DenseCrf(image, 1 + len(heat)).refine(label_probabilities(heat, gammas)))
 
 
@@ -132,7 +144,7 @@ def through_pipeline(shown: Shown, heat: Heat, settings: MaskSettings, spread: H
 def paper(shown: Shown, net: AffinityNet) -> Masks:
     """DiffuMask's recipe: all maps, γ of 0.35 … 0.54 by IoU with the AffinityNet's mask, hard unary, DenseCRF."""
     heat = all_layers_heat(shown)
-    settings = MaskSettings(threshold="affinity", affinity="self-attention", unary="hard", ignore_margin=0.0)
+    settings = PAPER
     return through_pipeline(shown, heat, settings, spread_heat(net, shown.image, heat))
 
 

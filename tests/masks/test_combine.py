@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffumask_datasets.masks.combine import best_labels, hard_probabilities, label_probabilities, unsure_pixels
+from diffumask_datasets.masks.combine import best_labels, certainty, hard_probabilities, label_probabilities
 
 
 def row(*values: float) -> np.ndarray:
@@ -14,8 +14,8 @@ def test_heat_at_the_threshold_is_even_odds() -> None:
     probabilities = label_probabilities(row(0.0, 0.4, 0.6, 1.0)[None], [0.4])
     assert probabilities.shape == (2, 1, 4)
     assert probabilities.dtype == np.float32
-    # (heat - 0.4) / (0.2 * range 1) = -2, 0, 1, 3
-    assert probabilities[1, 0].tolist() == pytest.approx([0.1192, 0.5, 0.7311, 0.9526], abs=1e-4)
+    # (heat - 0.4) / (0.1 * range 1) = -4, 0, 2, 6
+    assert probabilities[1, 0].tolist() == pytest.approx([0.0180, 0.5, 0.8808, 0.9975], abs=1e-4)
     assert probabilities.sum(axis=0) == pytest.approx(np.ones((1, 4)))
 
 
@@ -33,20 +33,20 @@ def test_the_class_furthest_above_its_threshold_wins() -> None:
 def test_unsure_is_where_the_two_best_differ_by_less_than_the_margin() -> None:
     probabilities = np.array([[0.5, 0.54, 0.56, 0.9]], np.float32)
     both = np.stack([probabilities, 1 - probabilities])
-    assert unsure_pixels(both, 0.1).tolist() == [[True, True, False, False]]
-    assert not unsure_pixels(both, 0.0).any()
+    assert (certainty(both) < 0.1).tolist() == [[True, True, False, False]]
+    assert not (certainty(both) < 0.0).any()
 
 
 def test_a_temperature_widens_the_band() -> None:
     # log-odds 2.197 / 14 = 0.157, tanh(0.078) = 0.078; 6.907 / 14 = 0.493, 0.242
     both = np.array([[[0.9, 0.999]], [[0.1, 0.001]]], np.float32)
-    assert unsure_pixels(both, 0.1, temperature=14.0).tolist() == [[True, False]]
-    assert unsure_pixels(both, 0.25, temperature=14.0).tolist() == [[True, True]]
+    assert (certainty(both, temperature=14.0) < 0.1).tolist() == [[True, False]]
+    assert (certainty(both, temperature=14.0) < 0.25).tolist() == [[True, True]]
 
 
 def test_certainty_is_sure_at_any_temperature() -> None:
     certain = np.array([[[1.0]], [[0.0]]], np.float32)
-    assert not unsure_pixels(certain, 0.5, temperature=14.0).any()
+    assert certainty(certain, temperature=14.0).min() > 0.5
 
 
 def test_hard_probabilities_by_hand() -> None:

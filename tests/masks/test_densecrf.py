@@ -9,7 +9,7 @@ import pydensecrf.densecrf as densecrf
 import pytest
 
 from diffumask_datasets.errors import MissingDependencyError, ShapeError
-from diffumask_datasets.masks.densecrf import DenseCrf, DenseCrfParameters
+from diffumask_datasets.masks.densecrf import PAPER_PARAMETERS, SEVERAL_CLASSES, DenseCrf, DenseCrfParameters
 
 HEIGHT, WIDTH = 40, 72
 
@@ -35,21 +35,21 @@ def guess(share: float = 0.3) -> npt.NDArray[np.float32]:
 
 
 def test_a_noisy_guess_becomes_the_object_of_a_wide_picture() -> None:
-    refined = DenseCrf(picture()).refine(guess())
+    refined = DenseCrf(picture(), parameters=SEVERAL_CLASSES).refine(guess())
     assert (refined.dtype, refined.shape) == (np.float32, (2, HEIGHT, WIDTH))
     assert np.array_equal(refined.argmax(axis=0) == 1, true_mask())
     assert np.allclose(refined.sum(axis=0), 1, atol=1e-5)
 
 
 def test_stopping_when_mean_field_has_converged_changes_nothing_that_counts() -> None:
-    parameters = DenseCrfParameters()
+    parameters = PAPER_PARAMETERS
     scale = float(np.sqrt(HEIGHT * WIDTH)) / 512
     whole = densecrf.DenseCRF2D(WIDTH, HEIGHT, 2)
     whole.setUnaryEnergy(np.ascontiguousarray(-np.log(guess()).reshape(2, -1)))
     whole.addPairwiseGaussian(sxy=3 * scale, compat=3)
     whole.addPairwiseBilateral(sxy=80 * scale, srgb=13, rgbim=picture(), compat=10)
     ten_steps = np.array(whole.inference(parameters.iterations)).reshape(2, HEIGHT, WIDTH)
-    refined = DenseCrf(picture()).refine(guess())
+    refined = DenseCrf(picture(), parameters=parameters).refine(guess())
     assert np.abs(refined - ten_steps).mean() < 1e-4
     assert np.array_equal(refined.argmax(axis=0), ten_steps.argmax(axis=0))
 
@@ -61,7 +61,7 @@ def test_the_most_steps_are_kept_to() -> None:
 
 def test_labels_beyond_two() -> None:
     unary = np.concatenate([guess(), np.zeros((1, HEIGHT, WIDTH), np.float32)])
-    refined = DenseCrf(picture(), 3).refine(unary)
+    refined = DenseCrf(picture(), 3, parameters=SEVERAL_CLASSES).refine(unary)
     assert np.array_equal(refined.argmax(axis=0), true_mask().astype(int))
 
 
@@ -96,11 +96,23 @@ def test_spatial_parameters_are_those_of_512_pixels(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("pydensecrf.densecrf.DenseCRF2D", Recorder)
     DenseCrf(np.zeros((64, 256, 3), np.uint8), 5)  # sqrt(64 * 256) is a quarter of 512
+    assert calls == [
+        (256, 64, 5),
+        {"sxy": 0.75, "compat": 3.0},
+        {"sxy": 15.0, "srgb": 13.0, "compat": 8.0},
+        {"sxy": 15.0, "compat": -4.0},
+    ]
+    calls.clear()
+    DenseCrf(np.zeros((64, 256, 3), np.uint8))
+    assert [terms["compat"] for terms in calls[1:]] == [3.0, 6.0, -3.0]
+    calls.clear()
+    DenseCrf(np.zeros((64, 256, 3), np.uint8), 5, parameters=PAPER_PARAMETERS)
     assert calls == [(256, 64, 5), {"sxy": 0.75, "compat": 3.0}, {"sxy": 20.0, "srgb": 13.0, "compat": 10.0}]
 
 
 def test_without_pairwise_terms_the_unary_stays() -> None:
-    alone = DenseCrf(picture(), parameters=DenseCrfParameters(gaussian_compat=0.0, bilateral_compat=0.0))
+    off = DenseCrfParameters(gaussian_compat=0.0, bilateral_compat=0.0, position_compat=0.0)
+    alone = DenseCrf(picture(), parameters=off)
     assert np.allclose(alone.refine(guess()), guess(), atol=1e-4)
 
 

@@ -152,5 +152,5 @@ def test_the_adaptive_curve_holds_the_choice() -> None:
     image, heat, _ = scene()
     gamma, curve = adaptive_search(heat, image)
     assert gamma == adaptive_threshold(heat, image)
-    assert len(curve.gammas) == 14
+    assert len(curve.gammas) == 15
     assert gamma in curve.gammas

@@ -15,7 +15,7 @@ def test_raw_disagreement_is_one_minus_iou() -> None:
     heat = png_cell(np.array([[255, 0, 128, 127]], np.uint8))
     row = {"heat_maps": {"category": [1], "map": [heat]}, "classes": [1], "threshold": [0.5]}
     # raw: columns 0 and 2; refined: columns 0 and 1; one of three in both
-    assert raw_disagreement(row, label) == pytest.approx(1 - 1 / 3)
+    assert raw_disagreement(row, label, normalization=None) == pytest.approx(1 - 1 / 3)
     # heat maps may be kept smaller than the image
     whole = png_cell(np.full((2, 2), 255, np.uint8))
     kept = {"heat_maps": {"category": [1], "map": [whole]}, "classes": [1], "threshold": [0.5]}

@@ -1,0 +1,58 @@
+"""Masks are made at a bounded size: attention is coarse, and refining twelve megapixels would take minutes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from skimage.transform import resize_local_mean
+
+__all__ = ["WORKING_SIDE", "enlarge", "enlarged_labels", "shrink_image", "shrink_maps", "working_size"]
+
+WORKING_SIDE = 512
+"""Images of more than about this many pixels squared are refined at that size; smaller ones at their own."""
+
+
+def working_size(height: int, width: int, *, side: int = WORKING_SIDE) -> tuple[int, int]:
+    """(height, width) of at most about ``side`` squared pixels, in the same proportions."""
+    scale = min(1.0, side / float(np.sqrt(height * width)))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def shrink_image(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """An image, uint8 (height, width, 3), at ``size`` (height, width), by area mean; itself where it has that size."""
+    if image.shape[:2] == size:
+        return image
+    pixels = resize_local_mean(image, size, channel_axis=2, preserve_range=True)
+    return np.asarray(pixels.round(), dtype=np.uint8)
+
+
+def shrink_maps(maps: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Maps, float32 (classes, height, width), at ``size`` (height, width), by area mean; themselves where they have it."""
+    if maps.shape[1:] == size:
+        return maps
+    return np.stack([resize_local_mean(one, size) for one in maps]).astype(np.float32)
+
+
+def enlarge(values: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Values, float32 (height, width), at ``size`` (height, width), bilinear; themselves where they have that size."""
+    if values.shape == size:
+        return values
+    height, width = size
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def enlarged_labels(probabilities: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.intp]:
+    """The likeliest label of each pixel of ``size`` (height, width), of probabilities (labels, any height, any width).
+
+    One label at a time, so that memory does not grow with their number.
+    """
+    if probabilities.shape[1:] == size:
+        return np.asarray(np.argmax(probabilities, axis=0), dtype=np.intp)
+    best = enlarge(probabilities[0], size).copy()
+    labels = np.zeros(size, dtype=np.intp)
+    for label in range(1, len(probabilities)):
+        values = enlarge(probabilities[label], size)
+        labels[values > best] = label
+        np.maximum(best, values, out=best)
+    return labels
