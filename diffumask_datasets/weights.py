@@ -12,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.locks import model_lock
 
 __all__ = ["check_fit", "fill", "listed", "load_reported", "load_trunk", "load_whole", "quiet_loading"]
 
@@ -39,6 +40,7 @@ def load_whole(kind: Any, place: Any, *, what: str, **how: Any) -> Any:
     return network
 
 
+@model_lock
 def load_trunk(place: Any, config: Any, *, what: str) -> Any:
     """As :func:`load_whole`, for the backbone that ``config`` describes.
 
@@ -59,6 +61,7 @@ def load_trunk(place: Any, config: Any, *, what: str) -> Any:
     return trunk
 
 
+@model_lock
 def load_reported(kind: Any, place: Any, *, what: str, **how: Any) -> tuple[Any, list[str], list[str]]:
     """``kind.from_pretrained(place, **how)``, and the names of the weights that the file lacks or has in another shape.
 

@@ -170,7 +170,6 @@ def _load_backbone(model: Any, backbone: str, config: PretrainedConfig) -> None:
     encoder.load_state_dict(trunk.state_dict())
 
 
-@model_lock
 def load_model(name: str) -> PreTrainedModel:
     """A trained segmenter, ready to predict, with every weight from its file.
 
