@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py))
 
+# Where bench-photos finds photographs with human masks.
+PHOTOS ?= ../shared/data
+export PHOTOS
+
 MINIMUM := .venv-min
 READERS := .venv-readers
 # Two processes, each with whole files: under ten minutes on two cores.

@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from diffumask_datasets.columns import label_of
-from diffumask_datasets.masks.quality import FLOODED_SHARE, covered_share
+from diffumask_datasets.masks.quality import FLOODED_SHARE
+from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 __all__ = ["Rejection", "reject_by_itself"]
+
+Label = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +30,18 @@ class Rejection:
 
 def reject_by_itself(row: Mapping[str, Any], *, min_quality: float) -> Rejection | None:
     """Why a ``default`` row is not believed without looking at any other, or None."""
-    label = label_of(row)
-    covered = covered_share(label)
-    if covered == 0:
+    largest = _largest_share(label_of(row))
+    if largest == 0:
         return Rejection(row["sample_id"], "empty", "no object has a mask", 0.0)
-    if covered > FLOODED_SHARE:
-        return Rejection(row["sample_id"], "full", f"the masks cover {covered:.0%} of the image", covered)
+    if largest > FLOODED_SHARE:
+        return Rejection(row["sample_id"], "full", f"the mask of a class covers {largest:.0%} of the image", largest)
     if row["quality"] < min_quality:
         reason = f"quality {row['quality']:.2f} is under {min_quality:.2f}"
         return Rejection(row["sample_id"], "quality", reason, row["quality"])
     return None
+
+
+def _largest_share(label: Label) -> float:
+    """The share of the image that its largest class covers: several classes may well share all of it, as in a street."""
+    shares = np.bincount(label.ravel(), minlength=IGNORE + 1) / label.size
+    return float(np.delete(shares, [BACKGROUND, IGNORE]).max())

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.columns import png_cell
+from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -24,6 +25,6 @@ def rows_of(images: Sequence[Pixels], labels: Sequence[Pixels], names: Sequence[
     cells = {
         "image": [png_cell(image) for image in images],
         "label": [png_cell(label) for label in labels],
-        "classes": [sorted(set(np.unique(label).tolist()) - {0}) for label in labels],
+        "classes": [sorted(set(np.unique(label).tolist()) - {BACKGROUND, IGNORE}) for label in labels],
     }
     return datasets.Dataset.from_dict(cells, features=features)

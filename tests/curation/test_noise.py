@@ -131,7 +131,8 @@ def test_the_share_goes_by_the_iou_of_the_class() -> None:
     ("label", "quality", "expected"),
     [
         ([[0, 255]], 0.9, ("empty", "no object has a mask")),
-        ([[1, 1]], 0.9, ("full", "the masks cover 100% of the image")),
+        ([[1, 1]], 0.9, ("full", "the mask of a class covers 100% of the image")),
+        ([[1, 2]], 0.9, None),
         ([[0, 1]], 0.2, ("quality", "quality 0.20 is under 0.30")),
         ([[0, 1]], 0.3, None),
     ],
