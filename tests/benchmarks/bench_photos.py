@@ -1,8 +1,8 @@
 """Masks on real photographs with human masks. Run by ``make bench-photos``; PHOTOS names the folder of the photographs.
 
 Attention is simulated from the human masks, no model's: the figures say what thresholds and refinement do with such heat.
-Also writes the pictures ``photos_worst.png``, ``photos_random.png``, ``photos_quality.png`` and ``photos_quality_streets.png``
-into ``docs`` (``build/benchmarks`` when quick).
+Also writes pictures into ``docs`` (``build/benchmarks`` when quick): ``photos_worst.png``, ``photos_random.png``,
+``photos_quality.png`` and ``photos_quality_streets.png``.
 """
 
 from __future__ import annotations
