@@ -11,7 +11,6 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,10 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from diffumask_datasets.errors import DataError
+from diffumask_datasets.mask_decoding import WIDE_MODES, ColourTable, Pixels, label_values
 
 __all__ = [
     "MAX_PIXELS",
-    "Colour",
-    "ColourTable",
     "ImageSource",
     "Pixels",
     "is_upright",
@@ -35,21 +33,14 @@ __all__ = [
     "upright_size",
 ]
 
-Pixels = npt.NDArray[np.uint8]
-
 ImageSource = str | Path | bytes | Image.Image
 """A path, the bytes of an encoded file, or an image that Pillow opened."""
 
-Colour = tuple[int, int, int]
 MAX_PIXELS = 160_000_000
 """Largest image that is decoded: half a gigabyte of RGB. Cameras stay below it, decompression bombs do not."""
 
 _ORIENTATION_TAG = 0x0112
 _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
-
-_WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-_OPAQUE = {"RGBA": "RGB", "LA": "L", "PA": "P"}
-"""Modes with alpha, and the mode that keeps their values without it."""
 
 _LOSSY = ("JPEG", "MPO")
 _DARKEST = 4095
@@ -71,18 +62,6 @@ _DECODING_ERRORS = (
     Image.DecompressionBombError,
 )
 """What Pillow's decoders raise at damaged files."""
-
-
-@dataclass(frozen=True)
-class ColourTable:
-    """The mask values that RGB colours stand for.
-
-    Where ``indexed``, grey values and palette indices are mask values themselves, and only masks that show nothing but
-    colours of the table are read by it; otherwise every mask is.
-    """
-
-    values: Mapping[Colour, int]
-    indexed: bool = False
 
 
 def read_image(source: ImageSource, *, name: str | None = None) -> Pixels:
@@ -118,7 +97,7 @@ def read_label(source: ImageSource, *, name: str | None = None, colours: ColourT
     with _one_line(source, name):
         if picture.format in _LOSSY:
             raise DataError("JPEG changes the values of a mask; save masks as PNG")
-        return _upright(_label_values(picture, colours), _orientation(picture))
+        return _upright(label_values(picture, colours), _orientation(picture))
 
 
 def open_image(source: ImageSource, *, name: str | None = None) -> Image.Image:
@@ -205,7 +184,7 @@ def _upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def _rgb(picture: Image.Image) -> Pixels:
-    if picture.mode in _WIDE_MODES:
+    if picture.mode in WIDE_MODES:
         return _grey(_eight_bits(picture))
     if picture.mode == "F":
         return _grey(_from_floats(np.asarray(picture)))
@@ -244,64 +223,3 @@ def _from_floats(values: npt.NDArray[Any]) -> Pixels:
     if not (low >= 0 and high <= 1):  # also where they are no numbers
         raise DataError(f"its floats go from {low:g} to {high:g}; expected 0 to 1: scale them, or save it with 8 bits")
     return np.round(values * 255).astype(np.uint8)
-
-
-def _label_values(picture: Image.Image, colours: ColourTable | None) -> Pixels:
-    picture = _without_alpha(picture)
-    by_colour = picture.mode in ("RGB", "L", "P", "1") and colours is not None and not colours.indexed
-    if picture.mode == "RGB" or by_colour:
-        if colours is None:
-            raise DataError("expected a mask with one channel of class ids, got colours (mode RGB) and no colour table")
-        return _values_of(np.asarray(picture.convert("RGB")), colours.values)
-    if picture.mode == "P":
-        return _indices(picture, colours.values if colours else {})
-    if picture.mode in ("1", "L"):
-        return np.asarray(picture).astype(np.uint8)
-    if picture.mode in _WIDE_MODES:
-        return _narrowed(np.asarray(picture))
-    raise DataError(f"expected a mask with one channel of class ids, got mode {picture.mode}; save it as 8-bit PNG")
-
-
-def _narrowed(values: npt.NDArray[Any]) -> Pixels:
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 255:
-        raise DataError(f"expected mask values from 0 to 255, got {low if low < 0 else high}; renumber the classes")
-    return values.astype(np.uint8)
-
-
-def _without_alpha(picture: Image.Image) -> Image.Image:
-    if picture.mode not in _OPAQUE:
-        return picture
-    if picture.getchannel("A").getextrema() != (255, 255):
-        raise DataError("the mask has transparent pixels; save it without an alpha channel")
-    return picture.convert(_OPAQUE[picture.mode])
-
-
-def _indices(picture: Image.Image, colours: Mapping[Colour, int]) -> Pixels:
-    """The palette's indices; values of ``colours`` where all colours that are shown stand there."""
-    indices: Pixels = np.asarray(picture)
-    palette = np.array(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
-    used = np.unique(indices)
-    if used[-1] >= len(palette):
-        return indices
-    shown = [tuple(colour) for colour in palette[used].tolist()]
-    if not all(colour in colours for colour in shown):
-        if picture.format == "GIF" and shown != [(value, value, value) for value in used.tolist()]:
-            raise DataError("GIF renumbers the values of a mask; save masks as PNG, or give a table of their colours")
-        return indices
-    table = np.zeros(256, dtype=np.uint8)
-    table[used] = [colours[colour] for colour in shown]
-    return table[indices]
-
-
-def _values_of(rgb: Pixels, colours: Mapping[Colour, int]) -> Pixels:
-    wide = rgb.astype(np.int32)
-    codes = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-    ordered = sorted((red << 16 | green << 8 | blue, value) for (red, green, blue), value in colours.items())
-    known, values = (np.array(column) for column in zip(*ordered, strict=True))
-    places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
-    strange = known[places] != codes
-    if strange.any():
-        colour = tuple(rgb[strange][0].tolist())
-        raise DataError(f"the colour {colour} of the mask is not in its colour table; add it there")
-    return values.astype(np.uint8)[places]

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from PIL import Image
 
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record
 from diffumask_datasets.exporters.pictures import jpeg_file, plain_png
 from diffumask_datasets.exporters.protocol import Check, Tally
+from diffumask_datasets.image_io import open_image
 from diffumask_datasets.sample import MAX_CLASS_ID
 
 __all__ = ["Ade20kExporter", "Ade20kReader", "Ade20kWriter"]
@@ -99,7 +99,7 @@ class Ade20kReader:
     def compare(self, sample: ExportSample, tally: Tally) -> None:
         """Pixels of the mask; the image by the bytes that its JPEG must have."""
         split = SPLITS.get(sample.split, sample.split)
-        found = np.asarray(Image.open(self._folder / MASKS / split / f"{sample.sample_id}.png"))
+        found = np.asarray(open_image(self._folder / MASKS / split / f"{sample.sample_id}.png"))
         differing = sample.label.size if found.shape != sample.label.shape else int((found != sample.label).sum())
         tally.add("mask pixels", differing=differing, compared=sample.label.size)
         image = (self._folder / IMAGES / split / f"{sample.sample_id}.jpg").read_bytes()

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
 from diffumask_datasets.categories import id2label
 from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record
 from diffumask_datasets.exporters.description import described, json_text
 from diffumask_datasets.exporters.pictures import image_file, plain_png
 from diffumask_datasets.exporters.protocol import Check, Tally
+from diffumask_datasets.image_io import open_image
 
 __all__ = ["ImageFolderExporter", "ImageFolderReader", "ImageFolderWriter"]
 
@@ -86,7 +86,7 @@ class ImageFolderReader:
         record = self._metadata(sample.split)[sample.sample_id]
         image = (self._folder / sample.split / record["file_name"]).read_bytes()
         tally.add("images", differing=int(image != image_file(sample)[1]), compared=1)
-        found = np.asarray(Image.open(self._folder / sample.split / record["label_file_name"]))
+        found = np.asarray(open_image(self._folder / sample.split / record["label_file_name"]))
         tally.add("mask pixels", differing=int((found != sample.label).sum()), compared=sample.label.size)
         wanted = json.loads(json_text(described(sample)))
         tally.add("columns", differing=sum(record.get(name) != wanted[name] for name in wanted), compared=len(wanted))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
 from diffumask_datasets.categories import id2label
 from diffumask_datasets.errors import ExportError
@@ -19,6 +17,7 @@ from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, 
 from diffumask_datasets.exporters.description import described, json_text
 from diffumask_datasets.exporters.pictures import image_file, plain_png
 from diffumask_datasets.exporters.protocol import Check, Tally
+from diffumask_datasets.image_io import open_image
 
 __all__ = ["WebDatasetExporter", "WebDatasetReader", "WebDatasetWriter"]
 
@@ -96,7 +95,7 @@ class WebDatasetReader:
         suffix, image = image_file(sample)
         tally.add("images", differing=int(members.get(suffix[1:]) != image), compared=1)
         if {"label.png", "json"} <= members.keys():
-            found = np.asarray(Image.open(io.BytesIO(members["label.png"])))
+            found = np.asarray(open_image(members["label.png"]))
             differing = sample.label.size if found.shape != sample.label.shape else int((found != sample.label).sum())
             tally.add("mask pixels", differing=differing, compared=sample.label.size)
             there, wanted = json.loads(members["json"]), json.loads(json_text(described(sample)))

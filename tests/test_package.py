@@ -16,6 +16,7 @@ PACKAGE = ROOT / "diffumask_datasets"
 
 LEVELS = [
     {"errors", "locks", "texts"},
+    {"mask_decoding"},
     {"categories", "image_io", "image_listing", "sample", "text_lists"},
     {"vocabulary", "captions", "contents", "crew", "places", "weights"},
     {"drafts"},

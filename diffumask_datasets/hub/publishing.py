@@ -25,6 +25,7 @@ from diffumask_datasets.hub.staging import stage
 from diffumask_datasets.hub.summary import Summary, area_histogram
 from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.source import DatasetSource, open_source
+from diffumask_datasets.text_lists import read_lines
 from diffumask_datasets.views import CONFIG_FOLDERS, check_shown
 
 __all__ = ["push"]
@@ -190,7 +191,7 @@ def _reviewed(source: Any) -> int | None:
     if decisions is None or not decisions.is_file():
         return None
     try:
-        lines = [json.loads(line) for line in decisions.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [json.loads(line) for line in read_lines(decisions)]
         return sum(1 for line in lines if line["verdict"] == "accepted")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ExportError(f"{decisions} is no file of decisions: {error}") from error

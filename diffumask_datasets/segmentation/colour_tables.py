@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.image_io import Colour, ColourTable
+from diffumask_datasets.mask_decoding import Colour, ColourTable
 from diffumask_datasets.preview import class_colours
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.labelled import plain_name

@@ -13,8 +13,9 @@ from PIL import Image
 
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import ShapeError, UnknownClassError, suggestion
-from diffumask_datasets.image_io import ColourTable, ImageSource, Pixels, is_upright, open_image, read_image, read_label
+from diffumask_datasets.image_io import ImageSource, Pixels, is_upright, open_image, read_image, read_label
 from diffumask_datasets.image_listing import LeftOut
+from diffumask_datasets.mask_decoding import ColourTable
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 __all__ = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.image_io import ColourTable
+from diffumask_datasets.mask_decoding import ColourTable
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.colour_tables import COLOUR_FILES, VOC_COLOURS, numbered, read_colours, with_values
 from diffumask_datasets.segmentation.layout_tables import (

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import DataError, DiffuMaskError
-from diffumask_datasets.image_io import ColourTable
 from diffumask_datasets.image_listing import LeftOut, merged
+from diffumask_datasets.mask_decoding import ColourTable
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.labelled import COLUMNS, LabelledImages, plain_name, translation, undecoded
 from diffumask_datasets.segmentation.layout_classes import names_from_id2label

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from diffumask_datasets.exporters.cityscapes import constants as cityscapes
 from diffumask_datasets.exporters.cityscapes.convert import Pictures, layers_of, paint_polygons, polygons_of
@@ -18,6 +17,7 @@ from diffumask_datasets.exporters.contents import Contents, ExportSample, short_
 from diffumask_datasets.exporters.outlines import parts_of
 from diffumask_datasets.exporters.pictures import png_file
 from diffumask_datasets.exporters.protocol import Check, Tally
+from diffumask_datasets.image_io import open_image
 
 __all__ = ["CityscapesReader"]
 
@@ -47,7 +47,7 @@ class CityscapesReader:
             "color": table.colours()[layers.values],
         }
         for kind, wanted in expected.items():
-            found = np.asarray(Image.open(self._folder / writer.path(sample, f"{kind}.png")))
+            found = np.asarray(open_image(self._folder / writer.path(sample, f"{kind}.png")))
             _add(tally, f"{kind} pixels", found, wanted)
         path = self._folder / writer.path(sample, "polygons.json")
         labels, instances = _painted(path, writer)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pycocotools.coco import COCO
 
 from diffumask_datasets.exporters.coco.convert import (
@@ -21,6 +20,7 @@ from diffumask_datasets.exporters.coco.convert import (
 from diffumask_datasets.exporters.coco.writer import CocoWriter
 from diffumask_datasets.exporters.contents import Contents, ExportSample
 from diffumask_datasets.exporters.protocol import Check, Tally
+from diffumask_datasets.image_io import open_image
 
 __all__ = ["CocoReader", "load_coco"]
 
@@ -97,7 +97,7 @@ class CocoReader:
         found = [{key: a[key] for key in a if key != "id"} for a in file.imgToAnns[image_id]]
         tally.add("stuff regions", differing=int(found != wanted), compared=1)
         expected = stuff_map(sample, classes, stuff=regions)
-        there = np.asarray(Image.open(self._folder / self._writer.pixel_map(sample.split, sample.sample_id)))
+        there = np.asarray(open_image(self._folder / self._writer.pixel_map(sample.split, sample.sample_id)))
         tally.add("stuff pixels", differing=int((there != expected).sum()), compared=expected.size)
 
     def _compare_panoptic(self, sample: ExportSample, file: Any, image_id: int, tally: Tally) -> None:
@@ -105,7 +105,7 @@ class CocoReader:
         found = [info for annotation in file.imgToAnns[image_id] for info in annotation["segments_info"]]
         tally.add("panoptic segments", differing=int(found != infos), compared=max(len(infos), 1))
         path = self._folder / self._writer.panoptic_map(sample.split, sample.sample_id)
-        there = segment_ids(np.asarray(Image.open(path)))
+        there = segment_ids(np.asarray(open_image(path)))
         tally.add("panoptic pixels", differing=int((there != segments).sum()), compared=segments.size)
 
 

@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from diffumask_datasets.exporters.classes import FormatClass
 from diffumask_datasets.exporters.contents import Contents, ExportSample, short_split
@@ -16,6 +15,7 @@ from diffumask_datasets.exporters.pictures import jpeg_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.exporters.voc import constants as voc
 from diffumask_datasets.exporters.voc.convert import bndbox, label_map, segmentation_masks
+from diffumask_datasets.image_io import open_image
 
 __all__ = ["VocReader", "read_objects", "read_palette_mask"]
 
@@ -78,11 +78,11 @@ class VocReader:
 
 def read_palette_mask(path: Path) -> npt.NDArray[np.uint8]:
     """Palette indices (height, width); an empty array where it is no palette PNG of VOC's colours."""
-    with Image.open(path) as picture:
-        colours = np.asarray(picture.getpalette(), dtype=np.uint8) if picture.mode == "P" else np.empty(0)
-        if not np.array_equal(colours, voc.PALETTE.ravel()[: colours.size]) or not colours.size:
-            return np.empty((0, 0), dtype=np.uint8)
-        return np.asarray(picture, dtype=np.uint8)
+    picture = open_image(path)
+    colours = np.asarray(picture.getpalette(), dtype=np.uint8) if picture.mode == "P" else np.empty(0)
+    if not np.array_equal(colours, voc.PALETTE.ravel()[: colours.size]) or not colours.size:
+        return np.empty((0, 0), dtype=np.uint8)
+    return np.asarray(picture, dtype=np.uint8)
 
 
 def read_objects(path: Path) -> list[tuple[str, Box]]:
