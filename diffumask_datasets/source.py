@@ -125,19 +125,19 @@ def _of_folder(folder: Path) -> DatasetSource:
     features = read_features([path for paths in files.values() for path in paths])
     recipe_file = folder / RECIPE_FILE
     fields = read_recipe_file(recipe_file) if recipe_file.is_file() else None
-    _check_same_classes(folder, features, fields)
-    return _checked(features, count_rows(files), fields, lambda split, names: read_rows(files[split], columns=names))
+    opened = _checked(features, count_rows(files), fields, lambda split, names: read_rows(files[split], columns=names))
+    _check_same_classes(folder, opened)
+    return opened
 
 
-def _check_same_classes(folder: Path, features: Mapping[str, Any], fields: Mapping[str, Any] | None) -> None:
+def _check_same_classes(folder: Path, opened: DatasetSource) -> None:
     # What is made of the folder has the names of the recipe and the numbers of the rows.
-    if fields is not None and "objects" in features:
-        names = list(read_class_names(features))
-        if fields.get("classes") != names:
-            raise ExportError(
-                f"{folder}: {RECIPE_FILE} has the classes {short_repr(fields.get('classes'))} and the data has "
-                f"{short_repr(names)}; they do not belong together"
-            )
+    fields, names = opened.recipe_fields, list(opened.classes)
+    if fields is not None and fields.get("classes") != names:
+        raise ExportError(
+            f"{folder}: {RECIPE_FILE} has the classes {short_repr(fields.get('classes'))} and the data has "
+            f"{short_repr(names)}; they do not belong together"
+        )
 
 
 def _of_splits(splits: Mapping[str, datasets.Dataset]) -> DatasetSource:

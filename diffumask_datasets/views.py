@@ -142,12 +142,21 @@ def _detection_view(row: Row) -> Row:
     height, width = label_of(row).shape
     objects = row["objects"]
     return {
-        "image_id": int(row["sample_id"].rpartition("-")[2]),
+        "image_id": _image_id(row["sample_id"]),
         "image": row["image"],
         "width": width,
         "height": height,
         "objects": {name: objects[name] for name in ("id", "area", "bbox", "category")},
     }
+
+
+def _image_id(sample_id: str) -> int:
+    number = sample_id.rpartition("-")[2]
+    if not (number.isascii() and number.isdecimal() and int(number) < 2**63):
+        raise ShapeError(
+            f"{sample_id}: no number at its end, which the config detection needs as image_id; expected ids like made-0007"
+        )
+    return int(number)
 
 
 def _panoptic_features(category: datasets.ClassLabel) -> datasets.Features:

@@ -17,7 +17,7 @@ __all__ = ["count_rows", "read_features", "read_rows", "split_files"]
 
 ROWS_PER_READ = 16
 
-LONGEST_LIST = 1_000_000
+LONGEST_LIST = 100_000
 """Items in one list of a column. Parquet stores repetition in a few bytes; as Python objects they would fill the memory."""
 
 _FEATURE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RecursionError, NotImplementedError)

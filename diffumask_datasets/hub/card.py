@@ -86,12 +86,12 @@ def make_card(
             for number, name in enumerate(source.classes, 1)
         ],
         "models": [_plain(name) for name in sorted(summary.models)],
-        "revision": fields.get("revision"),
-        "model_licence": model_licence or "not known; look at the model's own card",
+        "revision": _plain(str(fields["revision"])) if fields.get("revision") else None,
+        "model_licence": _plain(model_licence or "not known; look at the model's own card"),
         "image_sizes": [f"{height} × {width} (height × width)" for height, width in sorted(summary.sizes_hw)],
         "thresholds": _three(summary.quantiles(summary.thresholds)),
         "qualities": _three(summary.quantiles(summary.qualities)),
-        "settings": {title: fields[name] for name, title in SETTINGS.items() if name in fields},
+        "settings": {title: _plain(str(fields[name])) for name, title in SETTINGS.items() if name in fields},
         "distinct_prompts": len(summary.prompts),
         "prompts": [_plain(prompt) for prompt in summary.example_prompts()],
         "configs": [

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from diffumask_datasets.categories import BACKGROUND_NAME
-from diffumask_datasets.errors import ShapeError, UnknownClassError, suggestion
+from diffumask_datasets.columns import short_repr
+from diffumask_datasets.errors import DataError, ShapeError, UnknownClassError, suggestion
 from diffumask_datasets.image_io import ImageSource, Pixels, is_upright, open_image, read_image, read_label
 from diffumask_datasets.image_listing import LeftOut
 from diffumask_datasets.mask_decoding import ColourTable
@@ -183,6 +184,8 @@ def _cell(cell: Any, name: str) -> tuple[ImageSource, str]:
     """The encoded or decoded image of a cell, and what errors call it: its path, where it is a file."""
     if isinstance(cell, Image.Image):
         return cell, name
+    if not isinstance(cell, Mapping):
+        raise DataError(f"{name}: expected a picture as datasets.Image keeps it, got {short_repr(cell)}")
     return (cell["bytes"], name) if cell.get("bytes") is not None else (str(cell["path"]), str(cell["path"]))
 
 

@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.categories import BACKGROUND_NAME
+from diffumask_datasets.columns import short_repr
 from diffumask_datasets.errors import DataError, DiffuMaskError
 from diffumask_datasets.image_listing import LeftOut, merged
 from diffumask_datasets.mask_decoding import ColourTable
 from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.segmentation.foreign_files import own_files_only
 from diffumask_datasets.segmentation.labelled import COLUMNS, LabelledImages, plain_name, translation, undecoded
 from diffumask_datasets.segmentation.layout_classes import names_from_id2label
 from diffumask_datasets.segmentation.layouts import read_layout
@@ -25,6 +27,17 @@ from diffumask_datasets.segmentation.settings import Source
 from diffumask_datasets.toybox.rendered import CONFIG_NAME as RENDERED
 
 __all__ = ["Mixture", "labelled_of", "mix", "open_source"]
+
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+    datasets.exceptions.DatasetsError,
+)
+"""What ``datasets`` raises at files that are none; RuntimeError is also what version 3 leaves of a Hub out of reach."""
 
 SOURCE = "source"
 """Column of a mixture: which source a row comes from."""
@@ -67,6 +80,8 @@ def open_source(source: Source, *, split: str = "train") -> LabelledImages:
     else:
         data = labelled_of(_load(source, source.split or split), label_column=source.label_column, where=source)
     rows = _cut(data.rows, source)
+    if source.dataset is not None and source.dataset != RENDERED:
+        rows = own_files_only(rows, str(source.dataset))
     if not data.streaming and len(rows) == 0:
         raise DataError(f"{source}: no rows from {source.first} on; the split is empty or shorter than that")
     return dataclasses.replace(data, rows=rows)
@@ -84,6 +99,9 @@ def labelled_of(rows: Any, *, label_column: str = "label", where: object = "data
     for column in ("image", label_column):
         if column not in features:
             raise DataError(f"{where}: no column {column!r} among {', '.join(features) or 'none'}")
+    for column in ("image", label_column):
+        if features[column] not in (datasets.Image(), datasets.Image(decode=False), datasets.Value("string")):
+            raise DataError(f"{where}: the column {column!r} holds {short_repr(features[column])}, no pictures")
     names = _class_names(features) or _names_beside(where)
     if not names:
         raise DataError(f"{where}: no class names; put an id2label.json beside the data or give the column 'classes'")
@@ -135,9 +153,9 @@ def _load(source: Source, split: str) -> Any:
         return datasets.load_dataset(str(source.dataset), split=split, streaming=source.stream, **config)
     except DiffuMaskError:
         raise
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        # RuntimeError: what datasets 3 leaves of a Hub that cannot be reached.
-        raise DataError(f"cannot read the dataset {source.dataset!r}: {str(error).splitlines()[0]}") from error
+    except _LOADING_ERRORS as error:
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"cannot read the dataset {source.dataset!r}: {problem[:200]}") from error
 
 
 def _class_names(features: Any) -> dict[int, tuple[str, ...]]:

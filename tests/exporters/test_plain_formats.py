@@ -198,3 +198,10 @@ def test_losses_are_told_the_worst_first_and_cut_short(tmp_path: Path) -> None:
     assert [check.name for check in told[1:3]] == ["labels/train/comb-23.txt", "labels/train/comb-22.txt"]
     assert (len(told), told[20].detail) == (21, "5 more files, all listed in diffumask-export.json")
     assert all(check.passed for check in told)
+
+
+@pytest.mark.parametrize("name", ["imagefolder", "webdataset"])
+def test_a_column_that_json_cannot_hold_is_one_line(name: str, tmp_path: Path) -> None:
+    odd = dataset([drawn(0)]).add_column("note", [b"bytes"])
+    with pytest.raises(ExportError, match="a column cannot be written as JSON: Object of type bytes"):
+        export(odd, tmp_path / name, format=name)

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import logging
@@ -18,6 +19,9 @@ from PIL import Image
 from diffumask_datasets import generate, push
 from diffumask_datasets.connection import readable_errors
 from diffumask_datasets.errors import ExportError, HubError, RecipeError
+from diffumask_datasets.hub.card import make_card
+from diffumask_datasets.hub.summary import Summary
+from diffumask_datasets.source import open_source
 from tests.hub_server import GOOD_TOKEN, READ_TOKEN, LocalHub, validate
 
 NAME = "me/boats"
@@ -93,6 +97,17 @@ def test_the_card_is_valid_and_says_what_is_there(local_hub: LocalHub, folder: P
     for name in ("assets/samples.png", "assets/areas.png"):
         assert Image.open(io.BytesIO(files[name])).size[0] > 200
     assert yaml.safe_load(files["recipe.yaml"])["splits"] == {"train": 5, "validation": 2}
+
+
+def test_what_others_wrote_stands_in_the_card_as_text(folder: Path) -> None:
+    opened = open_source(folder)
+    summary = Summary(opened.classes)
+    for split, row in opened.rows():
+        summary.see(split, row)
+    odd = dataclasses.replace(opened, recipe_fields={**(opened.recipe_fields or {}), "revision": "`<img src=x>|"})
+    text = make_card(NAME, odd, summary, model_licence="<script>").text
+    assert r"at revision \`\<img src=x\>\| |" in text
+    assert r"| licence of the model | \<script\> |" in text
 
 
 def test_a_second_push_sends_nothing(local_hub: LocalHub, folder: Path) -> None:
