@@ -9,16 +9,10 @@ import pytest
 import yaml
 
 from diffumask_datasets.cli import main
+from tests.command import diffumask, diffumask_here
 from tests.waiting import wait_until
 
 PLANTED = ["--model", "planted", "--set", "height=48", "--set", "width=64", "--set", "refinement=null"]
-
-
-def diffumask(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "diffumask_datasets", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, check=False
-    )
 
 
 def test_generate_then_again_from_the_recipe(tmp_path: Path) -> None:
@@ -37,7 +31,7 @@ def test_options_win_over_the_config(tmp_path: Path) -> None:
     fields = {"classes": ["car"], "model": "planted", "height": 48, "width": 64, "splits": {"train": 2}, "seed": 1}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(fields))
     command = ["generate", "boat", "--config", "recipe.yaml", "--num-samples", "3", "--output", "ds"]
-    assert diffumask(*command, cwd=tmp_path).returncode == 0
+    assert diffumask_here(*command, cwd=tmp_path).returncode == 0
     written = yaml.safe_load((tmp_path / "ds" / "recipe.yaml").read_text())
     assert (written["classes"], written["splits"], written["seed"]) == (["boat"], {"train": 3}, 1)
 
@@ -64,7 +58,7 @@ def test_options_win_over_the_config(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = diffumask("generate", *arguments, "--output", "ds", cwd=tmp_path)
+    done = diffumask_here("generate", *arguments, "--output", "ds", cwd=tmp_path)
     assert done.returncode == 1
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
@@ -72,7 +66,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: lis
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    done = diffumask("--debug", "generate", "bot", "--num-samples", "2", "--output", "ds", cwd=tmp_path)
+    wrong = ["generate", "bot", "--num-samples", "2", "--output", "ds"]
+    done = diffumask(*wrong, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)  # no library that is loaded says a word
+    done = diffumask("--debug", *wrong, cwd=tmp_path)
     assert done.returncode != 0
     assert "Traceback" in done.stderr
 
@@ -103,7 +100,7 @@ def test_prompts_are_printed_and_no_model_is_loaded(tmp_path: Path) -> None:
     *lines, loaded = done.stdout.splitlines()
     assert loaded.strip() == "LOADED"
     assert len(lines) == len(set(lines)) == 20
-    again = diffumask("prompts", "voc", "--num", "3", cwd=tmp_path)
+    again = diffumask_here("prompts", "voc", "--num", "3", cwd=tmp_path)
     assert again.stdout.splitlines() == lines[:3]
 
 
@@ -121,9 +118,9 @@ def test_prompts_are_in_the_styles_of_the_model(
 
 
 def test_prompts_of_a_finished_dataset(tmp_path: Path) -> None:
-    made = diffumask("generate", "car", "--num-samples", "2", "--output", "ds", *PLANTED, cwd=tmp_path)
+    made = diffumask_here("generate", "car", "--num-samples", "2", "--output", "ds", *PLANTED, cwd=tmp_path)
     assert made.returncode == 0
-    done = diffumask("prompts", "--config", "ds/recipe.yaml", "--num", "2", cwd=tmp_path)
+    done = diffumask_here("prompts", "--config", "ds/recipe.yaml", "--num", "2", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == pq.read_table(tmp_path / "ds" / "data")["prompt"].to_pylist()
 
@@ -132,7 +129,7 @@ def test_prompts_of_a_caption_file_and_a_split(tmp_path: Path) -> None:
     (tmp_path / "captions.txt").write_text("\n".join(f"a car by wall {number}" for number in range(20)))
     source = "prompt_source={kind: captions, path: captions.txt}"
     train, validation = (
-        diffumask("prompts", "car", "--num", "40", "--set", source, "--split", split, cwd=tmp_path)
+        diffumask_here("prompts", "car", "--num", "40", "--set", source, "--split", split, cwd=tmp_path)
         for split in ("train", "validation")
     )
     assert (train.returncode, train.stderr) == (0, "")
@@ -141,17 +138,17 @@ def test_prompts_of_a_caption_file_and_a_split(tmp_path: Path) -> None:
 
 
 def test_export_then_verify(tmp_path: Path) -> None:
-    diffumask("generate", "car", "--num-samples", "2", "--output", "ds", *PLANTED, cwd=tmp_path)
+    diffumask_here("generate", "car", "--num-samples", "2", "--output", "ds", *PLANTED, cwd=tmp_path)
     (tmp_path / "options.yaml").write_text("ids: official\nring: 1\n")
     command = ["export", "ds", "--format", "voc", "--output", "voc", "--config", "options.yaml", "--option", "ring=0"]
-    done = diffumask(*command, cwd=tmp_path)
+    done = diffumask_here(*command, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "wrote voc: 2 samples as voc\n")
-    checked = diffumask("verify", "voc", "--format", "voc", "--source", "ds", cwd=tmp_path)
+    checked = diffumask_here("verify", "voc", "--format", "voc", "--source", "ds", cwd=tmp_path)
     assert checked.returncode == 0
     assert {line.split()[0] for line in checked.stdout.splitlines()} == {"ok"}
     assert "ok   SegmentationClass pixels: 0 of 6144 differ" in checked.stdout
     next((tmp_path / "voc").rglob("*.xml")).write_text("<annotation/>")
-    changed = diffumask("verify", "voc", "--source", "ds", cwd=tmp_path)
+    changed = diffumask_here("verify", "voc", "--source", "ds", cwd=tmp_path)
     assert changed.returncode == 1
     assert "FAIL object counts: 1 of 2 differ" in changed.stdout
 
@@ -192,13 +189,13 @@ def test_bad_prompts_and_augmentations_are_one_line(
 
 
 def test_augment_a_finished_dataset(tmp_path: Path) -> None:
-    made = diffumask("generate", "car", "boat", "--num-samples", "3", "--output", "ds", *PLANTED, cwd=tmp_path)
+    made = diffumask_here("generate", "car", "boat", "--num-samples", "3", "--output", "ds", *PLANTED, cwd=tmp_path)
     assert made.returncode == 0
     steps = ["--augment", "splice:2x2", "--augment", "{kind: blur, probability: 0.5}"]
-    done = diffumask("augment", "ds", "--output", "out", *steps, "--originals", cwd=tmp_path)
+    done = diffumask_here("augment", "ds", "--output", "out", *steps, "--originals", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "wrote out\n")
     assert pq.read_table(tmp_path / "out" / "data").num_rows == 6
-    again = diffumask("generate", "--config", "out/recipe.yaml", "--output", "again", cwd=tmp_path)
+    again = diffumask_here("generate", "--config", "out/recipe.yaml", "--output", "again", cwd=tmp_path)
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert "describes an augmented dataset: generate its source, then run diffumask augment on it" in again.stderr
 
@@ -213,7 +210,7 @@ def test_augment_a_finished_dataset(tmp_path: Path) -> None:
     ],
 )
 def test_bad_exports_are_one_line_and_leave_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = diffumask(*arguments, "--output", "out", cwd=tmp_path)
+    done = diffumask_here(*arguments, "--output", "out", cwd=tmp_path)
     assert done.returncode == 1
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
@@ -227,9 +224,10 @@ def test_doctor_reports(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_doctor_fails_where_the_store_cannot_be_written(tmp_path: Path) -> None:
+def test_doctor_fails_where_the_store_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    done = diffumask("doctor", cwd=tmp_path, DIFFUMASK_CACHE=str(tmp_path / "file"))
+    monkeypatch.setenv("DIFFUMASK_CACHE", str(tmp_path / "file"))
+    done = diffumask_here("doctor", cwd=tmp_path)
     assert done.returncode == 1
     assert "cannot write the sample store" in done.stdout
 
@@ -250,6 +248,6 @@ def test_doctor_fails_where_the_store_cannot_be_written(tmp_path: Path) -> None:
     ],
 )
 def test_help(tmp_path: Path, command: list[str]) -> None:
-    done = diffumask(*command, "--help", cwd=tmp_path)
+    done = diffumask_here(*command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "--help" in done.stdout
