@@ -10,12 +10,13 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import datasets
 
-from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.errors import DiffuMaskError, RecipeError, suggestion
 from diffumask_datasets.places import place_of
 from diffumask_datasets.plan import Shard, SplitPlan
 from diffumask_datasets.recipe import Recipe, check_fields
@@ -42,7 +43,8 @@ class DiffuMaskConfig(datasets.BuilderConfig):
     names several, e.g. ``{"train": 800, "validation": 200}``. Without either a stream is endless.
     ``skip`` leaves out indices, as rejected in a review. ``keep_heat_maps`` adds the column ``heat_maps``,
     ``keep_threshold_curve`` the column ``threshold_curve``. ``recipe`` is a Hub dataset or a folder whose ``recipe.yaml``
-    gives every field that is not given here. ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change
+    gives every field that is not given here; local models and files that it names are followed with ``trust_recipe`` alone.
+    ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change
     how the samples are made, not what they are.
 
     Raises:
@@ -60,6 +62,7 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         keep_heat_maps: bool | None = None,
         keep_threshold_curve: bool | None = None,
         recipe: str | Path | None = None,
+        trust_recipe: bool = False,
         num_shards: int | None = None,
         batch_size: int = 1,
         device: str | None = None,
@@ -79,7 +82,7 @@ class DiffuMaskConfig(datasets.BuilderConfig):
                 "keep_heat_maps": keep_heat_maps,
                 "keep_threshold_curve": keep_threshold_curve,
             }
-            fields = with_shared_recipe(recipe, {**extent, **recipe_fields})
+            fields = with_shared_recipe(recipe, {**extent, **recipe_fields}, trust=trust_recipe)
             num_samples, splits, skip, keep_heat_maps, keep_threshold_curve = (fields.pop(name) for name in extent)
             recipe_fields = fields
         if name == RENDERED and num_samples is None and splits is None:
@@ -125,6 +128,19 @@ CONFIG_FIELDS = tuple(inspect.signature(DiffuMaskConfig, eval_str=False).paramet
 """The fields of a config that are not the recipe's."""
 
 
+@contextmanager
+def own_error_last() -> Iterator[None]:
+    """Raises the error of ours that datasets has wrapped, so that a traceback ends with what is wrong and how to fix it."""
+    try:
+        yield
+    except (datasets.exceptions.DatasetGenerationError, OSError) as error:
+        # datasets takes every OSError, which some of ours are, for a missing file, and hides it in the context.
+        own = error.__cause__ or error.__context__
+        if isinstance(error, DiffuMaskError) or not isinstance(own, DiffuMaskError):
+            raise
+        raise own from own.__cause__
+
+
 class DiffuMask(datasets.GeneratorBasedBuilder):
     """Builder of synthetic segmentation datasets, map-style and streaming."""
 
@@ -150,6 +166,15 @@ class DiffuMask(datasets.GeneratorBasedBuilder):
         return [
             datasets.SplitGenerator(name, gen_kwargs={"shards": shards}) for name, shards in self.config.plan.shards()
         ]
+
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        with own_error_last():
+            super()._download_and_prepare(*args, **kwargs)
+
+    def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        # In here too: what comes from a process of num_proc has lost its cause.
+        with own_error_last():
+            yield from super()._prepare_split_single(*args, **kwargs)
 
     def _generate_examples(self, shards: list[Shard]) -> Iterator[tuple[int, dict[str, Any]]]:
         config = self.config

@@ -17,9 +17,9 @@ from diffumask_datasets.augmentation.scene import scene_of
 from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.plan import EXTENT, SPLIT_STARTS
-from diffumask_datasets.recipe import Recipe, check_fields
-from diffumask_datasets.recipe_file import AUGMENTED, RECIPE_FILE, origin, read_recipe_file
+from diffumask_datasets.plan import SPLIT_STARTS
+from diffumask_datasets.recipe_file import AUGMENTED
+from diffumask_datasets.shared_recipe import stored_recipe
 from diffumask_datasets.source import DatasetSource, open_source
 
 __all__ = ["augment_folder"]
@@ -68,7 +68,7 @@ def augment_folder(
     """
     source, output = Path(source), Path(output)
     plan = _Plan(parse_augment(augment), seed, copies, originals)
-    recipe, history = _described(source)
+    stored = stored_recipe(source)
     check_target(output)
     if source.resolve() == output.resolve():
         raise ExportError(f"{output} is the source itself: choose another --output")
@@ -81,25 +81,12 @@ def augment_folder(
         write_folder(
             output,
             {split: _rows(opened, split, plan, digest, progress) for split in counts},
-            recipe=recipe,
+            recipe=stored.recipe,
             sizes=sizes,
             keep_heat_maps=HEAT_MAPS in opened.optional,
             keep_threshold_curve=THRESHOLD_CURVE in opened.optional,
-            extra_fields={**history, AUGMENTED: plan.described(digest, history.get(AUGMENTED))},
+            extra_fields={**stored.history, AUGMENTED: plan.described(digest, stored.history.get(AUGMENTED))},
         )
-
-
-def _described(source: Path) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe of the source, and what else its samples went through."""
-    if not (source / RECIPE_FILE).is_file() or not (source / "data").is_dir():
-        raise ExportError(
-            f"{source} is not a dataset folder: expected {RECIPE_FILE} and data/, as diffumask generate writes them"
-        )
-    fields = read_recipe_file(source / RECIPE_FILE)
-    history = origin(fields)
-    described = {name: value for name, value in fields.items() if name not in history}
-    check_fields(described, [*Recipe.model_fields, *EXTENT])
-    return Recipe.within(described), history
 
 
 def _counts(source: DatasetSource) -> dict[str, int]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from PIL import Image
 
 from diffumask_datasets.categories import BACKGROUND_NAME
-from diffumask_datasets.errors import DataError, ExportError
+from diffumask_datasets.errors import DataError, ExportError, short_repr
 from diffumask_datasets.image_io import Pixels, read_image, read_label
 from diffumask_datasets.sample import ObjectAnnotation, Rle, Sample
 
@@ -38,7 +38,6 @@ __all__ = [
     "objects_of",
     "png_cell",
     "row_of",
-    "short_repr",
     "soft_maps_of",
     "to_payload",
     "without_heat_maps",
@@ -56,9 +55,6 @@ REQUIRED = ("sample_id", "image", "label", "objects")
 
 THRESHOLD_CURVE = "threshold_curve"
 """The optional column: for each class prompted, the γ that were tried and what spoke for each."""
-
-
-LONGEST_REPR = 80
 
 
 def row_of(sample: Sample) -> Row:
@@ -226,12 +222,6 @@ def image_of(row: Mapping[str, Any]) -> Pixels:
 def label_of(row: Mapping[str, Any]) -> Pixels:
     """The semantic mask of a row, as :func:`decode_label` gives it; an error names the sample."""
     return decode_label(row["label"], name=f"the mask of sample {row.get('sample_id', '?')}")
-
-
-def short_repr(value: object) -> str:
-    """``repr`` of something foreign, cut to what a message has room for."""
-    text = repr(value)
-    return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 1]}…"
 
 
 def _source(cell: Any) -> bytes | Image.Image:

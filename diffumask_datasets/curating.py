@@ -25,11 +25,10 @@ from diffumask_datasets.curation.noise import (
 from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
 from diffumask_datasets.dataset.names import ordered_splits
 from diffumask_datasets.dataset.parquet import split_files
+from diffumask_datasets.drafts import only_one
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.recipe_file import origin
-from diffumask_datasets.remasking import stored_recipe
+from diffumask_datasets.shared_recipe import StoredRecipe, stored_recipe
 from diffumask_datasets.source import DatasetSource, open_source
 
 __all__ = ["REJECTIONS_FILE", "curate", "rejected_folder"]
@@ -62,7 +61,7 @@ def curate(
         ModelError, TrainingError: the segmenter cannot be loaded, or its training cannot go on.
     """
     dataset, output = Path(dataset), Path(output)
-    recipe, shown = stored_recipe(dataset, needs_heat_maps=False)
+    stored = stored_recipe(dataset)
     rejected_output = rejected_folder(output)
     if dataset.resolve() in (output.resolve(), rejected_output.resolve()):
         raise ExportError(f"--output {output} is the dataset itself: choose another folder, so that nothing is lost")
@@ -72,22 +71,23 @@ def curate(
         raise RecipeError(f"min_quality lies in [0, 1], got {min_quality}")
     if drop_share is not None:
         check_drop_share(drop_share)
-    source = open_source(dataset)
-    rejections, rest = _by_themselves(source, min_quality)
     work = output.with_name(f".{output.name}.folds")
-    if folds and rest:
-        settings = noise_training(len(rest), folds=folds, epochs=epochs, changes=training)
-        agreements = _agreements(dataset, list(rest), work, folds, settings)
-        found = doubts(agreements, recipe.classes, drop_share=drop_share)
-        named = zip(rest.values(), found, strict=True)
-        rejections += [Rejection(sample_id, "noise", *doubt) for sample_id, doubt in named if doubt]
-    gone = {rejection.sample_id for rejection in rejections}
-    if len(gone) == sum(source.sizes.values()):
-        raise ExportError(f"all {len(gone)} samples of {dataset} would be rejected: {rejections[0].reason}, …")
-    _write(source, output, recipe, shown, rejections, lambda sample_id: sample_id not in gone)
-    if gone:
-        _write(source, rejected_output, recipe, shown, rejections, lambda sample_id: sample_id in gone)
-    shutil.rmtree(work, ignore_errors=True)
+    with only_one(work, output):
+        source = open_source(dataset)
+        rejections, rest = _by_themselves(source, min_quality)
+        if folds and rest:
+            settings = noise_training(len(rest), folds=folds, epochs=epochs, changes=training)
+            agreements = _agreements(dataset, list(rest), work, folds, settings)
+            found = doubts(agreements, stored.recipe.classes, drop_share=drop_share)
+            named = zip(rest.values(), found, strict=True)
+            rejections += [Rejection(sample_id, "noise", *doubt) for sample_id, doubt in named if doubt]
+        gone = {rejection.sample_id for rejection in rejections}
+        if len(gone) == sum(source.sizes.values()):
+            raise ExportError(f"all {len(gone)} samples of {dataset} would be rejected: {rejections[0].reason}, …")
+        _write(source, output, stored, rejections, lambda sample_id: sample_id not in gone)
+        if gone:
+            _write(source, rejected_output, stored, rejections, lambda sample_id: sample_id in gone)
+        shutil.rmtree(work, ignore_errors=True)
     return Counter(rejection.filter for rejection in rejections)
 
 
@@ -130,8 +130,7 @@ def _agreements(
 def _write(
     source: DatasetSource,
     output: Path,
-    recipe: Recipe,
-    shown: dict[str, bool],
+    stored: StoredRecipe,
     rejections: Sequence[Rejection],
     keep: Callable[[str], bool],
 ) -> None:
@@ -142,10 +141,9 @@ def _write(
     write_folder(
         output,
         rows,
-        recipe=recipe,
+        recipe=stored.recipe,
         sizes=sizes,
-        keep_heat_maps=shown["keep_heat_maps"],
-        keep_threshold_curve=shown["keep_threshold_curve"],
-        extra_fields=origin(source.recipe_fields or {}),
+        **stored.shown,
+        extra_fields=stored.history,
         extra_files={REJECTIONS_FILE: "".join(f"{line}\n" for line in lines)},
     )

@@ -41,6 +41,7 @@ __all__ = [
     "TrainingError",
     "UnknownClassError",
     "WorkerError",
+    "short_repr",
     "suggestion",
 ]
 
@@ -112,6 +113,15 @@ class MissingDependencyError(DiffuMaskError, ImportError):
     def of(cls, package: str, extra: str) -> MissingDependencyError:
         """The error for ``package``, which the optional dependency group ``extra`` brings."""
         return cls(f"{package} is not installed: pip install 'diffumask-datasets[{extra}]'")
+
+
+def short_repr(value: object, *, most: int = 200) -> str:
+    """The ``repr`` of a value of unknown origin for a message, cut after ``most`` characters."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python does not print numbers of more than 4,300 digits
+        return f"a {type(value).__name__} too long to print"
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def suggestion(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:

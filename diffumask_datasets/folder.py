@@ -11,7 +11,7 @@ Everything is written beside the target and moved there in one step.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -38,6 +38,9 @@ ROWS_PER_FILE = 1000
 ROWS_PER_GROUP = 100
 """About 50 MB at 512x512: the Hub's viewer refuses row groups over 286 MiB."""
 
+FileContent = str | Callable[[], bytes]
+"""The text of a file, or what gives its bytes."""
+
 
 def check_target(output: Place) -> None:
     """Raises ExportError unless ``output`` is new, empty, or a dataset folder that this package wrote."""
@@ -60,7 +63,7 @@ def write_folder(
     keep_threshold_curve: bool = False,
     skip: Iterable[int] = (),
     extra_fields: Mapping[str, Any] | None = None,
-    extra_files: Mapping[str, str] | None = None,
+    extra_files: Mapping[str, FileContent] | None = None,
     counts: Mapping[str, int] | None = None,
     view: str = "default",
 ) -> None:
@@ -68,7 +71,8 @@ def write_folder(
 
     ``sizes`` are what the recipe asks for; ``counts`` how many rows there are, where that is another number. ``skip`` are
     indices that the recipe leaves out; ``extra_fields`` are further fields of ``recipe.yaml``; ``extra_files`` maps the
-    names of further files to their text. ``view`` is what ``load_dataset(folder)`` gives; see :func:`write_rows`.
+    names of further files to their text, or to what gives their bytes once the rows are written. ``view`` is what
+    ``load_dataset(folder)`` gives; see :func:`write_rows`.
 
     Raises:
         ExportError: ``output`` holds something that is not ours, or cannot be written, or an unknown view.
@@ -86,7 +90,7 @@ def write_rows(
     *,
     features: datasets.Features,
     counts: Mapping[str, int],
-    files: Mapping[str, str],
+    files: Mapping[str, FileContent],
     view: str = "default",
 ) -> None:
     """Writes the rows of each split, of which there are ``counts``, and the text of ``files``, recipe.yaml among them.
@@ -107,7 +111,7 @@ def write_rows(
             _write_view(draft, view, classes=class_names(features), counts=counts)
         labels = json.dumps(id2label(class_names(features)), indent=2, ensure_ascii=False)
         for name, content in {"id2label.json": labels + "\n", **files}.items():
-            (draft / name).write_text(content, encoding="utf-8")
+            (draft / name).write_bytes(content.encode() if isinstance(content, str) else content())
 
 
 def _write_view(draft: Path, view: str, *, classes: Sequence[str], counts: Mapping[str, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import logging
 from collections import Counter
@@ -10,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from tqdm import tqdm
 
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
@@ -18,7 +18,7 @@ from diffumask_datasets.columns import Row
 from diffumask_datasets.engines import local
 from diffumask_datasets.engines.devices import refiners_of
 from diffumask_datasets.errors import RecipeError, suggestion
-from diffumask_datasets.folder import check_target, write_folder
+from diffumask_datasets.folder import FileContent, check_target, write_folder
 from diffumask_datasets.places import Place, place_of
 from diffumask_datasets.plan import Shard, ShardNumber
 from diffumask_datasets.preview import contact_sheet
@@ -86,10 +86,11 @@ def generate(
             # Nothing is left to do but what the store has lost.
             runtime, progress.disable = dataclasses.replace(runtime, refiners=0), True
         with Synthesizer(config.recipe, runtime) as synthesizer:
-            _write(place, config, wanted, number, view, synthesizer, progress)
+            extra: dict[str, FileContent] = {**_shard_files(config, number)}
+            if preview and any(wanted.values()):
+                extra["preview.png"] = lambda: _preview(wanted, synthesizer)
+            _write(place, config, wanted, extra, view, synthesizer, progress)
             rejected += synthesizer.rejected
-            if preview:
-                _write_preview(place, wanted, synthesizer)
     for reason, count in rejected.items():
         logger.warning("%d attempts were painted again: %s", count, reason)
 
@@ -126,7 +127,7 @@ def _write(
     output: Place,
     config: DiffuMaskConfig,
     wanted: Mapping[str, Sequence[Shard]],
-    number: ShardNumber | None,
+    extra_files: Mapping[str, FileContent],
     view: str,
     synthesizer: Synthesizer,
     progress: tqdm[Any],
@@ -140,7 +141,7 @@ def _write(
         keep_threshold_curve=config.keep_threshold_curve,
         skip=config.plan.skip,
         counts={split: _size(shards) for split, shards in wanted.items()},
-        extra_files=_shard_files(config, number),
+        extra_files=extra_files,
         view=view,
     )
 
@@ -170,11 +171,11 @@ def _rows(
             progress.update()
 
 
-def _write_preview(output: Place, wanted: Mapping[str, Sequence[Shard]], synthesizer: Synthesizer) -> None:
+def _preview(wanted: Mapping[str, Sequence[Shard]], synthesizer: Synthesizer) -> bytes:
+    """A PNG of the first samples."""
     shards = next((shards for shards in wanted.values() if shards), [])
     stored = itertools.chain.from_iterable(synthesizer.rows(start, stop) for start, stop in shards)
     rows = [row for _, row in itertools.islice(stored, PREVIEW_SAMPLES)]
-    if rows:
-        sheet = contact_sheet(rows, synthesizer.recipe.classes)
-        with fsspec.open(f"{output}/preview.png", "wb") as file:
-            sheet.save(file, format="PNG")
+    png = io.BytesIO()
+    contact_sheet(rows, synthesizer.recipe.classes).save(png, format="PNG")
+    return png.getvalue()

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.image_io import shorter_side
 from diffumask_datasets.image_listing import IMAGE_SUFFIXES, LeftOut, is_hidden, list_images, merged, plain_path
+from diffumask_datasets.json_reader import parse_json_lines
 from diffumask_datasets.text_lists import read_text
 from diffumask_datasets.texts import normalise
 
@@ -113,9 +113,9 @@ def _rows(path: Path) -> Iterator[Mapping[str, str]]:
     try:
         if path.suffix == ".csv":
             yield from csv.DictReader(io.StringIO(text, newline=""))
-        else:
-            yield from (json.loads(line) for line in text.split("\n") if line.strip())
-    except (ValueError, RecursionError, csv.Error) as error:
+            return
+        yield from (row for _, row in parse_json_lines(text, where=str(path), error=DataError))
+    except csv.Error as error:
         raise DataError(f"cannot read {path}: {error}") from error
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.errors import RecipeError, short_repr, suggestion
 
 __all__ = ["EXTENT", "SPLIT_STARTS", "Shard", "ShardNumber", "SplitPlan", "split_of"]
 
@@ -24,7 +24,7 @@ EXTENT = ("num_samples", "splits", "skip", "keep_heat_maps", "keep_threshold_cur
 """Fields beside the recipe's own: how much is wanted and what is shown."""
 
 MAX_SHARDS = 64
-MAX_SKIPPED = 1_000_000
+MAX_SKIPPED = 100_000
 ENDLESS_SHARD = 1000
 """Samples in each shard of an endless stream: read in order by one reader, dealt out among many."""
 
@@ -87,6 +87,8 @@ class SplitPlan:
         """The plan for ``num_samples`` in ``train``, or for the sizes in ``splits``; endless ``train`` without either."""
         if num_samples is not None and splits is not None:
             raise RecipeError("give num_samples or splits, not both: num_samples=8 means splits={'train': 8}")
+        if splits is not None and not isinstance(splits, Mapping):
+            raise RecipeError(f"splits: expected sizes like {{'train': 80}}, got {short_repr(splits)}")
         sizes: dict[str, int | None] = dict(splits) if splits is not None else {"train": num_samples}
         if not sizes:
             raise RecipeError("splits: name at least one, e.g. {'train': 80, 'validation': 20}")
@@ -166,9 +168,9 @@ def _without(shards: Sequence[Shard], skipped: Sequence[int]) -> list[Shard]:
     return kept
 
 
-def _checked_skip(skip: Sequence[int]) -> frozenset[int]:
+def _checked_skip(skip: Collection[int]) -> frozenset[int]:
     last = _SPLIT_STOPS["test"]
-    if not all(type(index) is int and 0 <= index < last for index in skip):
+    if not isinstance(skip, Iterable) or not all(type(index) is int and 0 <= index < last for index in skip):
         raise RecipeError(f"skip: expected indices, as in sample ids, from 0 to {last - 1}")
     if len(skip) > MAX_SKIPPED:
         raise RecipeError(f"skip: {len(skip)} indices, expected {MAX_SKIPPED} at most")
@@ -177,7 +179,9 @@ def _checked_skip(skip: Sequence[int]) -> frozenset[int]:
 
 def _check_size(name: str, size: int | None) -> None:
     if name not in SPLIT_STARTS:
-        raise RecipeError(f"unknown split {name!r}{suggestion(name, SPLIT_STARTS)}; legal: {', '.join(SPLIT_STARTS)}")
+        raise RecipeError(
+            f"unknown split {name!r}{suggestion(str(name), SPLIT_STARTS)}; legal: {', '.join(SPLIT_STARTS)}"
+        )
     most = _SPLIT_STOPS[name] - SPLIT_STARTS[name]
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= most):
-        raise RecipeError(f"split {name!r}: expected a number of samples from 1 to {most}, got {size!r}")
+        raise RecipeError(f"split {name!r}: expected a number of samples from 1 to {most}, got {short_repr(size)}")

@@ -249,6 +249,8 @@ class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, Attempt
     @classmethod
     def _fill_model_defaults(cls, fields: dict[str, Any]) -> dict[str, Any]:
         model = fields.get("model", "toybox")
+        if not isinstance(model, str):
+            return fields  # refused by the validation of the field itself
         source = fields.get("prompt_source")
         source = {"kind": source} if isinstance(source, str) else source
         if isinstance(source, Mapping) and source.get("kind") == "sub_classes":

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from diffumask_datasets.augment_settings import parse_augment
 from diffumask_datasets.captions import Words, count_co_occurrence
-from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.errors import RecipeError, short_repr, suggestion
 from diffumask_datasets.settings import CaptionSettings
 from diffumask_datasets.texts import normalise
 from diffumask_datasets.vocabulary import ClassWords, resolve_classes
 
 __all__ = ["resolve_fields"]
+
+_NO_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
+"""Control characters but white space, and halves of surrogate pairs, which UTF-8 cannot hold."""
 
 
 def resolve_fields(fields: dict[str, Any]) -> dict[str, Any]:
@@ -23,6 +29,8 @@ def resolve_fields(fields: dict[str, Any]) -> dict[str, Any]:
         RecipeError: words, weights or pairs of something that is none of the classes, or captions that cannot be read.
         UnknownClassError: an unknown vocabulary or class of one.
     """
+    for name, value in fields.items():
+        _check_characters(name, value)
     if "classes" not in fields:
         return fields
     named = resolve_classes(fields["classes"])
@@ -41,10 +49,22 @@ def resolve_fields(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def _check_characters(name: str, value: Any) -> None:
+    if isinstance(value, str) and (wrong := _NO_TEXT.search(value)):
+        raise RecipeError(
+            f"{name}: {short_repr(value)} holds {wrong[0]!r}, which is no character of a text; take it out"
+        )
+    if isinstance(value, Mapping):
+        value = itertools.chain.from_iterable(value.items())
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | BaseModel):
+        for part in value:
+            _check_characters(name, part)
+
+
 def _merged(named: tuple[ClassWords, ...], given: Any) -> tuple[ClassWords, ...]:
     """The named classes, with the words that a recipe file gives beside the names."""
     if not isinstance(given, (list, tuple)):
-        raise RecipeError(f"vocabulary: expected a list of entries with a name and terms, got {given!r}")
+        raise RecipeError(f"vocabulary: expected a list of entries with a name and terms, got {short_repr(given)}")
     entries = [entry if isinstance(entry, ClassWords) else _entry(entry) for entry in given]
     own = {entry.name: entry for entry in entries}
     for name in own:

@@ -10,6 +10,7 @@ import yaml
 
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.yaml_reader import read_yaml
 
 __all__ = ["AUGMENTED", "LABELLED", "RECIPE_FILE", "origin", "read_mapping", "read_recipe_file", "recipe_text"]
 
@@ -63,22 +64,17 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
     Raises:
         RecipeError: the file is missing, no YAML, or not a mapping.
     """
-    fields = read_mapping(path, example="classes: [car, boat]")
+    fields = read_mapping(path, what="the recipe", example="classes: [car, boat]")
     return {name: value for name, value in fields.items() if name not in _DERIVED}
 
 
-def read_mapping(path: Path, *, example: str) -> dict[str, Any]:
-    """The mapping that a YAML file holds; ``example`` shows the reader of an error what was expected.
+def read_mapping(path: Path, *, what: str, example: str) -> dict[str, Any]:
+    """The mapping that a YAML file holds. ``what`` the file is and an ``example`` of its content go into errors.
 
     Raises:
-        RecipeError: the file is missing, no YAML, or not a mapping.
+        RecipeError: the file cannot be read, is no plain YAML, or not a mapping from names.
     """
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not plain YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(fields, dict):
+    fields = read_yaml(path, what=what, error=RecipeError)
+    if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
         raise RecipeError(f"{path}: expected fields like '{example}', got {type(fields).__name__}")
     return fields

@@ -20,7 +20,7 @@ from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.locks import model_lock
 from diffumask_datasets.masks.soft_maps import expand
 from diffumask_datasets.recipe import MaskSettings, Recipe, check_fields
-from diffumask_datasets.recipe_file import RECIPE_FILE, origin, read_recipe_file
+from diffumask_datasets.shared_recipe import stored_recipe
 from diffumask_datasets.source import open_source
 from diffumask_datasets.synthesis import label_image, pin_affinity_net, warn_of_missing_masks
 
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from diffumask_datasets.masks.affinity_net import AffinityNetSettings
     from diffumask_datasets.masks.affinity_training import AffinityTraining
 
-__all__ = ["remask", "stored_recipe", "train_affinity"]
+__all__ = ["remask", "train_affinity"]
 
 
-def remask(dataset: str | Path, output: str | Path, **changes: Any) -> Recipe:
+def remask(dataset: str | Path, output: str | Path, *, trust_recipe: bool = False, **changes: Any) -> Recipe:
     """Makes the masks of the folder ``dataset`` again, from its kept heat maps, into the folder ``output``.
 
-    ``changes`` are fields of :class:`diffumask_datasets.recipe.MaskSettings`; the others stay. The result is, to the byte,
+    ``changes`` are fields of :class:`diffumask_datasets.recipe.MaskSettings`; the others stay. An affinity net that the
+    dataset's recipe names is only followed with ``trust_recipe``. The result is, to the byte,
     what generating with the changed recipe would have given, as long as every sample was painted once (``max_attempts``
     1); that recipe is returned.
 
@@ -45,22 +46,27 @@ def remask(dataset: str | Path, output: str | Path, **changes: Any) -> Recipe:
     """
     dataset, output = Path(dataset), Path(output)
     check_fields(changes, MaskSettings.model_fields)
-    old, shown = stored_recipe(dataset)
-    new = _changed(old, changes)
+    stored = stored_recipe(dataset, needs_heat_maps=True)
+    if (
+        not trust_recipe
+        and {**stored.fields, **changes}.get("affinity") == "affinitynet"
+        and "affinity_net" not in changes
+    ):
+        stored.check_trust("affinity_net")
+    new = _changed(stored.recipe, changes)
     if output.resolve() == dataset.resolve():
         raise ExportError(f"--output {output} is the dataset itself: choose another folder, so that its masks are kept")
     check_target(output)
     source = open_source(dataset)
     with tqdm(total=sum(source.sizes.values()), unit="image", disable=None) as progress:
-        rows = {split: _remasked(source.split_rows(split), new, shown, progress) for split in source.sizes}
+        rows = {split: _remasked(source.split_rows(split), new, stored.shown, progress) for split in source.sizes}
         write_folder(
             output,
             rows,
             recipe=new,
             sizes=source.sizes,
-            keep_heat_maps=shown["keep_heat_maps"],
-            keep_threshold_curve=shown["keep_threshold_curve"],
-            extra_fields=origin(read_recipe_file(dataset / RECIPE_FILE)),
+            **stored.shown,
+            extra_fields=stored.history,
         )
     return new
 
@@ -90,7 +96,7 @@ def train_affinity(
 
     dataset, output = Path(dataset), Path(output)
     settings, training = settings or AffinityNetSettings(), training or AffinityTraining()
-    recipe, _ = stored_recipe(dataset)
+    recipe = stored_recipe(dataset, needs_heat_maps=True).recipe
     identity = json.dumps([recipe.digest, images, asdict(settings), asdict(training)], sort_keys=True)
     key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     if output.exists() and read_facts(output).get("key") == key:
@@ -114,23 +120,6 @@ def train_affinity(
     facts = {"key": key, "images": str(len(examples)), "loss": f"{losses[-1]:.4f}", "recipe": recipe.digest}
     save_affinity_net(net, output, facts=facts)
     return True
-
-
-def stored_recipe(dataset: Path, *, needs_heat_maps: bool = True) -> tuple[Recipe, dict[str, bool]]:
-    """The recipe of a dataset folder, and which of its optional columns are there.
-
-    Raises:
-        ExportError: no dataset folder of ours, or one without the heat maps that are needed.
-        RecipeError: its recipe is not legal.
-    """
-    path = dataset / RECIPE_FILE
-    if not path.is_file():
-        raise ExportError(f"{dataset} is no dataset folder: expected {RECIPE_FILE}, as diffumask generate writes it")
-    fields = read_recipe_file(path)
-    shown = {name: bool(fields.get(name, False)) for name in ("keep_heat_maps", "keep_threshold_curve")}
-    if needs_heat_maps and not shown["keep_heat_maps"]:
-        raise ExportError(f"{dataset} kept no heat maps: generate with --keep-heat-maps (finished samples are reused)")
-    return Recipe.within(fields), shown
 
 
 def _changed(old: Recipe, changes: Mapping[str, Any]) -> Recipe:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from diffumask_datasets.captions import fingerprint_captions, read_captions
-from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.errors import RecipeError, short_repr
 from diffumask_datasets.texts import normalise
 from diffumask_datasets.vocabulary import places, styles
 
@@ -64,7 +64,7 @@ def first_problem(error: ValidationError) -> str:
     if kind == "tuple_type":
         message = "expected a list"
     # What lacks a field would be shown in full.
-    given = "" if kind == "missing" or not problem["loc"] else f" (given: {problem['input']!r})"
+    given = "" if kind == "missing" or not problem["loc"] else f" (given: {short_repr(problem['input'])})"
     return f"{place}: {message}{given}" if place else f"{message}{given}"
 
 

@@ -16,11 +16,13 @@ from pathlib import Path
 
 import datasets
 
+from diffumask_datasets.bounded_text import read_bounded
 from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
 from diffumask_datasets.dataset.names import read_class_names
 from diffumask_datasets.dataset.parquet import count_rows, read_features, read_rows, split_files
 from diffumask_datasets.errors import DataError, ExportError
 from diffumask_datasets.folder import write_rows
+from diffumask_datasets.json_reader import read_json
 from diffumask_datasets.places import Place, fetched, place_of
 from diffumask_datasets.plan import Shard, ShardNumber
 from diffumask_datasets.recipe_file import RECIPE_FILE
@@ -91,11 +93,11 @@ def _rows(parts: Sequence[_Part], split: str) -> Iterator[Row]:
 
 def _read(folder: Path) -> _Part:
     try:
-        fields = json.loads((folder / SHARD_FILE).read_text(encoding="utf-8"))
+        fields = read_json(folder / SHARD_FILE, what="the shard's", error=DataError)
         number = ShardNumber.parse(fields["shard"])
         ranges = {split: (int(start), int(stop)) for split, (start, stop) in fields["ranges"].items()}
-        recipe = (folder / RECIPE_FILE).read_text(encoding="utf-8")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        recipe = read_bounded(folder / RECIPE_FILE, what="the recipe", error=DataError)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(
             f"{folder} is not the folder of a shard ({error}); make one with diffumask generate --shard i/n"
         ) from error

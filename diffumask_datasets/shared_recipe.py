@@ -1,101 +1,136 @@
-"""Recipes that travel: ``recipe.yaml`` of a folder or of a dataset on the Hub, read as the data of a stranger.
+"""The only reader of ``recipe.yaml`` of a dataset, be it a folder or on the Hub: read as the data of a stranger.
 
-It can name classes, prompts, settings and what lies on the Hub. It cannot name code, weights that are code, a path or a size
-that would fill a disk: whatever of that is wanted is said by the user, in a keyword or an option beside it.
+Nothing that a recipe names is opened here. Who follows a recipe, by painting or by loading a file that it names, goes
+through :func:`with_shared_recipe` or calls :meth:`StoredRecipe.check_trust`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.bounded_text import MOST_BYTES, read_bounded
+from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.plan import EXTENT, SplitPlan
-from diffumask_datasets.recipe import Recipe, check_fields
-from diffumask_datasets.recipe_file import RECIPE_FILE
-from diffumask_datasets.sample import MAX_CLASS_ID
+from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipe_file import RECIPE_FILE, origin
+from diffumask_datasets.recipe_trust import PINS, check_shape, check_size, check_trust, is_hub_id
+from diffumask_datasets.yaml_reader import parse_yaml
 
-__all__ = ["is_hub_id", "read_shared_recipe", "with_shared_recipe"]
-
-MOST_BYTES = 8 * 2**20
-MOST_SAMPLES = 100_000
-
-BUILT_IN_MODELS = ("toybox", "planted")
-
-_NAMES = ("classes", "model", "revision", "variant", "scheduler", "lora", "lora_revision", "affinity_net_revision")
-"""Fields in which no path may stand."""
-
-_PINS = {
-    "model": "revision",
-    "checkpoint": "checkpoint_revision",
-    "lora": "lora_revision",
-    "affinity_net": "affinity_net_revision",
-}
-"""Field → the field that pins its content, which says nothing of another one."""
-
-_PLACES_IN_SOURCE = ("path", "model", "encoder")
-"""Keys of prompt_source that say where captions or a text model lie."""
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The one in C where it is there: the other takes minutes over a few megabytes."""
-
-_VOCABULARY = re.compile(r"[\w:, -]+")
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_REVISION = re.compile(r"[\w-][\w.-]*")
+__all__ = ["StoredRecipe", "is_hub_id", "read_shared_recipe", "stored_recipe", "with_shared_recipe"]
 
 
-def is_hub_id(source: str | Path) -> bool:
-    """Whether ``source`` can only be a dataset on the Hub, ``owner/name``: no such file or folder is here."""
-    return isinstance(source, str) and bool(_HUB_ID.fullmatch(source)) and not Path(source).exists()
+_MAY_BE_NONE = ("refinement", "heat_normalization")
+"""Fields in which the user's None is a choice of its own."""
 
 
-def with_shared_recipe(source: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the recipe at ``source``, over which the fields ``given`` by the user win; None is not given.
+@dataclass(frozen=True)
+class StoredRecipe:
+    """The recipe of a dataset folder; ``fields`` are those of its ``recipe.yaml``, checked."""
+
+    folder: Path
+    fields: Mapping[str, Any]
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe itself."""
+        return Recipe.within(self.fields)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Which of the optional columns the dataset has, as :func:`diffumask_datasets.folder.write_folder` takes them."""
+        return {name: bool(self.fields.get(name)) for name in ("keep_heat_maps", "keep_threshold_curve")}
+
+    @property
+    def history(self) -> dict[str, Any]:
+        """What else its samples went through, which stays with them."""
+        return origin(self.fields)
+
+    def check_trust(self, *followed: str) -> None:
+        """Refuses a local file in one of the fields ``followed``, which the user can give anew.
+
+        Raises:
+            RecipeError: Only the user may ask for that.
+        """
+        fields = {name: value for name, value in self.fields.items() if name in followed}
+        check_trust(f"the recipe of {str(self.folder)!r}", fields, nameable=True)
+
+
+def stored_recipe(dataset: Path, *, needs_heat_maps: bool = False) -> StoredRecipe:
+    """The recipe of a dataset folder.
 
     Raises:
-        RecipeError: the recipe is none, asks for what a stranger's recipe may not, or cannot be read.
-        HubError: the Hub has no such dataset, refuses it, or cannot be reached.
+        ExportError: No dataset folder of ours, or one without the heat maps that are needed.
+        RecipeError: Its recipe is not legal.
     """
-    own = {
-        name: value
-        for name, value in given.items()
-        if value is not None or name in ("refinement", "heat_normalization")
-    }
+    if not (dataset / RECIPE_FILE).is_file():
+        raise ExportError(f"{dataset} is no dataset folder: expected {RECIPE_FILE}, as diffumask generate writes it")
+    stored = StoredRecipe(dataset, read_shared_recipe(dataset))
+    if needs_heat_maps and not stored.shown["keep_heat_maps"]:
+        raise ExportError(f"{dataset} kept no heat maps: generate with --keep-heat-maps (finished samples are reused)")
+    return stored
+
+
+def with_shared_recipe(source: str | Path, given: Mapping[str, Any], *, trust: bool = False) -> dict[str, Any]:
+    """The fields of the recipe at ``source``, over which those that the user has ``given`` win; None is not given.
+
+    Args:
+        source: A Hub dataset ``owner/name``, a folder, or a ``recipe.yaml``.
+        given: The user's own fields.
+        trust: Follow the local models and files, and the pickled weights, that the recipe names.
+
+    Raises:
+        RecipeError: The recipe is not legal, describes images that were not generated, or asks for what a stranger's
+            recipe may not.
+        HubError: The Hub has no such dataset, refuses it, or cannot be reached.
+    """
+    where = f"the recipe of {str(source)!r}"
+    own = {name: value for name, value in given.items() if value is not None or name in _MAY_BE_NONE}
     fields = read_shared_recipe(source)
+    _check_generated(where, fields)
     fields.pop("digest", None)
-    for name, pin in _PINS.items():
+    for name, pin in PINS.items():
         if name in own:
             fields.pop(pin, None)
     if "num_samples" in own or "splits" in own:
         for name in ("num_samples", "splits"):
             fields.pop(name, None)
-    merged = {**fields, **own}
-    _check_trust(source, {name: value for name, value in fields.items() if name not in own})
-    if "num_samples" not in own and "splits" not in own:
-        _check_size(source, fields)
-    return {**dict.fromkeys(EXTENT), **merged}
+    if not trust:
+        check_trust(where, {name: value for name, value in fields.items() if name not in own}, nameable=True)
+    check_size(where, _plan(fields).sizes)
+    return {**dict.fromkeys(EXTENT), **fields, **own}
 
 
 def read_shared_recipe(source: str | Path) -> dict[str, Any]:
     """The fields of the ``recipe.yaml`` of a Hub dataset ``owner/name``, a folder, or of the file itself; validated.
 
     Raises:
-        RecipeError: not plain YAML, unknown fields, illegal values, a path where a name belongs.
-        HubError: the Hub has no such dataset, refuses it, or cannot be reached.
+        RecipeError: Not plain YAML, unknown fields, illegal values, a path where a name belongs.
+        HubError: The Hub has no such dataset, refuses it, or cannot be reached.
     """
     path = _fetched(str(source)) if is_hub_id(source) else _local(Path(source).expanduser())
-    fields = _parsed(source, _text(source, path))
-    check_fields(fields, [*Recipe.model_fields, *EXTENT, "digest"])
-    _check_strings(source, fields)
-    _check_classes(source, fields)
-    SplitPlan.of(num_samples=fields.get("num_samples"), splits=_splits(source, fields), skip=fields.get("skip"))
+    where = f"the recipe of {str(source)!r}"
+    fields = parse_yaml(_text(source, path), where=where, error=RecipeError)
+    if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
+        raise RecipeError(f"{where}: expected fields like 'classes: [car, boat]'")
+    check_shape(where, fields)
     Recipe.within(fields)
     return fields
+
+
+def _plan(fields: Mapping[str, Any]) -> SplitPlan:
+    return SplitPlan.of(num_samples=fields.get("num_samples"), splits=fields.get("splits"), skip=fields.get("skip"))
+
+
+def _check_generated(where: str, fields: Mapping[str, Any]) -> None:
+    for done in origin(fields):
+        raise RecipeError(
+            f"{where} describes a dataset that was {done} and cannot be made from its recipe: "
+            "run diffumask augment or label on its source again"
+        )
 
 
 def _local(path: Path) -> Path:
@@ -119,90 +154,6 @@ def _fetched(repo_id: str) -> Path:
 
 
 def _text(source: str | Path, path: Path) -> str:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise RecipeError(f"{path} is too large for a recipe: {MOST_BYTES} bytes at most")
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise RecipeError(f"no recipe at {str(source)!r}: give a folder with {RECIPE_FILE} or a Hub id") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the recipe {path}: {' '.join(str(error).split())}") from error
-
-
-def _parsed(source: str | Path, text: str) -> dict[str, Any]:
-    try:
-        # A few aliases of aliases can stand for more text than memory holds.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER)):
-            raise RecipeError(f"the recipe of {str(source)!r} has YAML aliases (*name); write the values out")
-        fields = yaml.load(text, Loader=_LOADER)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, RecipeError):
-            raise
-        raise RecipeError(f"the recipe of {str(source)!r} is not plain YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
-        raise RecipeError(f"the recipe of {str(source)!r}: expected fields like 'classes: [car, boat]'")
-    return fields
-
-
-def _splits(source: str | Path, fields: Mapping[str, Any]) -> dict[str, int] | None:
-    splits = fields.get("splits")
-    if splits is not None and not isinstance(splits, dict):
-        raise RecipeError(f"the recipe of {str(source)!r}: splits: expected sizes like 'train: 80', got {splits!r}")
-    return splits
-
-
-def _check_strings(source: str | Path, fields: Mapping[str, Any]) -> None:
-    for name in _NAMES:
-        cell = fields.get(name)
-        for text in cell if isinstance(cell, list) else [cell]:
-            if isinstance(text, str) and (".." in text or "\\" in text or not text.isprintable()):
-                raise RecipeError(f"the recipe of {str(source)!r}: {name}: {text!r} is a path, not a name")
-    revision = fields.get("revision")
-    if isinstance(revision, str) and not _REVISION.fullmatch(revision):
-        raise RecipeError(f"the recipe of {str(source)!r}: revision: {revision!r} is no commit, tag or branch")
-
-
-def _check_classes(source: str | Path, fields: Mapping[str, Any]) -> None:
-    """Refuses what would be read from a file while the recipe is looked at, and more classes than there can be."""
-    classes, pairs = fields.get("classes"), fields.get("co_occurrence")
-    for name in ("classes", "vocabulary"):
-        entries = fields.get(name)
-        if isinstance(entries, list | dict) and len(entries) > MAX_CLASS_ID:
-            raise RecipeError(
-                f"the recipe of {str(source)!r}: {name}: {len(entries)} classes; an 8-bit mask holds {MAX_CLASS_ID} at most"
-            )
-    if isinstance(classes, str) and not _VOCABULARY.fullmatch(classes):
-        raise RecipeError(f"the recipe of {str(source)!r}: classes: {classes!r} is a path, not a name")
-    place = pairs.get("path") if isinstance(pairs, dict) else pairs
-    if isinstance(place, str):
-        raise RecipeError(f"the recipe of {str(source)!r}: co_occurrence: {place!r} is a path, which is not followed")
-
-
-def _check_trust(source: str | Path, fields: Mapping[str, Any]) -> None:
-    """Refuses what only the user may ask for; ``fields`` are those of the recipe that the user has not given anew."""
-    prompts = fields.get("prompt_source")
-    places = {name: fields[name] for name in _PINS if fields.get(name) not in (None, *BUILT_IN_MODELS)}
-    if isinstance(prompts, Mapping):
-        places |= {f"prompt_source {key}": prompts[key] for key in _PLACES_IN_SOURCE if prompts.get(key) is not None}
-    for name, place in places.items():
-        if not is_hub_id(place):
-            field = name.partition(" ")[0]
-            how = "--model" if field == "model" else f"--set {field}=…"
-            raise RecipeError(
-                f"the recipe of {str(source)!r} names the local {name} {place!r}, which is not followed: "
-                f"if you trust it, name it yourself with {field}=… ({how})"
-            )
-    if fields.get("pickle_weights") not in (None, False):
-        raise RecipeError(
-            f"the recipe of {str(source)!r} asks for pickled weights, which can run any code: "
-            "if you trust the model, say pickle_weights=True yourself (--set pickle_weights=true)"
-        )
-
-
-def _check_size(source: str | Path, fields: Mapping[str, Any]) -> None:
-    sizes = fields.get("splits") or {"train": fields.get("num_samples") or 0}
-    if sum(sizes.values()) > MOST_SAMPLES:
-        raise RecipeError(
-            f"the recipe of {str(source)!r} asks for {sum(sizes.values())} samples; more than {MOST_SAMPLES} are only "
-            "generated when you ask for them: num_samples=… (--num-samples)"
-        )
+    if not path.exists():
+        raise RecipeError(f"no recipe at {str(source)!r}: give a folder with {RECIPE_FILE} or a Hub id")
+    return read_bounded(path, what="the recipe", error=RecipeError)

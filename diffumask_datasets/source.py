@@ -13,13 +13,14 @@ from typing import Any
 
 import datasets
 
-from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of, short_repr
+from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
 from diffumask_datasets.dataset.checked_row import CheckedRow
 from diffumask_datasets.dataset.names import check_columns, ordered_splits, read_class_names
 from diffumask_datasets.dataset.parquet import count_rows, read_features, read_rows, split_files
-from diffumask_datasets.errors import DataError, ExportError
-from diffumask_datasets.recipe_file import RECIPE_FILE, read_recipe_file
+from diffumask_datasets.errors import DataError, ExportError, short_repr
+from diffumask_datasets.recipe_file import RECIPE_FILE
 from diffumask_datasets.sample import check_sample_id
+from diffumask_datasets.shared_recipe import read_shared_recipe
 
 __all__ = ["DatasetSource", "open_source"]
 
@@ -123,8 +124,7 @@ def open_source(source: Any) -> DatasetSource:
 def _of_folder(folder: Path) -> DatasetSource:
     files = split_files(folder)
     features = read_features([path for paths in files.values() for path in paths])
-    recipe_file = folder / RECIPE_FILE
-    fields = read_recipe_file(recipe_file) if recipe_file.is_file() else None
+    fields = read_shared_recipe(folder) if (folder / RECIPE_FILE).is_file() else None
     opened = _checked(features, count_rows(files), fields, lambda split, names: read_rows(files[split], columns=names))
     _check_same_classes(folder, opened)
     return opened

@@ -7,6 +7,7 @@ import logging
 import re
 from pathlib import Path
 
+from diffumask_datasets.bounded_text import MOST_LINES_BYTES, read_bytes
 from diffumask_datasets.errors import DataError
 
 __all__ = ["read_lines", "read_text"]
@@ -45,11 +46,9 @@ def read_text(path: Path) -> str:
         DataError: the file cannot be read or is no text; says which file.
     """
     try:
-        text = _decoded(path.read_bytes(), path)
+        text = _decoded(read_bytes(path, what="the file", error=DataError, most_bytes=MOST_LINES_BYTES), path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no text in UTF-8, UTF-16 or Windows-1252; save it as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     if _NO_TEXT.search(text):
         raise DataError(f"{path} is no text: it holds control characters; give a text file, in UTF-8")
     return _LINE_END.sub("\n", text)

@@ -17,6 +17,7 @@ from diffumask_datasets.attention.search import Annotated, AttentionChoice, choi
 from diffumask_datasets.backbones.protocol import Backbone, Observer
 from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import Row, image_of, label_of
+from diffumask_datasets.drafts import whole_file
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.locks import model_lock
 from diffumask_datasets.prompts.phrases import attended
@@ -188,7 +189,6 @@ def table_picture(tuning: Tuning) -> Image.Image:
 
 def write_report(tuning: Tuning, folder: Path) -> None:
     """``attention.json`` and ``attention.png`` in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
     report = {
         "recipe": tuning.recipe_fields,
         "iou": _mean(tuning.ious),
@@ -202,8 +202,10 @@ def write_report(tuning: Tuning, folder: Path) -> None:
             for (layer, timestep), iou in tuning.places.items()
         ],
     }
-    (folder / "attention.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    table_picture(tuning).save(folder / "attention.png")
+    with whole_file(folder / "attention.json") as draft:
+        draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    with whole_file(folder / "attention.png") as draft:
+        table_picture(tuning).save(draft, format="PNG")
 
 
 def _prompt(text: str, classes: tuple[str, ...], attention_words: str) -> Prompt:

@@ -26,11 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffumask_datasets.errors import RecipeError, UnknownClassError, suggestion
 from diffumask_datasets.sample import MAX_CLASS_ID
 from diffumask_datasets.texts import normalise, word_key
+from diffumask_datasets.yaml_reader import read_yaml
 
 __all__ = [
     "VOCABULARIES",
@@ -150,7 +149,7 @@ def load_vocabulary(name: str | Path) -> Vocabulary:
         raise UnknownClassError(
             f"unknown vocabulary {str(name)!r}{suggestion(str(name), VOCABULARIES)}; there are: {known}, or a .yaml file"
         )
-    return _read(_yaml(path, str(path)), str(path))
+    return _read(read_yaml(path, what="the vocabulary", error=RecipeError), str(path))
 
 
 def resolve_classes(classes: Any) -> tuple[ClassWords, ...]:
@@ -315,23 +314,15 @@ def _check_unique(what: str, values: Iterable[Any], source: str) -> None:
 
 @functools.cache
 def _built_in(name: str) -> Vocabulary:
-    return _read(_yaml(_data(f"{name}.yaml"), name), name)
+    return _read(_data(name), name)
 
 
 @functools.cache
 def _phrases() -> dict[str, Any]:
-    phrases: dict[str, Any] = _yaml(_data("phrases.yaml"), "phrases")
+    phrases: dict[str, Any] = _data("phrases")
     return phrases
 
 
 def _data(name: str) -> Any:
-    return importlib.resources.files("diffumask_datasets") / "vocabularies" / name
-
-
-def _yaml(path: Any, source: str) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the vocabulary {source}: {error}") from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{source} is not plain YAML: {' '.join(str(error).split())}") from error
+    path: Any = importlib.resources.files("diffumask_datasets") / "vocabularies" / f"{name}.yaml"
+    return read_yaml(path, what="the vocabulary", error=RecipeError)

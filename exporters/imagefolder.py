@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from diffumask_datasets.categories import id2label
+from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record
 from diffumask_datasets.exporters.description import described, json_text
 from diffumask_datasets.exporters.pictures import image_file, plain_png
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.image_io import open_image
+from diffumask_datasets.json_reader import read_json, read_json_lines
 
 __all__ = ["ImageFolderExporter", "ImageFolderReader", "ImageFolderWriter"]
 
@@ -77,7 +79,7 @@ class ImageFolderReader:
             there = {path.stem for path in (self._folder / split / "images").glob("*")}
             named = self._metadata(split).keys()
             yield Check(f"{split}/{METADATA}", there == named, f"{len(named)} named, {len(there)} images")
-        labels = json.loads((self._folder / LABELS).read_text(encoding="utf-8"))
+        labels = read_json(self._folder / LABELS, what="the class names", error=ExportError)
         wanted = {str(number): name for number, name in id2label(self._contents.classes).items()}
         yield Check(LABELS, labels == wanted, f"{len(labels)} names")
 
@@ -93,6 +95,6 @@ class ImageFolderReader:
 
     def _metadata(self, split: str) -> dict[str, Any]:
         if split not in self._records:
-            with (self._folder / split / METADATA).open(encoding="utf-8") as lines:
-                self._records[split] = {record["sample_id"]: record for record in map(json.loads, lines)}
+            lines = read_json_lines(self._folder / split / METADATA, what="the metadata", error=ExportError)
+            self._records[split] = {record["sample_id"]: record for _, record in lines}
         return self._records[split]

@@ -11,6 +11,7 @@ from typing import Any
 
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Part, Record
+from diffumask_datasets.json_reader import parse_json
 
 __all__ = ["WORK", "Journal", "Line", "append_at", "content_hash", "file_hash", "line_of", "unwritable"]
 
@@ -87,7 +88,7 @@ class Journal:
         """The journal from its first line on."""
         with self._path.open("rb") as file:
             for text in file:
-                yield json.loads(text)
+                yield parse_json(text, where=f"the journal {self._path}", error=ExportError)
 
     def __iter__(self) -> Iterator[Record]:
         return (line["record"] for line in self.lines())
@@ -140,7 +141,7 @@ def _size(path: Path) -> int:
 
 def _parsed(text: bytes) -> Line | None:
     try:
-        line: Line = json.loads(text)
-    except ValueError:
+        line: Line = parse_json(text, where="a line of the journal", error=ExportError)
+    except ExportError:
         return None
     return line if text.endswith(b"\n") else None

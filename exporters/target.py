@@ -22,12 +22,17 @@ from filelock import FileLock, Timeout
 
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.journal import WORK, append_at, unwritable
+from diffumask_datasets.json_reader import read_json
 
 __all__ = ["MANIFEST", "Target", "put_file", "read_manifest"]
 
 MANIFEST = "diffumask-export.json"
 FLUSH_BYTES = 1 << 16
 LOCK_SECONDS = 3
+
+_FIELDS = {"export": dict, "samples": dict, "files": int, "content": str, "source": str}
+_EXPORT_FIELDS = {"format": str, "options": dict, "classes": list, "splits": list, "source": dict}
+"""Fields of a manifest, and of what it says was exported, with their types."""
 
 
 def put_file(output: Path, path: str, data: bytes) -> None:
@@ -57,13 +62,18 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
     Raises:
         ExportError: it is damaged.
     """
-    try:
-        manifest: dict[str, Any] = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    path = output / MANIFEST
+    if not path.exists():
         return None
-    except ValueError as error:
-        raise ExportError(f"{output / MANIFEST} is damaged ({error}); remove the folder and export again") from error
-    return manifest
+    manifest = read_json(path, what="the manifest", error=ExportError)
+    exported = manifest.get("export") if isinstance(manifest, dict) else None
+    if not _has(manifest, _FIELDS) or not _has(exported, _EXPORT_FIELDS):
+        raise ExportError(f"the manifest {path} is damaged; remove the folder and export again")
+    return dict(manifest)
+
+
+def _has(value: Any, fields: Mapping[str, type]) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in fields.items())
 
 
 class Target:
@@ -84,7 +94,8 @@ class Target:
         self._lock = FileLock(self._work / "lock")
         try:
             self.finished = self._claim()
-        except OSError as error:
+        except (OSError, ExportError) as error:
+            self._lock.release()
             raise error if isinstance(error, ExportError) else unwritable(output, error) from error
 
     def __enter__(self) -> Target:
@@ -124,15 +135,18 @@ class Target:
         """Writes the manifest: from now on the export is complete."""
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         put_file(self.output, MANIFEST, text.encode())
-        self._lock.release()
-        shutil.rmtree(self._work, ignore_errors=True)
+        self._let_go()
 
     def discard(self) -> None:
         """Takes back a folder into which nothing was exported."""
-        self._lock.release()
-        shutil.rmtree(self._work, ignore_errors=True)
+        self._let_go()
         if self._new and not any(self.output.iterdir()):
             self.output.rmdir()
+
+    def _let_go(self) -> None:
+        # Before the lock is given up: nobody must lose a folder that it has taken over.
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._lock.release()
 
     def _flush(self, path: str, buffer: bytearray, sizes: dict[str, int], *, shared: bool) -> None:
         root = self.output if shared else self._work / "gathered"
@@ -147,8 +161,7 @@ class Target:
             shutil.rmtree(self._work, ignore_errors=True)
             return manifest
         self._check_free()
-        self._begin()
-        return None
+        return self._begin()
 
     def _check_free(self) -> None:
         begun = (self._work / "begun.json").is_file()
@@ -157,24 +170,26 @@ class Target:
                 f"{self.output} is not empty and not an export of ours: choose another --output or remove it"
             )
 
-    def _begin(self) -> None:
+    def _begin(self) -> dict[str, Any] | None:
         (self._work / "drafts").mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
             raise ExportError(f"another process is exporting into {self.output}; wait for it") from None
+        if (self.output / MANIFEST).exists():  # finished by the process that was waited for
+            return self._claim()
         for draft in (self._work / "drafts").iterdir():
             draft.unlink()
         begun = self._work / "begun.json"
         if begun.exists():
-            self._check_same(json.loads(begun.read_text(encoding="utf-8")), "an unfinished export")
+            self._check_same(read_json(begun, what="the mark", error=ExportError), "an unfinished export")
         else:
             put_file(self.output, f"{WORK}/{begun.name}", json.dumps(self.identity).encode())
+        return None
 
     def _check_same(self, other: Mapping[str, Any], what: str) -> None:
-        differing = [name for name in self.identity if other.get(name) != self.identity[name]]
+        differing = [name for name in self.identity if not _has(other, {}) or other.get(name) != self.identity[name]]
         if differing:
-            self._lock.release()
             raise ExportError(
                 f"{self.output} holds {what} that differs from this one in its {', '.join(differing)}: "
                 "choose another --output or remove it"

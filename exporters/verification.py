@@ -53,7 +53,7 @@ def verify(folder: str | Path, *, format: str | None = None, source: Any = None)
         if source is not None:
             opened = open_source(source, num_samples=exported["source"].get("num_samples"))
             yield from _compared(reader, opened, manifest)
-    except (OSError, KeyError, ValueError, SyntaxError) as error:
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, SyntaxError, RecursionError) as error:
         if isinstance(error, ExportError):
             raise
         # Whatever a foreign reader trips over is a finding, not a fault of the one who asked.

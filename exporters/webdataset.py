@@ -18,6 +18,7 @@ from diffumask_datasets.exporters.description import described, json_text
 from diffumask_datasets.exporters.pictures import image_file, plain_png
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.image_io import open_image
+from diffumask_datasets.json_reader import parse_json
 
 __all__ = ["WebDatasetExporter", "WebDatasetReader", "WebDatasetWriter"]
 
@@ -98,7 +99,8 @@ class WebDatasetReader:
             found = np.asarray(open_image(members["label.png"]))
             differing = sample.label.size if found.shape != sample.label.shape else int((found != sample.label).sum())
             tally.add("mask pixels", differing=differing, compared=sample.label.size)
-            there, wanted = json.loads(members["json"]), json.loads(json_text(described(sample)))
+            there = parse_json(members["json"], where=f"{key}.json", error=ExportError)
+            wanted = json.loads(json_text(described(sample)))
             tally.add(
                 "columns", differing=sum(there.get(name) != wanted[name] for name in wanted), compared=len(wanted)
             )

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -251,3 +252,67 @@ def test_help(tmp_path: Path, command: list[str]) -> None:
     done = diffumask_here(*command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "--help" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["curate", "n" * 300, "--output", "out"], "error: File name too long: nnn"),
+        (["generate", "car", "--num-samples", "1", "--output", "n" * 300], "error: File name too long: nnn"),
+        (["generate", "car", "--recipe", "n" * 300, "--output", "out"], "error: File name too long: nnn"),
+        (["prompts", "car", "--config", "n" * 300], "error: cannot read the recipe nnn"),
+        (["prompts", "caf\udce9"], "error: the argument 'caf\\udce9' is not text in the encoding of this terminal"),
+        (["curate", "caf\udce9", "--output", "out"], "error: the argument 'caf\\udce9' is not text"),
+        (
+            ["prompts", "--set", r'classes=["a\u0001"]'],
+            r"error: classes: 'a\x01' holds '\x01', which is no character of a text",
+        ),
+    ],
+)
+def test_names_that_no_file_system_or_encoding_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["diffumask", *arguments])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    said = capsys.readouterr().err
+    assert said.startswith(line)
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("code", "line"), [(errno.ENOSPC, "free some space, or set TMPDIR"), (errno.EACCES, "")])
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int, line: str
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code), "/tmp/diffumask-reproduce-x")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refused)
+    (tmp_path / "recipe.yaml").write_text("classes: [car]\nmodel: planted", encoding="utf-8")
+    command = ["reproduce", "0123456789ab-00000000", "--recipe", str(tmp_path / "recipe.yaml")]
+    monkeypatch.setattr(sys, "argv", ["diffumask", *command])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {os.strerror(code)}: /tmp/diffumask-reproduce-x{line and '; ' + line}")
+    assert said.count("\n") == 1
+
+
+def test_a_terminal_of_ascii_shows_codes(tmp_path: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = ["prompts", "--set", r'classes=["caf\u00e9"]', "--model", "planted", "--num", "1"]
+    done = diffumask(*command, cwd=tmp_path, **ascii_only)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout in ("a photo of a caf\\xe9\n", "a photo of a café\n")
+
+
+def test_the_help_of_a_size_says_how_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["diffumask", "train", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--size HEIGHT WIDTH Size of the images the model sees, e.g. --size 512 512." in said

@@ -16,8 +16,8 @@ PACKAGE = ROOT / "diffumask_datasets"
 
 LEVELS = [
     {"errors", "locks", "texts"},
-    {"mask_decoding"},
-    {"categories", "image_io", "image_listing", "sample", "text_lists"},
+    {"bounded_text", "mask_decoding"},
+    {"categories", "image_io", "image_listing", "json_reader", "sample", "text_lists", "yaml_reader"},
     {"vocabulary", "captions", "contents", "crew", "places", "weights"},
     {"drafts"},
     {"settings"},
@@ -25,6 +25,7 @@ LEVELS = [
     {"recipe_fields"},
     {"recipe", "plan", "connection"},
     {"recipe_file", "registration", "prompts"},
+    {"recipe_trust"},
     {"shared_recipe"},
     {"attention", "masks"},
     {"columns", "image_folder"},
@@ -40,7 +41,8 @@ LEVELS = [
     {"doctor"},
     {"exporters"},
     {"source", "shards"},
-    {"builders", "engines", "hub", "review"},
+    {"builders", "engines", "review"},
+    {"hub"},
     {"generation", "loading", "reproduction", "augmented_folder", "remasking", "labelling"},
     {"curating"},
     {"cli"},
@@ -203,3 +205,33 @@ def test_agpl_readers_stay_in_their_own_environment() -> None:
     assert using <= {root / "tests" / "readers"}
     for name in ("pyproject.toml", "constraints.txt", "constraints-min.txt"):
         assert "ultralytics" not in (root / name).read_text(encoding="utf-8")
+
+
+READERS = {"json_reader.py", "yaml_reader.py"}
+OF_OUR_OWN_TEXT = {"exporters/imagefolder.py", "exporters/target.py", "exporters/webdataset.py"}
+"""These parse what they have just written themselves."""
+
+
+def test_yaml_and_json_have_one_reader_each() -> None:
+    parsing = re.compile(r"\b(json|yaml)\.(load|loads|safe_load|full_load|unsafe_load|parse)\(")
+    using = {
+        path.relative_to(PACKAGE).as_posix() for path in modules() if parsing.search(path.read_text(encoding="utf-8"))
+    }
+    assert using == READERS | OF_OUR_OWN_TEXT
+
+
+def test_text_is_never_read_or_written_in_the_encoding_of_the_machine() -> None:
+    wrong = []
+    for path in modules():
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and without_encoding(call):
+                wrong.append(f"{path.relative_to(PACKAGE)}:{call.lineno}")
+    assert wrong == []
+
+
+def without_encoding(call: ast.Call) -> bool:
+    """Whether it is a ``read_text``, a ``write_text`` or an ``open`` in a text mode, and names no encoding."""
+    texts = [word.value for word in call.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    text_mode = name == "open" and any(text in ("r", "w", "a", "x") for text in texts)
+    return (name in ("read_text", "write_text") or text_mode) and "encoding" not in {word.arg for word in call.keywords}

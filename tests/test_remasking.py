@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from datasets import load_dataset
 
 from diffumask_datasets.columns import decode_label
@@ -15,7 +16,8 @@ from diffumask_datasets.masks.affinity_net import AffinityNetSettings, read_fact
 from diffumask_datasets.masks.affinity_training import AffinityTraining
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import read_recipe_file
-from diffumask_datasets.remasking import remask, stored_recipe, train_affinity
+from diffumask_datasets.remasking import remask, train_affinity
+from diffumask_datasets.shared_recipe import stored_recipe
 
 
 def table(folder: Path) -> list[dict[str, Any]]:
@@ -45,7 +47,7 @@ def test_the_result_is_what_generating_gives(
     generate(tmp_path / "anew", splits={"train": 3, "validation": 1}, keep_heat_maps=True, **fields)
     assert table(tmp_path / "again") == table(tmp_path / "anew")
     assert (tmp_path / "again" / "recipe.yaml").read_text() == (tmp_path / "anew" / "recipe.yaml").read_text()
-    assert recipe == stored_recipe(tmp_path / "anew")[0]
+    assert recipe == stored_recipe(tmp_path / "anew").recipe
 
 
 def test_nothing_is_painted_and_plain_datasets_reads_it(
@@ -101,7 +103,23 @@ def test_an_affinity_net_is_trained_once_and_used(kept: Path, tmp_path: Path) ->
     assert all(0.349 < gamma < 0.541 for gamma in gammas)
     file.write_bytes(file.read_bytes() + b" ")
     with pytest.raises(ModelError, match="has content"):
-        remask(tmp_path / "out0", tmp_path / "out2")
+        remask(tmp_path / "out0", tmp_path / "out2", trust_recipe=True)
+
+
+def test_only_the_user_has_a_net_of_a_recipe_followed(tmp_path: Path, planted: dict[str, Any]) -> None:
+    generate(tmp_path / "ds", num_samples=2, keep_heat_maps=True, **planted)
+    recipe = tmp_path / "ds" / "recipe.yaml"
+    fields = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    fields |= {"affinity": "affinitynet", "affinity_net": "/srv/net.safetensors"}
+    recipe.write_text(yaml.safe_dump(fields), encoding="utf-8")
+    with pytest.raises(
+        RecipeError, match=r"names the local affinity_net '/srv/net.safetensors', .* add --trust-recipe"
+    ):
+        remask(tmp_path / "ds", tmp_path / "x", threshold=0.4)
+    for own in ({"trust_recipe": True}, {"affinity_net": "/srv/net.safetensors"}):
+        with pytest.raises(ModelError, match="there is no affinity net /srv/net"):
+            remask(tmp_path / "ds", tmp_path / "x", threshold=0.4, **own)
+    remask(tmp_path / "ds", tmp_path / "x", threshold=0.4, affinity=None, affinity_net=None)
 
 
 def test_what_cannot_be_made_again(kept: Path, planted: dict[str, Any], tmp_path: Path) -> None:

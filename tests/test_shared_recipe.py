@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from diffumask_datasets import generate
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.errors import DiffuMaskError, RecipeError
-from diffumask_datasets.shared_recipe import read_shared_recipe, with_shared_recipe
+from diffumask_datasets.shared_recipe import read_shared_recipe, stored_recipe, with_shared_recipe
 
 
 def a_recipe(folder: Path, text: str) -> Path:
@@ -48,19 +48,19 @@ def test_what_the_user_says_wins(planted: dict[str, Any], tmp_path: Path) -> Non
     [
         ("classes: !!python/object/apply:os.system ['touch /tmp/owned']", "is not plain YAML"),
         ("classes: !custom car", "is not plain YAML"),
-        ("classes: [&a car, *a]", "has YAML aliases"),
+        ("classes: [&a car, *a]", "class 'car' is named twice"),
         ("- car", "expected fields like"),
         ("classes: [car]\nimport: os", "unknown field 'import'"),
         ("classes: [car]\nstore: /tmp", "unknown field 'store'"),
         ("classes: [car]\ntrust_remote_code: true", "unknown field 'trust_remote_code'"),
         ("classes: ['../../etc']", "classes: '../../etc' is a path, not a name"),
-        ("classes: [car]\nmodel: ../model", "model: '../model' is a path, not a name"),
+        ("classes: [car]\nmodel: ../model", "names the local model '../model', which is not followed"),
         ("classes: [car]\nmodel: /srv/model", "names the local model '/srv/model', which is not followed"),
         ("classes: [car]\nmodel: here/model", "names the local model 'here/model', which is not followed"),
         ("classes: [car]\nmodel: you/model\npickle_weights: true", "asks for pickled weights, which can run any code"),
         ("classes: [car]\nmodel: you/model\npickle_weights: 'yes'", "asks for pickled weights, which can run any code"),
         ("classes: [car]\nlora: /srv/lora", "names the local lora '/srv/lora', which is not followed"),
-        ("classes: [car]\nlora: ../lora", "lora: '../lora' is a path, not a name"),
+        ("classes: [car]\nlora: ../lora", "names the local lora '../lora', which is not followed"),
         ("classes: [car]\nvariant: ../../x", "variant: '../../x' is a path, not a name"),
         (
             "classes: [car]\naffinity: affinitynet\naffinity_net: net.safetensors",
@@ -78,7 +78,7 @@ def test_what_the_user_says_wins(planted: dict[str, Any], tmp_path: Path) -> Non
             "classes: [car]\nprompt_source: {kind: language_model, model: /srv/model}",
             "names the local prompt_source model '/srv/model'",
         ),
-        (f"classes: [{', '.join(map(str, range(300_000)))}]", "300000 classes; an 8-bit mask holds 254 at most"),
+        (f"classes: [{', '.join(map(str, range(100_000)))}]", "100000 classes; an 8-bit mask holds 254 at most"),
         ("classes: /etc/words.yaml", "classes: '/etc/words.yaml' is a path, not a name"),
         ("classes: [car, boat]\nco_occurrence: /etc/passwd", "co_occurrence: '/etc/passwd' is a path"),
         ("classes: [car, boat]\nco_occurrence: {path: /etc/passwd}", "co_occurrence: '/etc/passwd' is a path"),
@@ -120,8 +120,24 @@ def test_only_the_user_allows_pickles_and_names_files(tmp_path: Path) -> None:
     assert {name: fields[name] for name in own} == own
     assert "lora_revision" not in fields
     for name in own:
-        with pytest.raises(RecipeError, match="if you trust"):
+        with pytest.raises(RecipeError, match="or you trust it"):
             with_shared_recipe(recipe, {other: value for other, value in own.items() if other != name})
+
+
+def test_one_word_of_the_user_trusts_a_recipe(tmp_path: Path) -> None:
+    text = "classes: [car]\nmodel: ../model\npickle_weights: true\nlora: /srv/lora\nlora_revision: abc\nnum_samples: 3"
+    fields = with_shared_recipe(a_recipe(tmp_path / "own", text), {}, trust=True)
+    assert (fields["model"], fields["lora"], fields["lora_revision"]) == ("../model", "/srv/lora", "abc")
+    with pytest.raises(RecipeError, match="asks for 100001 samples"):
+        with_shared_recipe(a_recipe(tmp_path / "own", "classes: [car]\nnum_samples: 100001"), {}, trust=True)
+
+
+@pytest.mark.parametrize("done", ["augmented", "labelled"])
+def test_what_was_not_generated_is_not_generated_again(tmp_path: Path, done: str) -> None:
+    recipe = a_recipe(tmp_path / "ds", f"classes: [car]\n{done}: {{digest: abc}}")
+    assert stored_recipe(recipe).history == {done: {"digest": "abc"}}
+    with pytest.raises(RecipeError, match=f"describes a dataset that was {done}"):
+        with_shared_recipe(recipe, {})
 
 
 def test_no_recipe_there(tmp_path: Path) -> None:
@@ -139,4 +155,4 @@ def test_any_text_is_a_recipe_or_one_error_of_ours(text: str) -> None:
             fields = read_shared_recipe(folder)
         except DiffuMaskError:
             return
-        assert fields == yaml.safe_load(text)
+        assert fields == yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

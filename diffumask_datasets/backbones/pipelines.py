@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from diffumask_datasets.backbones.parts import DTYPE_OPTION, check_placed, load_
 from diffumask_datasets.backbones.revision import INDEX, hub_index, local_folder, pipeline_class
 from diffumask_datasets.backbones.single_file import load_beside, load_single_file
 from diffumask_datasets.errors import MissingDependencyError, ModelError
+from diffumask_datasets.json_reader import read_json
 from diffumask_datasets.weights import quiet_loading
 
 __all__ = ["load_pipeline"]
@@ -100,7 +100,7 @@ def _index(model: str, revision: str | None) -> dict[str, Any]:
     folder = local_folder(model)
     path = folder / INDEX if folder else hub_index(model, revision)
     pipeline_class(path)  # refuses what is no index
-    index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    index: dict[str, Any] = read_json(path, what="the index", error=ModelError)
     return index
 
 

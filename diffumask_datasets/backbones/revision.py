@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from diffumask_datasets.contents import fingerprint
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.json_reader import read_json
 
 __all__ = ["INDEX", "fingerprint", "hub_commit", "hub_index", "local_folder", "pipeline_class"]
 
@@ -41,10 +41,10 @@ def pipeline_class(index: Path) -> str:
     Raises:
         ModelError: the file is not such an index.
     """
-    try:
-        name = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{str(index)!r} is not the index of a diffusers pipeline: {type(error).__name__}") from error
+    content = read_json(index, what="the index", error=ModelError)
+    if not isinstance(content, dict) or "_class_name" not in content:
+        raise ModelError(f"{str(index)!r} is not the index of a diffusers pipeline: it has no _class_name")
+    name = content["_class_name"]
     # Pipelines with own code name [module, class]; the code itself is never run.
     name = name[-1] if isinstance(name, list) and len(name) == 2 else name
     if not isinstance(name, str):

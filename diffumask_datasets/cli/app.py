@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from diffumask_datasets.cli import examining, making, masking, segmenting, sharing
 from diffumask_datasets.cli.options import EXIT_BAD_INPUT
-from diffumask_datasets.errors import DiffuMaskError
+from diffumask_datasets.errors import DiffuMaskError, RecipeError
 
 __all__ = ["app", "main"]
+
+LONGEST_LINE = 4000
+"""Characters of an error: a list of 171 class names has half of them."""
 
 app = typer.Typer(
     help="Class names in, a labelled segmentation dataset out.",
@@ -40,14 +46,36 @@ for command in (
 
 
 def main() -> None:
-    """Runs the command line; an error of ours is one line on stderr."""
+    """Runs the command line; an error of ours, or of the operating system, is one line on stderr."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     # Read when transformers is first imported: it warns of image processors that nothing here uses.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks is shown by its code
     try:
+        _check_arguments(sys.argv[1:])
         app()
-    except DiffuMaskError as error:
+    except (DiffuMaskError, OSError) as error:
         if "--debug" in sys.argv[1:]:
             raise
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"error: {_one_line(error)}", err=True)
         sys.exit(EXIT_BAD_INPUT)
+
+
+def _check_arguments(words: Sequence[str]) -> None:
+    for word in words:
+        # Bytes that the locale cannot decode; neither Parquet nor JSON could hold them.
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise RecipeError(f"the argument {word!r} is not text in the encoding of this terminal: set LC_ALL=C.UTF-8")
+
+
+def _one_line(error: DiffuMaskError | OSError) -> str:
+    text = str(error)
+    if not isinstance(error, DiffuMaskError):
+        # Nobody nearer to the cause knew more to say.
+        text = f"{error.strerror}: {error.filename}" if error.filename else text or type(error).__name__
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            text += "; free some space, or set TMPDIR to a folder of a disk that has some"
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"

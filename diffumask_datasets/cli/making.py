@@ -16,6 +16,7 @@ from diffumask_datasets.cli.options import (
     Config,
     Prompts,
     Seed,
+    TrustRecipe,
     View,
     recipe_fields,
     resumable,
@@ -39,6 +40,7 @@ def generate(
     recipe: Annotated[
         str | None, typer.Option(help="Dataset owner/name on the Hub, or a folder, whose recipe is made again.")
     ] = None,
+    trust_recipe: TrustRecipe = False,
     model: Annotated[str | None, typer.Option(help="toybox, a Hub id or a local folder.")] = None,
     seed: Seed = None,
     prompt: Prompts = None,
@@ -72,7 +74,7 @@ def generate(
 
     given: dict[str, Any] = {"model": model, "seed": seed, "num_samples": num_samples, "recipe": recipe}
     given |= {"keep_heat_maps": keep_heat_maps or None, "keep_threshold_curve": keep_threshold_curve or None}
-    given |= {"batch_size": batch_size, "device": device, "store": store}
+    given |= {"trust_recipe": trust_recipe or None, "batch_size": batch_size, "device": device, "store": store}
     fields = recipe_fields(config, classes, prompt, given, set_)
     if num_samples is not None:
         fields.pop("splits", None)
@@ -125,7 +127,10 @@ def augment(
     output: Annotated[Path, typer.Option(help="Folder of the augmented dataset.")],
     augment: Annotated[
         list[str],
-        typer.Option(help="splice, splice:2x2, blur, occlude, perspective, or a YAML mapping; repeatable, in order."),
+        typer.Option(
+            metavar="STEP",
+            help="splice, splice:2x2, blur, occlude, perspective, or a YAML mapping; repeatable, in order.",
+        ),
     ],
     seed: Annotated[int, typer.Option(help="Other seed, other draws.")] = 0,
     copies: Annotated[int, typer.Option(help="Augmented samples per sample.")] = 1,
@@ -143,6 +148,7 @@ def reproduce(
     sample_id: Annotated[str, typer.Argument(help="The sample, <12 hex digits>-<8 digits>.")],
     recipe: Annotated[str, typer.Option(help="Dataset folder, recipe.yaml, or owner/name on the Hub.")],
     output: Annotated[Path | None, typer.Option(help="Folder for the image and the mask.")] = None,
+    trust_recipe: TrustRecipe = False,
     model: Annotated[str | None, typer.Option(help="Takes the place of the model that the recipe names.")] = None,
     batch_size: Annotated[int, typer.Option(help="That of the dataset gives the same bytes.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
@@ -150,7 +156,7 @@ def reproduce(
     """Make one sample again from its recipe and compare it; exits with 1 where the masks differ by more than 2 %."""
     from diffumask_datasets.reproduction import reproduce as reproduce_sample
 
-    own = {"model": model, "device": device}
+    own = {"trust_recipe": trust_recipe or None, "model": model, "device": device}
     fields = {name: value for name, value in own.items() if value is not None}
     done = reproduce_sample(sample_id, recipe=recipe, output=output, batch_size=batch_size, **fields)
     if not done.compared:

@@ -15,6 +15,7 @@ from diffumask_datasets.cli.options import (
     Config,
     Prompts,
     Seed,
+    TrustRecipe,
     assignments,
     recipe_fields,
     resumable,
@@ -29,10 +30,13 @@ def label(
     output: Annotated[Path, typer.Option(help="Folder of the dataset; load_dataset(FOLDER) reads it.")],
     classes: Annotated[
         list[str] | None,
-        typer.Option(help="Classes: car,boat, or a vocabulary: voc, voc:bird,dog, my.yaml; repeatable."),
+        typer.Option(
+            metavar="NAMES", help="Classes: car,boat, or a vocabulary: voc, voc:bird,dog, my.yaml; repeatable."
+        ),
     ] = None,
     timestep: Annotated[
-        list[int] | None, typer.Option(help="How much noise is added, 0 to 999; repeatable; default: nine of them.")
+        list[int] | None,
+        typer.Option(metavar="STEP", help="How much noise is added, 0 to 999; repeatable; default: nine of them."),
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the dataset.")] = "train",
     config: Config = None,
@@ -75,6 +79,7 @@ def remask(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other mask field; repeatable.")
     ] = None,
+    trust_recipe: TrustRecipe = False,
 ) -> None:
     """Make the masks of DATASET again from its heat maps, without generating; images and prompts stay."""
     from diffumask_datasets.remasking import remask as remask_folder
@@ -82,7 +87,7 @@ def remask(
     changes = assignments([*([f"threshold={threshold}"] if threshold else []), *(set_ or [])])
     if affinity_net:
         changes |= {"affinity": "affinitynet", "affinity_net": str(affinity_net)}
-    remask_folder(dataset, output, **changes)
+    remask_folder(dataset, output, trust_recipe=trust_recipe, **changes)
     typer.echo(f"wrote {output}")
 
 

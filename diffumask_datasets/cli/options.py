@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
+from diffumask_datasets.bounded_text import one_line
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.image_listing import LeftOut, told
 from diffumask_datasets.plan import EXTENT
+from diffumask_datasets.yaml_reader import parse_yaml
 
 __all__ = [
     "BESIDE_THE_RECIPE",
@@ -24,6 +25,7 @@ __all__ = [
     "Config",
     "Prompts",
     "Seed",
+    "TrustRecipe",
     "View",
     "assignments",
     "pairs_in",
@@ -45,10 +47,18 @@ Classes = Annotated[
     list[str] | None,
     typer.Argument(help="Class names, e.g. car boat 'potted plant'; or a vocabulary: voc, voc:bird,dog, my.yaml."),
 ]
-Config = Annotated[Path | None, typer.Option(help="recipe.yaml; options given here win over it.")]
+Config = Annotated[Path | None, typer.Option(help="recipe.yaml of your own; options given here win over it.")]
+TrustRecipe = Annotated[
+    bool,
+    typer.Option(
+        "--trust-recipe",
+        help="Follow the local models and files, and the pickled weights, that the dataset's recipe names.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Other seed, other images.")]
 Prompts = Annotated[
-    list[str] | None, typer.Option(help="Prompt with {classes} where the class terms go, or a caption; repeatable.")
+    list[str] | None,
+    typer.Option(metavar="PROMPT", help="Prompt with {classes} where the class terms go, or a caption; repeatable."),
 ]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other recipe field; repeatable.")
@@ -83,7 +93,7 @@ def recipe_fields(
     given: dict[str, Any],
     assigned: list[str] | None,
 ) -> dict[str, Any]:
-    """The fields of the file, then the options over them, then the assignments."""
+    """The fields of the file, which is the user's own, then the options over them, then the assignments."""
     from diffumask_datasets.recipe_file import AUGMENTED, LABELLED, read_recipe_file
 
     fields = read_recipe_file(config) if config else {}
@@ -129,7 +139,4 @@ def yaml_value(text: str, option: str) -> Any:
     Raises:
         RecipeError: it is none.
     """
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{option} {text!r}: {' '.join(str(error).split())}") from error
+    return parse_yaml(text, where=f"{option} {one_line(repr(text))}", error=RecipeError)

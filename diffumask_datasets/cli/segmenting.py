@@ -27,16 +27,23 @@ def train(
         str | None, typer.Option(help="segformer-small, mask2former-small, upernet-small, a Hub id or a folder.")
     ] = None,
     weight: Annotated[
-        list[float] | None, typer.Option(help="Share of a dataset in the mixture, one for each, in order.")
+        list[float] | None,
+        typer.Option(metavar="SHARE", help="Share of a dataset in the mixture; once for each, in order."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images that are in memory at once.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches that make one step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At the top of the schedule.")] = None,
-    size: Annotated[tuple[int, int] | None, typer.Option(help="Height and width the model sees.")] = None,
+    size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="HEIGHT WIDTH", help="Size of the images the model sees, e.g. --size 512 512."),
+    ] = None,
     augment: Annotated[
         list[str] | None,
-        typer.Option(help="splice, splice:2x2, blur, occlude, perspective, or a YAML mapping; repeatable, in order."),
+        typer.Option(
+            metavar="STEP",
+            help="splice, splice:2x2, blur, occlude, perspective, or a YAML mapping; repeatable, in order.",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Other seed, other order and other first weights.")] = None,
     set_: Annotated[

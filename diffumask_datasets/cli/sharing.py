@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from diffumask_datasets.cli.options import (
     EXIT_BAD_INPUT,
     SAMPLES_ARE_KEPT,
+    TrustRecipe,
     View,
     assignments,
     resumable,
 )
 from diffumask_datasets.errors import ExportError
+from diffumask_datasets.yaml_reader import read_yaml
 
 __all__ = ["export", "push", "review", "verify"]
 
@@ -80,7 +81,8 @@ def review(
     refill: Annotated[bool, typer.Option("--refill", help="As --apply, with fresh samples for rejected ones.")] = False,
     output: Annotated[Path | None, typer.Option(help="Folder of the reviewed dataset.")] = None,
     decisions: Annotated[
-        list[Path] | None, typer.Option(help="decisions.jsonl of a reviewer; repeatable. Default: FiftyOne's tags.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="decisions.jsonl of a reviewer; repeatable. Default: FiftyOne's tags."),
     ] = None,
     conflicts: Annotated[str, typer.Option(help="Where reviewers differ: error, reject or last.")] = "error",
     name: Annotated[str | None, typer.Option(help="Name of the dataset in FiftyOne.")] = None,
@@ -95,6 +97,7 @@ def review(
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Images painted at once, for --refill.")] = 1,
     device: Annotated[str | None, typer.Option(help="Device for --refill.")] = None,
+    trust_recipe: TrustRecipe = False,
 ) -> None:
     """Look at a dataset, accept and reject; --apply writes what was accepted."""
     from diffumask_datasets.errors import ReviewError
@@ -110,7 +113,8 @@ def review(
     if apply or refill:
         if output is None:
             raise ReviewError("--apply and --refill need --output DIR")
-        _apply_review(source, output, decisions or [], conflicts, name, refill, batch_size, device)
+        how = {"refill": refill, "trust_recipe": trust_recipe}
+        _apply_review(source, output, decisions or [], conflicts, name, batch_size, device, **how)
     elif html is not None:
         from diffumask_datasets.review import write_page
 
@@ -150,9 +154,9 @@ def _apply_review(
     files: list[Path],
     conflicts: str,
     name: str | None,
-    refill: bool,
     batch_size: int,
     device: str | None,
+    **how: bool,
 ) -> None:
     from diffumask_datasets.review import apply_decisions, merge_decisions, read_decisions
     from diffumask_datasets.review.fiftyone_dataset import dataset_name, decisions_of
@@ -162,16 +166,17 @@ def _apply_review(
         decisions = merge_decisions([read_decisions(path) for path in files], conflicts=conflicts)
     else:
         decisions = decisions_of(name or dataset_name(source))
-    done = apply_decisions(source, decisions, output, refill=refill, runtime=Runtime(batch_size, device))
-    rest = f"{done.fresh} fresh, {done.undecided + done.fresh} to review" if refill else f"{done.undecided} undecided"
+    done = apply_decisions(source, decisions, output, runtime=Runtime(batch_size, device), **how)
+    rest = (
+        f"{done.fresh} fresh, {done.undecided + done.fresh} to review"
+        if how["refill"]
+        else f"{done.undecided} undecided"
+    )
     typer.echo(f"wrote {output}: {done.accepted} accepted, {done.rejected} rejected, {rest}")
 
 
 def _options_file(path: Path) -> dict[str, Any]:
-    try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ExportError(f"cannot read the options {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(options, dict):
+    options = read_yaml(path, what="the options", error=ExportError)
+    if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
         raise ExportError(f"{path}: expected options like 'ids: own', got {type(options).__name__}")
     return options

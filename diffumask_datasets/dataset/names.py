@@ -8,9 +8,9 @@ from typing import Any
 
 import datasets
 
-from diffumask_datasets.columns import class_names, short_repr
+from diffumask_datasets.columns import class_names
 from diffumask_datasets.dataset.objects import OBJECT_FIELDS
-from diffumask_datasets.errors import ExportError
+from diffumask_datasets.errors import ExportError, short_repr
 from diffumask_datasets.sample import MAX_CLASS_ID
 
 __all__ = ["check_columns", "ordered_splits", "read_class_names"]

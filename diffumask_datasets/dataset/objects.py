@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from diffumask_datasets.columns import short_repr
 from diffumask_datasets.dataset.values import INT32, class_id, finite, list_of, whole
-from diffumask_datasets.errors import DataError, ShapeError
+from diffumask_datasets.errors import DataError, ShapeError, short_repr
 from diffumask_datasets.masks import rle
 from diffumask_datasets.sample import ObjectAnnotation
 

@@ -7,8 +7,7 @@ import numbers
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from diffumask_datasets.columns import short_repr
-from diffumask_datasets.errors import DataError
+from diffumask_datasets.errors import DataError, short_repr
 
 __all__ = ["INT32", "INT64", "class_id", "finite", "list_of", "text", "whole"]
 

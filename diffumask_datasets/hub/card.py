@@ -10,9 +10,11 @@ import datasets
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from diffumask_datasets.errors import HubError
 from diffumask_datasets.hub.summary import Summary
 from diffumask_datasets.source import DatasetSource
 from diffumask_datasets.views import CONFIG_FOLDERS, SEMANTIC, card_configs, config_name, view_features
+from diffumask_datasets.yaml_reader import parse_yaml
 
 __all__ = ["make_card", "merge_cards"]
 
@@ -45,6 +47,7 @@ EXAMPLES = {
     "detection": "run_object_detection.py",
 }
 """These take no config name: each reads the default config."""
+_METADATA = re.compile(r"\s*---[\r\n]+(.*?)[\r\n]+---", re.DOTALL)
 
 _SIZE_CATEGORIES = (
     (1_000, "n<1K"),
@@ -113,6 +116,7 @@ def merge_cards(existing: str | None, ours: DatasetCard) -> DatasetCard:
     """Our card in an existing one: its text and keys stay, our part of both is replaced."""
     if not existing or not existing.strip():
         return ours
+    _check_metadata(existing)
     merged = DatasetCard(existing, ignore_metadata_errors=True)
     own: dict[str, Any] = ours.data.to_dict()  # type: ignore[no-untyped-call]
     kept: dict[str, Any] = merged.data.to_dict()  # type: ignore[no-untyped-call]
@@ -122,6 +126,13 @@ def merge_cards(existing: str | None, ours: DatasetCard) -> DatasetCard:
     merged.data = DatasetCardData(**data)
     merged.text = _merged_text(merged.text, ours.text)
     return merged
+
+
+def _check_metadata(card: str) -> None:
+    """Raises HubError where the card's metadata are no YAML that can be read safely: huggingface_hub has no bounds."""
+    metadata = _METADATA.match(card)
+    if metadata:
+        parse_yaml(metadata[1], where="the metadata of the card that is there, README.md,", error=HubError)
 
 
 def _merged_text(existing: str, ours: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import tempfile
@@ -18,14 +17,15 @@ from huggingface_hub import errors as hub
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from diffumask_datasets.bounded_text import read_bounded
 from diffumask_datasets.connection import BROKEN, CONNECTION_ERRORS, cause_of, readable_errors
-from diffumask_datasets.errors import ExportError, HubError
+from diffumask_datasets.errors import HubError
 from diffumask_datasets.hub.card import make_card, merge_cards
 from diffumask_datasets.hub.staging import stage
 from diffumask_datasets.hub.summary import Summary, area_histogram
 from diffumask_datasets.preview import contact_sheet
+from diffumask_datasets.review.decisions import ACCEPTED, read_decisions
 from diffumask_datasets.source import DatasetSource, open_source
-from diffumask_datasets.text_lists import read_lines
 from diffumask_datasets.views import CONFIG_FOLDERS, check_shown
 
 __all__ = ["push"]
@@ -126,7 +126,8 @@ def _stage_all(
     )
     existing = None
     if "README.md" in present:
-        existing = Path(api.hf_hub_download(repo_id, "README.md", repo_type="dataset")).read_text(encoding="utf-8")
+        readme = Path(api.hf_hub_download(repo_id, "README.md", repo_type="dataset"))
+        existing = read_bounded(readme, what="the card", error=HubError)
     merge_cards(existing, ours).save(folder / "README.md")
 
 
@@ -190,8 +191,4 @@ def _reviewed(source: Any) -> int | None:
     decisions = Path(source) / "decisions.jsonl" if isinstance(source, str | Path) else None
     if decisions is None or not decisions.is_file():
         return None
-    try:
-        lines = [json.loads(line) for line in read_lines(decisions)]
-        return sum(1 for line in lines if line["verdict"] == "accepted")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ExportError(f"{decisions} is no file of decisions: {error}") from error
+    return sum(decision.verdict == ACCEPTED for decision in read_decisions(decisions).values())

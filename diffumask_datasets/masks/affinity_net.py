@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -18,7 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from diffumask_datasets.drafts import whole_file
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.json_reader import parse_json
 from diffumask_datasets.masks.random_walk import neighbour_offsets, random_walk, shifted
 from diffumask_datasets.sample import IGNORE, check_array
 from diffumask_datasets.weights import fill, load_trunk
@@ -171,10 +172,8 @@ def save_affinity_net(net: AffinityNet, path: Path, *, facts: Mapping[str, str] 
     """Writes one safetensors file that :func:`load_affinity_net` reads without asking the Hub; ``facts`` go along."""
     config = json.dumps(net.backbone.config.to_dict(), default=str)
     metadata = {**(facts or {}), "settings": json.dumps(asdict(net.settings)), "backbone": config}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, partial, metadata=metadata)
-    os.replace(partial, path)
+    with whole_file(path) as draft:
+        save_file({name: value.contiguous() for name, value in net.state_dict().items()}, draft, metadata=metadata)
 
 
 def read_facts(path: Path) -> dict[str, str]:
@@ -205,11 +204,13 @@ def load_affinity_net(path: Path) -> AffinityNet:
     from transformers import AutoBackbone, AutoConfig
 
     facts = read_facts(path)
+    where = f"the affinity net {path}"
+    config: Any = parse_json(facts["backbone"], where=where, error=ModelError)
+    settings: Any = parse_json(facts["settings"], where=where, error=ModelError)
     try:
-        config: dict[str, Any] = json.loads(facts["backbone"])
         backbone = AutoBackbone.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
-        net = AffinityNet(AffinityNetSettings(**json.loads(facts["settings"])), backbone)
+        net = AffinityNet(AffinityNetSettings(**settings), backbone)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is no affinity net: {' '.join(str(error).split())}") from error
-    fill(net, load_file(path), what=f"the affinity net {path}")
+    fill(net, load_file(path), what=where)
     return net.eval()

@@ -17,6 +17,7 @@ from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.plan import SPLIT_STARTS, SplitPlan
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.recipe_file import origin
+from diffumask_datasets.recipe_trust import check_trust
 from diffumask_datasets.review.decisions import (
     ACCEPTED,
     DECISIONS_FILE,
@@ -48,14 +49,17 @@ def apply_decisions(
     output: str | Path,
     *,
     refill: bool = False,
+    trust_recipe: bool = False,
     runtime: Runtime | None = None,
 ) -> Applied:
     """Writes the accepted samples of the folder ``source``, and all decisions so far, into the folder ``output``.
 
     With ``refill`` the undecided samples stay too, and every rejected one is replaced by a fresh sample of the next index,
     until the result is as large as ``source`` was; review it again until nothing is undecided.
+    Painting follows the recipe of ``source``: local models and files that it names only with ``trust_recipe``.
 
     Raises:
+        RecipeError: the recipe of ``source`` is not legal, or names what only the user may ask for.
         ReviewError: decisions for samples of another dataset, or nothing accepted.
         ExportError: no dataset folder, or ``output`` holds something that is not ours.
     """
@@ -72,6 +76,8 @@ def apply_decisions(
         raise ReviewError(
             f"{source} is {' and '.join(foreign)}, not generated: it cannot be refilled; leave --refill out"
         )
+    if refill and not trust_recipe:
+        check_trust(f"the recipe of {str(source)!r}", opened.recipe_fields)
     _check_known(every, present, foreign[max(foreign)]["digest"] if foreign else recipe.digest)
     verdicts = {sample_id: every[sample_id].verdict for sample_id in present if sample_id in every}
     rejected = {sample_id for sample_id, decision in every.items() if decision.verdict == REJECTED}

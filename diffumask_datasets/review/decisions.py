@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diffumask_datasets.errors import DataError, ReviewError, suggestion
+from diffumask_datasets.json_reader import parse_json_lines
 from diffumask_datasets.text_lists import read_text
 
 __all__ = ["ACCEPTED", "DECISIONS_FILE", "REJECTED", "Decision", "decisions_text", "merge_decisions", "read_decisions"]
@@ -61,15 +63,11 @@ def read_decisions(path: str | Path) -> dict[str, Decision]:
         ReviewError: the file is missing, or a line is no decision; the message names it.
     """
     try:
-        lines = read_text(Path(path)).split("\n")
+        text = read_text(Path(path))
     except DataError as error:
         raise ReviewError(f"decisions: {error}") from error
-    found = {}
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            decision = _parsed(f"{path}, line {number}", line)
-            found[decision.sample_id] = decision
-    return found
+    decisions = itertools.starmap(_decision, parse_json_lines(text, where=str(path), error=ReviewError))
+    return {decision.sample_id: decision for decision in decisions}
 
 
 def merge_decisions(files: Sequence[Mapping[str, Decision]], *, conflicts: str = "error") -> dict[str, Decision]:
@@ -108,11 +106,7 @@ def _joined(before: Decision | None, now: Decision, conflicts: str) -> Decision:
     return Decision(now.sample_id, now.verdict, "; ".join(reasons), tuple(dict.fromkeys((*before.tags, *now.tags))))
 
 
-def _parsed(place: str, line: str) -> Decision:
-    try:
-        fields: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ReviewError(f"{place}: no JSON: {error}") from error
+def _decision(place: str, fields: Any) -> Decision:
     if not isinstance(fields, dict) or not {"sample_id", "verdict"} <= set(fields) <= _FIELDS:
         raise ReviewError(f'{place}: expected {{"sample_id": …, "verdict": …}}, with reason and tags where wanted')
     tags = fields.get("tags") or []

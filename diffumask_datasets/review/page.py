@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from diffumask_datasets.columns import Row, image_of, label_of
+from diffumask_datasets.drafts import whole_file
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.preview import class_colours
 from diffumask_datasets.review.decisions import DECISIONS_FILE, read_decisions
@@ -51,15 +51,8 @@ def write_page(source: Any, output: str | Path, *, num_samples: int | None = Non
     # "<" written out, so that no text of a prompt can end the script element.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     template = (files("diffumask_datasets.review") / "page.html").read_text(encoding="utf-8")
-    draft = output.with_name(f".{output.name}.unfinished")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(output) as draft:
         draft.write_text(template.replace(PLACE_OF_DATA, text), encoding="utf-8")
-        draft.replace(output)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
     return output
 
 

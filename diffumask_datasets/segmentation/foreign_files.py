@@ -11,8 +11,7 @@ import datasets
 import pyarrow.compute as pc
 from huggingface_hub.constants import HF_HUB_CACHE
 
-from diffumask_datasets.columns import short_repr
-from diffumask_datasets.errors import DataError
+from diffumask_datasets.errors import DataError, short_repr
 
 __all__ = ["own_files_only"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import DataError
+from diffumask_datasets.json_reader import parse_json
 from diffumask_datasets.mask_decoding import ColourTable
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.colour_tables import COLOUR_FILES, VOC_COLOURS, numbered, read_colours, with_values
@@ -76,10 +76,10 @@ def cityscapes_classes(root: Path) -> Names:
     table = root / CITYSCAPES_TABLE
     if not table.is_file():
         return {number: (name,) for number, name in CITYSCAPES_IDS.items()}
+    rows = parse_json(read_text(table), where=str(table), error=DataError)
     try:
-        rows = json.loads(read_text(table))
         return {int(row["number"]): (str(row["name"]),) for row in rows if not row["ignored"]}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"{table}: expected rows with number, name and ignored: {error!r}") from error
 
 
@@ -105,8 +105,9 @@ def names_from_id2label(path: Path) -> Names:
     Raises:
         DataError: it is no such file.
     """
+    content = parse_json(read_text(path), where=str(path), error=DataError)
     try:
-        labels = {int(number): str(name) for number, name in json.loads(read_text(path)).items()}
-    except (ValueError, AttributeError, RecursionError) as error:
+        labels = {int(number): str(name) for number, name in content.items()}
+    except (ValueError, AttributeError) as error:
         raise DataError(f'{path}: expected {{"0": "background", "1": "car", …}}: {error}') from error
     return {number: (name,) for number, name in labels.items() if name.lower() != BACKGROUND_NAME}

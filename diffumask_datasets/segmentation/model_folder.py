@@ -9,7 +9,8 @@ out/.model.checkpoints/                                                gone once
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,20 @@ from transformers import PreTrainedModel
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from diffumask_datasets.drafts import whole_folder
+from diffumask_datasets.drafts import only_one, whole_folder
 from diffumask_datasets.errors import ExportError, TrainingError
+from diffumask_datasets.json_reader import read_json
 from diffumask_datasets.segmentation.pictures import save_curves
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 from diffumask_datasets.segmentation.settings import TrainingSettings
+from diffumask_datasets.yaml_reader import read_yaml
 
 __all__ = ["check_target", "checkpoints_of", "claim", "finished_digest", "last_checkpoint", "write_model"]
 
 TRAINING_FILE = "training.yaml"
 LOG_FILE = "log.jsonl"
+STATE_BYTES = 256 * 2**20
+"""The state of a Trainer grows with each line of its log."""
 
 
 def check_target(output: Path) -> None:
@@ -38,10 +43,9 @@ def check_target(output: Path) -> None:
 
 def finished_digest(output: Path) -> str | None:
     """The digest of the training that ``output`` is the whole result of; None where it is none."""
-    try:
-        return str(yaml.safe_load((output / TRAINING_FILE).read_text(encoding="utf-8"))["digest"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return None
+    path = output / TRAINING_FILE
+    fields = read_yaml(path, what="the settings", error=TrainingError) if path.is_file() else None
+    return str(fields["digest"]) if isinstance(fields, dict) and "digest" in fields else None
 
 
 def checkpoints_of(output: Path) -> Path:
@@ -57,26 +61,32 @@ def last_checkpoint(checkpoints: Path) -> Path | None:
     return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
 
 
-def claim(output: Path, digest: str) -> Path:
-    """The folder of the checkpoints for ``output``, marked as those of this training.
+@contextmanager
+def claim(output: Path, digest: str) -> Iterator[Path]:
+    """The folder of the checkpoints for ``output``, marked as those of this training, which alone uses it meanwhile.
 
     Raises:
         TrainingError: it holds checkpoints of another one.
-        ExportError: it cannot be written.
+        ExportError: another run is training into ``output``, or the folder cannot be written.
     """
     checkpoints = checkpoints_of(output)
+    with ExitStack() as held:
+        try:
+            held.enter_context(only_one(checkpoints, output))
+            _mark(checkpoints, output, digest)
+        except OSError as error:
+            raise ExportError(f"cannot write {checkpoints}: {error.strerror or error}") from error
+        yield checkpoints
+
+
+def _mark(checkpoints: Path, output: Path, digest: str) -> None:
     mark = checkpoints / "digest"
-    if mark.exists() and mark.read_text() != digest and last_checkpoint(checkpoints):
+    if mark.exists() and mark.read_text(encoding="utf-8") != digest and last_checkpoint(checkpoints):
         raise TrainingError(
             f"{checkpoints} holds checkpoints of another training (other settings or data): "
             f"remove it to start anew, or choose another --output than {output}"
         )
-    try:
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        mark.write_text(digest)
-    except OSError as error:
-        raise ExportError(f"cannot write {checkpoints}: {error.strerror or error}") from error
-    return checkpoints
+    mark.write_text(digest, encoding="utf-8")
 
 
 def write_model(
@@ -106,7 +116,7 @@ def write_model(
 
 def _is_json(path: Path) -> bool:
     try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        read_json(path, what="the state", error=TrainingError, most_bytes=STATE_BYTES)
+    except TrainingError:
         return False
     return True

@@ -190,7 +190,7 @@ def read_experiment(path: Path) -> dict[str, Any]:
     Raises:
         RecipeError: the file is missing, no YAML, not a mapping, or has other fields.
     """
-    fields = read_mapping(path, example="train: {sources: [{dataset: out/ds}]}")
+    fields = read_mapping(path, what="the experiment", example="train: {sources: [{dataset: out/ds}]}")
     check_fields(fields, [*_NOTES, "train", "evaluate"])
     if "train" not in fields:
         raise RecipeError(f"{path}: no field 'train', which holds the settings of the training")

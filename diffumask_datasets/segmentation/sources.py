@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.categories import BACKGROUND_NAME
-from diffumask_datasets.columns import short_repr
-from diffumask_datasets.errors import DataError, DiffuMaskError
+from diffumask_datasets.errors import DataError, DiffuMaskError, short_repr
 from diffumask_datasets.image_listing import LeftOut, merged
 from diffumask_datasets.mask_decoding import ColourTable
 from diffumask_datasets.sample import BACKGROUND, IGNORE

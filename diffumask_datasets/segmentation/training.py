@@ -94,17 +94,17 @@ def train(
         shutil.rmtree(checkpoints_of(output), ignore_errors=True)  # of a process that was killed at its very end
         return Segmenter.load(output, device=hardware.device)
     check_classes(mixture)
-    checkpoints = claim(output, digest)
-    with _seeded(settings.seed):
-        trainer = _trainer(settings, mixture, checkpoints, device, workers=hardware.workers)
-        _run(trainer, settings, last_checkpoint(checkpoints))
-    if isinstance(trainer.train_dataset, TrainingStream):
-        warn_of_unseen(mixture.classes, trainer.train_dataset.unseen)
-    if mixture.left_out:
-        logger.warning(told(mixture.left_out))
-    history = [entry for entry in trainer.state.log_history if "loss" in entry]
-    write_model(output, trainer.unwrapped, trainer.preprocessing, settings=settings, digest=digest, history=history)
-    shutil.rmtree(checkpoints)
+    with claim(output, digest) as checkpoints:
+        with _seeded(settings.seed):
+            trainer = _trainer(settings, mixture, checkpoints, device, workers=hardware.workers)
+            _run(trainer, settings, last_checkpoint(checkpoints))
+        if isinstance(trainer.train_dataset, TrainingStream):
+            warn_of_unseen(mixture.classes, trainer.train_dataset.unseen)
+        if mixture.left_out:
+            logger.warning(told(mixture.left_out))
+        history = [entry for entry in trainer.state.log_history if "loss" in entry]
+        write_model(output, trainer.unwrapped, trainer.preprocessing, settings=settings, digest=digest, history=history)
+        shutil.rmtree(checkpoints)
     return Segmenter(trainer.unwrapped, trainer.preprocessing, device=hardware.device)
 
 

@@ -261,7 +261,7 @@ def _save_autoencoder(model: AutoencoderKL, output: Path, step: int) -> None:
     folder, partial = output / "autoencoder", output / "autoencoder.partial"
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
-    (partial / "figures.json").write_text(json.dumps(figures))
+    (partial / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     write_reconstructions(model, output / "autoencoder.png")

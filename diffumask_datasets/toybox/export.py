@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
+from diffumask_datasets.errors import DataError, ModelError
+from diffumask_datasets.json_reader import read_json, read_json_lines
 from diffumask_datasets.toybox.autoencoder import build_autoencoder, load_autoencoder
 from diffumask_datasets.toybox.model import Painter, assemble
 from diffumask_datasets.toybox.tokenizer import build_tokenizer
@@ -46,8 +48,8 @@ def export_weights(output: Path, weights: Path, *, card: str | None = None, **un
         "steps": saved["step"],
         "parameters": sum(p.numel() for p in painter.parameters()),
     } | history
-    (partial / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (partial / "README.md").write_text(card or model_card(facts))
+    (partial / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    (partial / "README.md").write_text(card or model_card(facts), encoding="utf-8")
     size = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
     if size > MAX_BYTES:
         raise ValueError(f"{partial} weighs {size} bytes, more than {MAX_BYTES}")
@@ -57,8 +59,8 @@ def export_weights(output: Path, weights: Path, *, card: str | None = None, **un
 
 def _load_text_as_float32(config: Path) -> None:
     """Have transformers 5 load the float16 text encoder in float32, as diffusers does with the other parts."""
-    content = json.loads(config.read_text())
-    config.write_text(json.dumps(content | {"dtype": "float32"}, indent=2) + "\n")
+    content = read_json(config, what="the config", error=ModelError)
+    config.write_text(json.dumps(content | {"dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
 
 
 def _swap_in(new: Path, place: Path) -> None:
@@ -83,19 +85,19 @@ def _history(output: Path) -> dict[str, Any]:
     history: dict[str, Any] = {}
     log = output / "denoiser.jsonl"
     if log.exists():
-        entries = [json.loads(line) for line in log.read_text().splitlines()]
+        entries = [entry for _, entry in read_json_lines(log, what="the log", error=DataError)]
         if entries:
             clock = [entry["minutes"] for entry in entries]
             spent = sum(now for now, then in pairwise([*clock, 0.0]) if then < now)
             history = {"loss": round(entries[-1]["loss"], 4), "minutes": round(spent)}
     figures = output / "autoencoder" / "figures.json"
     if figures.exists():
-        history["autoencoder_psnr_db"] = round(json.loads(figures.read_text())["psnr"], 2)
+        history["autoencoder_psnr_db"] = round(read_json(figures, what="the figures", error=DataError)["psnr"], 2)
     return history
 
 
 def model_card(facts: dict[str, Any]) -> str:
     """The weights' README.md, from the figures in ``training.json``."""
     lines = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    template = (Path(__file__).parent / "model_card.md").read_text()
+    template = (Path(__file__).parent / "model_card.md").read_text(encoding="utf-8")
     return template.replace("{facts}", lines)

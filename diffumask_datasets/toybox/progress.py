@@ -6,7 +6,6 @@ The judge looks at the sample sheets that the training leaves behind; the traini
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diffumask_datasets.errors import MissingDependencyError
+from diffumask_datasets.errors import DataError, MissingDependencyError
+from diffumask_datasets.json_reader import read_json_lines
 from diffumask_datasets.toybox.judge import Judge, load_judge
 from diffumask_datasets.toybox.samples import read_sample_sheet, sheet_prompts
 from diffumask_datasets.toybox.world import CLASS_NAMES, COLOURS
@@ -54,8 +54,8 @@ def read_sheets(output: Path, judge: Judge) -> list[Sighting]:
 
 def read_losses(output: Path) -> list[tuple[int, float]]:
     """(images seen, loss) of every entry of the training's log in ``output``."""
-    entries = [json.loads(line) for line in (output / "denoiser.jsonl").read_text().splitlines()]
-    return [(entry["images"], entry["loss"]) for entry in entries]
+    entries = read_json_lines(output / "denoiser.jsonl", what="the log", error=DataError)
+    return [(entry["images"], entry["loss"]) for _, entry in entries]
 
 
 def draw_curves(losses: Sequence[tuple[int, float]], sightings: Sequence[Sighting], path: Path) -> None:

@@ -196,6 +196,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def append_log(path: Path, **figures: float) -> None:
     """Append one JSON line of figures to ``path`` and say them in the log."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
+    with path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(figures) + "\n")
     logger.info("%s", " ".join(f"{name} {value:.5g}" for name, value in figures.items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.cityscapes import constants as cityscapes
 from diffumask_datasets.exporters.cityscapes.convert import Pictures, layers_of, paint_polygons, polygons_of
 from diffumask_datasets.exporters.cityscapes.writer import CityscapesWriter
@@ -18,6 +18,7 @@ from diffumask_datasets.exporters.outlines import parts_of
 from diffumask_datasets.exporters.pictures import png_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.image_io import open_image
+from diffumask_datasets.json_reader import read_json
 
 __all__ = ["CityscapesReader"]
 
@@ -73,7 +74,7 @@ def _painted(path: Path, writer: CityscapesWriter) -> Pictures:
     else:
         official = writer.labels == "official"
     if not official:
-        return paint_polygons(json.loads(path.read_text(encoding="utf-8")), writer.table)
+        return paint_polygons(read_json(path, what="the polygons", error=ExportError), writer.table)
     annotation = Annotation()
     annotation.fromJsonFile(str(path))
     pictures = createLabelImage(annotation, "ids"), createInstanceImage(annotation, "ids")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from pycocotools.coco import COCO
 
+from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.coco.convert import (
     panoptic_segments,
     segment_ids,
@@ -21,8 +21,12 @@ from diffumask_datasets.exporters.coco.writer import CocoWriter
 from diffumask_datasets.exporters.contents import Contents, ExportSample
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.image_io import open_image
+from diffumask_datasets.json_reader import read_json
 
 __all__ = ["CocoReader", "load_coco"]
+
+ANNOTATION_BYTES = 4 * 2**30
+"""Size of the largest annotation file that is read; that of COCO's 118,000 training images has 450 MB."""
 
 
 class CocoReader:
@@ -116,7 +120,7 @@ def load_coco(path: Path) -> Any:
     have no id.
     """
     file = COCO()
-    file.dataset = json.loads(path.read_text(encoding="utf-8"))
+    file.dataset = read_json(path, what="the annotations", error=ExportError, most_bytes=ANNOTATION_BYTES)
     file.imgs = {image["id"]: image for image in file.dataset["images"]}
     file.cats = {category["id"]: category for category in file.dataset["categories"]}
     for annotation in file.dataset["annotations"]:

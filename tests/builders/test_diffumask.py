@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from datasets import load_dataset
 import diffumask_datasets
 from diffumask_datasets.builders.diffumask import DiffuMask
 from diffumask_datasets.columns import element_of
-from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.errors import ModelError, RecipeError, StoreError
 
 CLASSES = ["car", "potted plant", "boat"]
 
@@ -192,3 +193,36 @@ print("painted", PlantedBackbone.images_painted)
 
     assert len(entries("killed")) == 12
     assert entries("killed") == entries("straight")
+
+
+@pytest.mark.parametrize("how", [{}, {"num_proc": 2}, {"streaming": True}], ids=["map-style", "num_proc", "streaming"])
+@pytest.mark.parametrize(
+    ("fields", "kind", "line"),
+    [
+        (
+            {"model": "toybox", "device": "abacus"},
+            ModelError,
+            "unknown device 'abacus'; e.g. 'cpu', 'cuda' or 'cuda:1'",
+        ),
+        (
+            {"model": "planted", "store": "{tmp}/file/store"},
+            StoreError,
+            "cannot write the sample store at {tmp}/file/store",
+        ),
+    ],
+)
+def test_the_last_line_of_a_traceback_is_ours(
+    tmp_path: Path, cache_dir: str, how: dict[str, Any], fields: dict[str, str], kind: type[Exception], line: str
+) -> None:
+    (tmp_path / "file").touch()
+    fields = {name: value.format(tmp=tmp_path) for name, value in fields.items()}
+    with pytest.raises(kind) as caught:
+        next(
+            iter(
+                load_dataset(
+                    "diffumask", classes=["car"], num_samples=2, split="train", cache_dir=cache_dir, **fields, **how
+                )
+            )
+        )
+    last = traceback.format_exception(caught.value)[-1]
+    assert last.startswith(f"diffumask_datasets.errors.{kind.__name__}: {line.format(tmp=tmp_path)}")

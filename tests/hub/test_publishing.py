@@ -18,7 +18,7 @@ from PIL import Image
 
 from diffumask_datasets import generate, push
 from diffumask_datasets.connection import readable_errors
-from diffumask_datasets.errors import ExportError, HubError, RecipeError
+from diffumask_datasets.errors import ExportError, HubError, RecipeError, ReviewError
 from diffumask_datasets.hub.card import make_card
 from diffumask_datasets.hub.summary import Summary
 from diffumask_datasets.source import open_source
@@ -302,7 +302,7 @@ def test_a_file_that_holds_no_decisions(
 ) -> None:
     generate(tmp_path / "ds", num_samples=1, **planted)
     (tmp_path / "ds" / "decisions.jsonl").write_bytes(content)
-    with pytest.raises(ExportError, match=r"decisions\.jsonl is no file of decisions"):
+    with pytest.raises(ReviewError, match=r"decisions\.jsonl"):
         push(tmp_path / "ds", NAME, token=GOOD_TOKEN)
     assert local_hub.state.repos == {}
 
@@ -318,3 +318,15 @@ def test_the_command(local_hub: LocalHub, folder: Path) -> None:
     assert bad.stderr.startswith("error: the Hub ")
     assert bad.stderr.count("\n") == 1
     assert "hf_wrong" not in bad.stderr + bad.stdout
+
+
+def test_a_card_that_would_exhaust_the_reader_is_refused(local_hub: LocalHub, folder: Path) -> None:
+    api = HfApi(token=GOOD_TOKEN)
+    api.create_repo(NAME, repo_type="dataset")
+    hostile = b"---\ntags: " + b"[" * 50_000 + b"\n---\n# ours\n"
+    api.upload_file(path_or_fileobj=hostile, path_in_repo="README.md", repo_id=NAME, repo_type="dataset")
+    with pytest.raises(
+        HubError, match=r"the metadata of the card that is there, README\.md, is nested more than 32 deep"
+    ):
+        push(folder, NAME, token=GOOD_TOKEN)
+    assert local_hub.state.repos[NAME].files["README.md"] == hostile

@@ -56,7 +56,7 @@ def test_of_two_lines_the_later_holds(tmp_path: Path) -> None:
         ('{"sample_id": "a", "verdict": "accepted", "tags": "x"}', "tags: expected a list of words"),
         ('{"sample_id": "a", "verdict": ["accepted"]}', "verdict"),
         ("[1]", "line 1: expected"),
-        ("{", "line 1: no JSON"),
+        ("{", "line 1 is not JSON"),
     ],
 )
 def test_lines_that_are_no_decision(tmp_path: Path, line: str, message: str) -> None:
