@@ -65,7 +65,10 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
     path = output / MANIFEST
     if not path.exists():
         return None
-    manifest = read_json(path, what="the manifest", error=ExportError)
+    try:
+        manifest = read_json(path, what="the manifest", error=ExportError)
+    except ExportError as error:
+        raise ExportError(f"{error}; remove the folder and export again") from error
     exported = manifest.get("export") if isinstance(manifest, dict) else None
     if not _has(manifest, _FIELDS) or not _has(exported, _EXPORT_FIELDS):
         raise ExportError(f"the manifest {path} is damaged; remove the folder and export again")

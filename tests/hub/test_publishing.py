@@ -321,10 +321,9 @@ def test_the_command(local_hub: LocalHub, folder: Path) -> None:
 
 
 def test_a_card_that_would_exhaust_the_reader_is_refused(local_hub: LocalHub, folder: Path) -> None:
-    api = HfApi(token=GOOD_TOKEN)
-    api.create_repo(NAME, repo_type="dataset")
+    HfApi(token=GOOD_TOKEN).create_repo(NAME, repo_type="dataset")
     hostile = b"---\ntags: " + b"[" * 50_000 + b"\n---\n# ours\n"
-    api.upload_file(path_or_fileobj=hostile, path_in_repo="README.md", repo_id=NAME, repo_type="dataset")
+    local_hub.state.repos[NAME].files["README.md"] = hostile
     with pytest.raises(
         HubError, match=r"the metadata of the card that is there, README\.md, is nested more than 32 deep"
     ):
