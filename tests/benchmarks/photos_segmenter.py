@@ -16,8 +16,8 @@ from diffumask_datasets.sample import IGNORE
 from tests.benchmarks.photos_data import street_classes, street_folder
 from tests.benchmarks.photos_streets import LARGE
 
-STEPS = 1500
-"""Forty passes over the photos of the training split, ten minutes of a core."""
+STEPS = 1000
+"""27 passes over the photos of the training split, ten minutes of a core."""
 
 SIZE = (96, 128)
 SETTINGS = ["learning_rate=1e-3", "scale=[0.75, 1.5]", "colour=0.2"]
