@@ -122,10 +122,11 @@ def load_coco(path: Path) -> Any:
     file = COCO()
     file.dataset = read_json(path, what="the annotations", error=ExportError, most_bytes=ANNOTATION_BYTES)
     file.imgs = {image["id"]: image for image in file.dataset["images"]}
-    file.cats = {category["id"]: category for category in file.dataset["categories"]}
+    file.cats = {category["id"]: category for category in file.dataset.get("categories", ())}
     for annotation in file.dataset["annotations"]:
         file.imgToAnns[annotation["image_id"]].append(annotation)
         if "id" in annotation:
             file.anns[annotation["id"]] = annotation
+        if "category_id" in annotation:  # captions have none
             file.catToImgs[annotation["category_id"]].append(annotation["image_id"])
     return file

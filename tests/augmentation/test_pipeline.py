@@ -170,7 +170,7 @@ def test_a_grid_larger_than_the_image() -> None:
 
 def test_masks_of_another_size_are_refused() -> None:
     other = row_of_scene(random_scene(0, height=20, width=24, things=1), "-")
-    with pytest.raises(ShapeError, match="objects: expected masks of 40x48, got "):
+    with pytest.raises(ShapeError, match=r"RLE: expected a mask of \[40, 48\] \[height, width\], got size \[20, 24\]"):
         scene_of({**ROWS[0], "objects": other["objects"]})
 
 

@@ -99,13 +99,17 @@ def test_a_sample_is_never_its_own_other(dataset: Any, rows: list[dict[str, Any]
     assert "prompt 0" in all_five
 
 
-def test_rows_without_an_id_are_told_apart_by_their_images(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_rows_without_an_id_are_told_apart_by_their_images(rows: list[dict[str, Any]]) -> None:
     del rows[0]["sample_id"], rows[1]["sample_id"]
-    pair = rows[:2]
+    made = Augment(["splice:1x2"], pool=rows[:2])(rows[0])
+    assert sorted(made["prompt"].split(" | ")) == ["prompt 0", "prompt 1"]
+
+
+def test_a_row_that_names_a_file_is_refused(rows: list[dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(rows[0]["image"]["bytes"])
     stored = {**rows[0], "image": {"path": str(tmp_path / "image.png"), "bytes": None}}
-    made = Augment(["splice:1x2"], pool=pair)(stored)
-    assert sorted(made["prompt"].split(" | ")) == ["prompt 0", "prompt 1"]
+    with pytest.raises(DataError, match="not opened"):
+        Augment(["splice:1x2"], pool=rows[:2])(stored)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_an_experiment_file(diffumask: Command, shapes_folder: Path, tmp_path: P
         (["train", "shapes", "--steps", "0"], "error: steps: Input should be greater than 0"),
         (["train", "shapes", "--set", "stepps=3"], "error: unknown field 'stepps' (did you mean 'steps'?)"),
         (["train", "voc=shapes"], "error: no shapes/ImageSets/Segmentation/train.txt: the voc layout needs it"),
-        (["train", "none.yaml"], "error: cannot read the recipe none.yaml"),
+        (["train", "none.yaml"], "error: cannot read the experiment none.yaml"),
         (["train", "--config", "none.yaml"], "error: cannot read the recipe none.yaml"),
         (["train", "shapes", "--device", "gpu"], "error: unknown device 'gpu'"),
         (["train", "shapes", "--augment", "splice:9x9"], "error: augment.0.splice.grid: Input should be '1x2'"),

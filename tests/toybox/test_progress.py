@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffumask_datasets.errors import DataError
 from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, Demand, render_scene, samples
 from diffumask_datasets.toybox.judge import Judge, Verdict
 from diffumask_datasets.toybox.progress import Sighting, draw_curves, judge_sheet, read_losses, read_sheets
@@ -74,7 +75,7 @@ def test_curves_of_a_log_are_drawn(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_missing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DataError, match="cannot read the log"):
         read_losses(tmp_path)
 
 
