@@ -32,10 +32,13 @@ def join_limbs(components: Labels, count: int, *, smallest: float) -> tuple[Labe
         return components, count
     reach = LIMB_REACH * float(np.sqrt(components.size))
     body = np.arange(count + 1)
-    for number, box in enumerate(ndimage.find_objects(components), start=1):
-        bodies = _near(components, number, box, reach)
+    # Looking around a component takes time, and there may be thousands: only where some body is large enough for it.
+    small = real & (area < LIMB_SHARE * area[1:].max())
+    boxes = ndimage.find_objects(components)
+    for number in np.flatnonzero(small[1:]) + 1:
+        bodies = _near(components, number, boxes[number - 1], reach)
         bodies = bodies[real[bodies] & (LIMB_SHARE * area[bodies] > area[number])]
-        if real[number] and len(bodies):
+        if len(bodies):
             body[number] = bodies[np.argmax(area[bodies])]
     while not np.array_equal(body, body[body]):
         body = body[body]
