@@ -94,7 +94,12 @@ def only_one(work: Path, output: Path) -> Iterator[None]:
 
 def _take(lock: FileLock, work: Path) -> None:
     while True:
-        work.mkdir(parents=True, exist_ok=True)
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if work.exists() and not work.is_dir():
+                raise
+            continue  # it was there when mkdir looked, and taken away before mkdir asked whether it is a folder
         with suppress(FileNotFoundError):
             lock.acquire(timeout=0)
             if (work / "lock").exists():
