@@ -35,7 +35,7 @@ def join_limbs(components: Labels, count: int, *, smallest: float) -> tuple[Labe
     # Looking around a component takes time, and there may be thousands: only where some body is large enough for it.
     small = real & (area < LIMB_SHARE * area[1:].max())
     boxes = ndimage.find_objects(components)
-    for number in np.flatnonzero(small[1:]) + 1:
+    for number in (np.flatnonzero(small[1:]) + 1).tolist():
         bodies = _near(components, number, boxes[number - 1], reach)
         bodies = bodies[real[bodies] & (LIMB_SHARE * area[bodies] > area[number])]
         if len(bodies):
