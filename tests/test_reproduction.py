@@ -1,7 +1,4 @@
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from diffumask_datasets.folder import write_folder
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.source import open_source
 from diffumask_datasets.synthesis import prepare
+from tests.command import diffumask_here
 from tests.hub_server import GOOD_TOKEN, LocalHub
 
 
@@ -83,6 +81,5 @@ def test_ids_that_are_not_there(folder: Path, sample_id: str, message: str) -> N
 
 
 def test_the_command(folder: Path) -> None:
-    command = [sys.executable, "-m", "diffumask_datasets", "reproduce", ids(folder)[0], "--recipe", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+    done = diffumask_here("reproduce", ids(folder)[0], "--recipe", str(folder), cwd=folder)
     assert (done.returncode, done.stdout) == (0, f"{ids(folder)[0]}: identical, image and mask\n"), done.stderr

@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from diffumask_datasets import generate
 from diffumask_datasets.errors import ExportError, ReviewError
 from diffumask_datasets.review import Decision, apply_decisions, decisions_text, read_decisions
 from diffumask_datasets.source import open_source
+from tests.command import diffumask_here
 
 
 @pytest.fixture
@@ -115,16 +113,9 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     anna, ben = tmp_path / "anna.jsonl", tmp_path / "ben.jsonl"
     anna.write_text(decisions_text(verdicts(folder, accepted=[1, 2]).values()))
     ben.write_text(decisions_text(verdicts(folder, accepted=[1], rejected=[2]).values()))
-    command = [sys.executable, "-m", "diffumask_datasets", "review", str(folder), "--apply", "--output", "good"]
-    command += ["--decisions", str(anna), "--decisions", str(ben)]
-
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *more], capture_output=True, text=True, cwd=tmp_path, check=False, env=dict(os.environ)
-        )
-
-    refused = run()
+    command = ["review", str(folder), "--apply", "--output", "good", "--decisions", str(anna), "--decisions", str(ben)]
+    refused = diffumask_here(*command, cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "reviewers disagree about 1 samples" in refused.stderr
-    done = run("--conflicts", "reject")
+    done = diffumask_here(*command, "--conflicts", "reject", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "wrote good: 1 accepted, 1 rejected, 6 undecided\n"), done.stderr
