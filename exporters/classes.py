@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from diffumask_datasets.errors import ExportError, suggestion
 from diffumask_datasets.sample import IGNORE
+from diffumask_datasets.texts import word_key
 
 __all__ = [
     "FormatClass",
@@ -39,7 +39,7 @@ class FormatClass:
 
 def normal(name: str) -> str:
     """``Potted plant``, ``potted-plant`` and ``pottedplant`` are one name."""
-    return re.sub(r"[\s_-]+", "", name).casefold()
+    return word_key(name).replace(" ", "")
 
 
 def check_choice(option: str, value: object, legal: Sequence[object]) -> None:

@@ -1,9 +1,12 @@
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffumask_datasets.exporters.classes import normal
+from diffumask_datasets.segmentation.labelled import plain_name
 from diffumask_datasets.texts import fold, normalise, word_key
 
 
@@ -66,3 +69,9 @@ def test_folding_any_text_covers_it_in_order(text: str) -> None:
     assert len(folded.text) == len(folded.starts) == len(folded.ends)
     assert list(folded.starts) == sorted(folded.starts)
     assert all(0 <= start < end <= len(text) for start, end in zip(folded.starts, folded.ends, strict=True))
+
+
+@pytest.mark.parametrize("comparing", [normal, plain_name])
+def test_exports_and_trainings_know_a_class_in_any_spelling(comparing: Callable[[str], str]) -> None:
+    assert comparing("Cafe\u0301_table") == comparing("café\u2011table") == comparing("CAFÉTABLE") == "cafétable"
+    assert comparing("child\u2019s toy") == comparing("Child's-Toy")

@@ -17,6 +17,7 @@ from diffumask_datasets.image_io import ImageSource, Pixels, is_upright, open_im
 from diffumask_datasets.image_listing import LeftOut
 from diffumask_datasets.mask_decoding import ColourTable
 from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.texts import word_key
 
 __all__ = [
     "COLUMNS",
@@ -157,7 +158,7 @@ def translated(example: Example, table: npt.NDArray[np.int16]) -> Pixels:
 
 def plain_name(name: str) -> str:
     """A class name without case, spaces and hyphens: VOC's ``tvmonitor`` is the ``TV monitor`` of others."""
-    return "".join(name.lower().replace("-", " ").replace("_", " ").split())
+    return word_key(name).replace(" ", "")
 
 
 def rows_of_paths(names: Sequence[str], images: Sequence[str], masks: Sequence[str]) -> Any:
