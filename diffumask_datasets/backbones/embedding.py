@@ -64,7 +64,10 @@ def checkpoint_embeddings(checkpoint: str | Path, images: Sequence[npt.NDArray[n
     Raises:
         ModelError: no folder with such a model; nothing is downloaded and no code of the folder is run.
     """
-    from transformers import AutoImageProcessor, AutoModel
+    from transformers import AutoModel
+
+    # By its module: from the package itself, some versions hand it out only where torchvision is installed.
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     folder = Path(checkpoint).expanduser()
     if not (folder / "config.json").is_file():

@@ -116,7 +116,11 @@ def second_file(path: Path) -> None:
 
 
 def rename_classes(path: Path, names: list[str]) -> None:
-    redescribed(path, lambda features: features["objects"]["category"]["feature"].update(names=names))
+    def change(features: dict[str, Any]) -> None:
+        category = features["objects"]["category"]  # a list in datasets 3
+        (category[0] if isinstance(category, list) else category["feature"]).update(names=names)
+
+    redescribed(path, change)
 
 
 def doubled(path: Path) -> None:

@@ -27,13 +27,13 @@ def pushed(local_hub: LocalHub, planted: dict[str, Any], tmp_path: Path, monkeyp
 
 
 def test_semantic_segmentation(pushed: str, cache_dir: str) -> None:
-    from transformers import SegformerImageProcessor
+    from transformers import BeitImageProcessor  # SegFormer's wants torchvision in some versions; both read maps alike
 
     dataset = load_dataset(pushed, cache_dir=cache_dir)
     names = json.loads(Path(hf_hub_download(pushed, "id2label.json", repo_type="dataset")).read_text())
     id2label = {int(number): name for number, name in names.items()}
     assert id2label == {0: "background", 1: "car", 2: "potted plant", 3: "boat"}
-    processor = SegformerImageProcessor(do_resize=False, do_reduce_labels=False)
+    processor = BeitImageProcessor(do_resize=False, do_center_crop=False, do_reduce_labels=False)
     batch = dataset["train"][:3]
     inputs = processor(images=batch["image"], segmentation_maps=batch["label"], return_tensors="np")
     for number, label in enumerate(batch["label"]):
@@ -90,7 +90,13 @@ def test_the_detection_example_names_no_config(local_hub: LocalHub, staged: Path
     # The first lines of run_object_detection.py.
     dataset = load_dataset(NAME, cache_dir=cache_dir)
     objects = dataset["train"].features["objects"]
-    assert objects["category"].feature.names == ["background", "car", "potted plant", "boat"]
+    category = objects["category"]  # a list in datasets 3
+    assert (category[0] if isinstance(category, list) else category.feature).names == [
+        "background",
+        "car",
+        "potted plant",
+        "boat",
+    ]
     assert set(dataset["train"].column_names) == {"image_id", "image", "width", "height", "objects"}
 
 
