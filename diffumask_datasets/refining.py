@@ -46,12 +46,17 @@ class Refiner:
     def refine(self, painted: Painted) -> Refined:
         """Masks, objects, quality and the encoded row of one painted image."""
         try:
-            sample = self._sample(painted)
+            sample = self.sample(painted)
         except ModelError as error:
             return Refined(painted.index, 0.0, painted.prompted, b"", error)
         return Refined(painted.index, sample.quality, sample.maskless, to_payload(row_of(sample), self._features))
 
-    def _sample(self, painted: Painted) -> Sample:
+    def sample(self, painted: Painted) -> Sample:
+        """The finished sample of one painted image.
+
+        Raises:
+            ModelError: its attention had no signal.
+        """
         if painted.error is not None or painted.soft_maps is None:
             raise painted.error or ModelError(f"sample {painted.index} has no heat maps")
         return label_image(

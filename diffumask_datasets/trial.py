@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.painting import Painter
 from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.refining import label_image
+from diffumask_datasets.refining import Refiner
 from diffumask_datasets.synthesis import prepare
 
 __all__ = ["Trial", "paint_trial"]
@@ -49,22 +48,10 @@ def paint_trial() -> Trial:
 
     recipe = prepare(Recipe.of(classes=[CLASS]))
     (painted,) = Painter(recipe, batch_size=1, device=None, dtype=None).paint(0, [0], 0)
-    if painted.error is not None or painted.soft_maps is None:
-        raise painted.error or ModelError("the toybox painted without attention")
-    sample = label_image(
-        painted.image,
-        painted.soft_maps,
-        recipe=recipe,
-        sample_id="trial",
-        prompted=painted.prompted,
-        prompt=painted.prompt,
-        seed=painted.seed,
-        spread_maps=painted.spread_maps,
-    )
+    sample = Refiner(recipe).sample(painted)
     (verdict,) = load_judge().look([painted.image])
     ours, its = sample.label == 1, verdict.label == 1 + CLASS_NAMES.index(CLASS)
-    overlap = np.logical_and(ours, its).sum() / max(1, np.logical_or(ours, its).sum())
-    trial = Trial(painted.prompt, verdict.best_class, sample.quality, float(overlap))
+    trial = Trial(painted.prompt, verdict.best_class, sample.quality, iou(ours, its))
     if trial.seen != CLASS or trial.overlap < LEAST_OVERLAP:
         raise ModelError(
             f"{trial.report}; that is no {CLASS} with its mask: install other versions of torch, "

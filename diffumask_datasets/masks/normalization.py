@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.transform import resize, resize_local_mean
+from skimage.transform import resize
+
+from diffumask_datasets.masks.working_size import shrink_maps, working_size
 
 __all__ = ["LEVEL_FLOOR", "LEVEL_REACH", "normalize_locally"]
 
@@ -37,9 +39,9 @@ def normalize_locally(heat_map: npt.NDArray[np.float32]) -> npt.NDArray[np.float
 
 
 def _local_maximum(heat_map: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    scale = min(1.0, _LEVEL_SIDE / float(np.sqrt(heat_map.size)))
-    size = tuple(max(1, round(length * scale)) for length in heat_map.shape)
-    small = resize_local_mean(heat_map, size) if scale < 1 else heat_map
+    height, width = heat_map.shape
+    size = working_size(height, width, side=_LEVEL_SIDE)
+    small = shrink_maps(heat_map[None], size)[0]
     reach = max(1, round(LEVEL_REACH * float(np.sqrt(small.size))))
     level = ndimage.gaussian_filter(ndimage.maximum_filter(small, size=2 * reach + 1), reach, mode="nearest")
-    return np.asarray(resize(level, heat_map.shape, order=1) if scale < 1 else level, dtype=np.float32)
+    return np.asarray(level if size == heat_map.shape else resize(level, heat_map.shape, order=1), dtype=np.float32)

@@ -7,6 +7,8 @@ import numpy.typing as npt
 from PIL import Image
 from skimage.transform import resize_local_mean
 
+from diffumask_datasets.masks.combine import best_labels
+
 __all__ = ["WORKING_SIDE", "enlarge", "enlarged_labels", "shrink_image", "shrink_maps", "working_size"]
 
 WORKING_SIDE = 384
@@ -52,7 +54,7 @@ def enlarged_labels(probabilities: npt.NDArray[np.float32], size: tuple[int, int
     One label at a time, so that memory does not grow with their number.
     """
     if probabilities.shape[1:] == size:
-        return np.asarray(np.argmax(probabilities, axis=0), dtype=np.intp)
+        return best_labels(probabilities)
     best = enlarge(probabilities[0], size).copy()
     labels = np.zeros(size, dtype=np.intp)
     for label in range(1, len(probabilities)):
