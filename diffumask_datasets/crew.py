@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
 from diffumask_datasets.errors import DiffuMaskError, WorkerError
-from diffumask_datasets.locks import ForkSafeLock
+from diffumask_datasets.models.locks import ForkSafeLock
 
 __all__ = ["Crew", "Inline", "Report", "Work"]
 

@@ -22,15 +22,15 @@ from diffumask_datasets.attention.recorder import select_layers
 from diffumask_datasets.backbones.options import LoadOptions
 from diffumask_datasets.backbones.protocol import Observer
 from diffumask_datasets.backbones.registry import load_backbone
-from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import Row, features_of, from_payload, row_of, to_payload
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
 from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.image_folder import FoundImage, find_images
 from diffumask_datasets.image_io import Pixels, read_image
 from diffumask_datasets.image_listing import LeftOut, merged
-from diffumask_datasets.locks import model_lock
 from diffumask_datasets.masks.soft_maps import compact, soft_size
+from diffumask_datasets.models.determinism import single_thread
+from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.places import Place
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt

@@ -19,8 +19,8 @@ from diffumask_datasets.backbones.options import LoadOptions
 from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintRequest
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.locks import model_lock
 from diffumask_datasets.masks.soft_maps import compact, soft_size
+from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.sources import caption_prompts, prompt_for
 from diffumask_datasets.recipe import Recipe
 
@@ -93,8 +93,8 @@ class Painter:
 
 
 def single_thread() -> AbstractContextManager[None]:
-    """Torch computes on one CPU thread within the block; see :mod:`diffumask_datasets.backbones.steady`."""
-    from diffumask_datasets.backbones import steady
+    """Torch computes on one CPU thread within the block; see :mod:`diffumask_datasets.models.determinism`."""
+    from diffumask_datasets.models import determinism as steady
 
     return steady.single_thread()
 

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from diffumask_datasets.columns import Row, image_of, row_of, soft_maps_of, without_threshold_curve
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.locks import model_lock
 from diffumask_datasets.masks.soft_maps import expand
+from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.recipe import MaskSettings, Recipe, check_fields
 from diffumask_datasets.shared_recipe import stored_recipe
 from diffumask_datasets.source import open_source
@@ -90,9 +90,9 @@ def train_affinity(
     """
     import torch
 
-    from diffumask_datasets.backbones.steady import single_thread
     from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, read_facts, save_affinity_net
     from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
+    from diffumask_datasets.models.determinism import single_thread
 
     dataset, output = Path(dataset), Path(output)
     settings, training = settings or AffinityNetSettings(), training or AffinityTraining()

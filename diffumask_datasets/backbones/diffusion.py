@@ -23,9 +23,9 @@ from diffumask_datasets.backbones.pipelines import load_pipeline
 from diffumask_datasets.backbones.pixels import to_uint8
 from diffumask_datasets.backbones.protocol import Painting, PaintRequest
 from diffumask_datasets.backbones.showing import latents_of, shown
-from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.backbones.watching import Watch, watching
 from diffumask_datasets.errors import CaptureError, RecipeError
+from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipe import Recipe
 

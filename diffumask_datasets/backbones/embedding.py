@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from diffumask_datasets.backbones.registry import model_folder
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.locks import model_lock
-from diffumask_datasets.weights import load_whole, quiet_loading
+from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.models.weights import load_whole, quiet_loading
 
 __all__ = ["checkpoint_embeddings", "latent_embeddings"]
 

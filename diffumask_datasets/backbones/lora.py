@@ -13,7 +13,7 @@ import torch
 
 from diffumask_datasets.backbones.options import LoadOptions
 from diffumask_datasets.errors import MissingDependencyError, ModelError
-from diffumask_datasets.weights import listed
+from diffumask_datasets.models.weights import listed
 
 __all__ = ["merge_lora"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffumask_datasets.backbones.revision import fingerprint, hub_commit
-from diffumask_datasets.contents import file_fingerprint
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.models.fingerprint import file_fingerprint
 
 if TYPE_CHECKING:
     from diffumask_datasets.recipe import Recipe

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from diffumask_datasets.backbones.options import LoadOptions
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.weights import load_whole
+from diffumask_datasets.models.weights import load_whole
 
 __all__ = ["DTYPE_OPTION", "check_placed", "has_weights", "load_part", "load_parts", "part_classes", "pickles_alone"]
 

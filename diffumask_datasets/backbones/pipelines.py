@@ -18,7 +18,7 @@ from diffumask_datasets.backbones.revision import INDEX, hub_index, local_folder
 from diffumask_datasets.backbones.single_file import load_beside, load_single_file
 from diffumask_datasets.errors import MissingDependencyError, ModelError
 from diffumask_datasets.json_reader import read_json
-from diffumask_datasets.weights import quiet_loading
+from diffumask_datasets.models.weights import quiet_loading
 
 __all__ = ["load_pipeline"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.revision import INDEX, fingerprint, hub_index, local_folder, pipeline_class
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.locks import model_lock
+from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.toybox import world
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffumask_datasets.contents import fingerprint
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.json_reader import read_json
+from diffumask_datasets.models.fingerprint import fingerprint
 
 __all__ = ["INDEX", "fingerprint", "hub_commit", "hub_index", "local_folder", "pipeline_class"]
 

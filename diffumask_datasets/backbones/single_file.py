@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from diffumask_datasets.backbones.options import LoadOptions, resolve_checkpoint
 from diffumask_datasets.backbones.parts import has_weights, load_part
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.weights import check_fit
+from diffumask_datasets.models.weights import check_fit
 
 __all__ = ["load_beside", "load_single_file"]
 

@@ -26,9 +26,9 @@ from diffumask_datasets.backbones.options import PLAIN, LoadOptions
 from diffumask_datasets.backbones.pipelines import load_pipeline
 from diffumask_datasets.backbones.pixels import to_uint8
 from diffumask_datasets.backbones.protocol import Painting, PaintRequest
-from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.backbones.unet_layers import attention_layers
 from diffumask_datasets.backbones.unet_observation import observe, word_count
+from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipe import Recipe
 

@@ -16,8 +16,8 @@ from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.observation import Observation, ObservingRecorder
 from diffumask_datasets.attention.tap import AttentionCall, tap_attention
 from diffumask_datasets.backbones.native import native_attention
-from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.backbones.unet_layers import attention_layers
+from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.prompts.prompt import Prompt
 
 __all__ = ["observe", "word_count"]

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from diffumask_datasets.contents import fingerprint
 from diffumask_datasets.errors import ModelError, RecipeError
-from diffumask_datasets.locks import model_lock
+from diffumask_datasets.models.fingerprint import fingerprint
+from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.models.weights import load_whole
 from diffumask_datasets.plan import split_of
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.dealing import share_of
@@ -25,7 +26,6 @@ from diffumask_datasets.prompts.wording import fill, find_terms, noun
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.settings import LanguageModelPrompts
 from diffumask_datasets.texts import normalise
-from diffumask_datasets.weights import load_whole
 
 __all__ = ["LanguageModelSource", "embed", "pin"]
 

@@ -22,10 +22,10 @@ from transformers import (
 )
 
 from diffumask_datasets.errors import ModelError, suggestion
-from diffumask_datasets.locks import model_lock
+from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.models.weights import load_trunk, load_whole
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.tuned import load_for_tuning
-from diffumask_datasets.weights import load_trunk, load_whole
 
 __all__ = [
     "HEADS",

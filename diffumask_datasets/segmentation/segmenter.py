@@ -15,7 +15,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.locks import model_lock
+from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.segmentation.labelled import Pixels
 from diffumask_datasets.segmentation.memory import names_the_knob
 from diffumask_datasets.segmentation.models import class_names, load_model, probabilities, scores

@@ -24,6 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, TrainingError
 from diffumask_datasets.image_listing import told
+from diffumask_datasets.models.weights import load_whole
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.class_check import check_classes, warn_of_unseen
 from diffumask_datasets.segmentation.items import TrainingItems, TrainingStream, collated
@@ -42,7 +43,6 @@ from diffumask_datasets.segmentation.preprocessing import Preprocessing
 from diffumask_datasets.segmentation.segmenter import Segmenter, device_of
 from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import SOURCE, Mixture, mix, open_source
-from diffumask_datasets.weights import load_whole
 
 __all__ = ["ANY_HARDWARE", "Hardware", "train"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedModel
 
-from diffumask_datasets.weights import check_fit, listed, load_reported
+from diffumask_datasets.models.weights import check_fit, listed, load_reported
 
 __all__ = ["load_for_tuning"]
 

@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
+from diffumask_datasets.models.weights import load_whole
 from diffumask_datasets.toybox.pairs import image_and_captions
 from diffumask_datasets.toybox.training import (
     Averaged,
@@ -28,7 +29,6 @@ from diffumask_datasets.toybox.training import (
     save_checkpoint,
     set_learning_rate,
 )
-from diffumask_datasets.weights import load_whole
 
 logger = logging.getLogger(__name__)
 

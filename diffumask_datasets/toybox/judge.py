@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.models.weights import fill
 from diffumask_datasets.toybox.world import BACKGROUNDS, CLASS_NAMES, COLOURS
-from diffumask_datasets.weights import fill
 
 __all__ = ["JUDGE_FILE", "Judge", "Opinion", "Verdict", "load_judge", "save_judge"]
 

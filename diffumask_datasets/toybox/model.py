@@ -10,8 +10,8 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from diffumask_datasets.models.weights import load_whole
 from diffumask_datasets.toybox.tokenizer import END, MAX_LENGTH, START
-from diffumask_datasets.weights import load_whole
 
 TEXT_WIDTH = 128
 

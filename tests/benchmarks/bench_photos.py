@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffumask_datasets.backbones.steady import single_thread
+from diffumask_datasets.models.determinism import single_thread
 from tests.benchmarks.harness import ROOT, run
 from tests.benchmarks.photos_instances import instance_figures
 from tests.benchmarks.photos_noise import noise_figures

@@ -22,9 +22,9 @@ from PIL import Image
 from diffumask_datasets.attention.search import best_threshold_iou
 from diffumask_datasets.backbones.protocol import Observer
 from diffumask_datasets.backbones.registry import load_backbone
-from diffumask_datasets.backbones.steady import single_thread
 from diffumask_datasets.columns import decode_image, decode_label
 from diffumask_datasets.masks.quality import iou
+from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.recipe import Recipe
 from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, Demand, render_scene
 from diffumask_datasets.toybox.captions import with_article

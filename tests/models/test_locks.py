@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from diffumask_datasets import locks
+from diffumask_datasets.models import locks
 
 LOCK = f"""
 import runpy

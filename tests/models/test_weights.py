@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, CLIPTextConfig, CLIPTextModel, SwinConfig, SwinModel
 
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.weights import fill, load_trunk, load_whole
+from diffumask_datasets.models.weights import fill, load_trunk, load_whole
 
 CLIP = CLIPTextConfig(
     hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, vocab_size=16, projection_dim=8

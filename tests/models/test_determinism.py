@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from diffumask_datasets.backbones.steady import single_thread
+from diffumask_datasets.models.determinism import single_thread
 
 
 @pytest.fixture(autouse=True)

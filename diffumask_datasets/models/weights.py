@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.locks import model_lock
+from diffumask_datasets.models.locks import model_lock
 
 __all__ = ["check_fit", "fill", "listed", "load_reported", "load_trunk", "load_whole", "quiet_loading"]
 

@@ -1,0 +1,1 @@
+"""What pinned models share: their fingerprint, checked loading, one lock, reproducible arithmetic."""
