@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from diffumask_datasets.generation import generate
     from diffumask_datasets.hub import push
     from diffumask_datasets.loading import load_dataset
-    from diffumask_datasets.recipe import Recipe
+    from diffumask_datasets.recipes.recipe import Recipe
     from diffumask_datasets.reproduction import reproduce
     from diffumask_datasets.review import to_fiftyone
     from diffumask_datasets.sample import ObjectAnnotation, Sample
@@ -41,7 +41,7 @@ __all__ = [
 
 _HOMES = {
     "ObjectAnnotation": "diffumask_datasets.sample",
-    "Recipe": "diffumask_datasets.recipe",
+    "Recipe": "diffumask_datasets.recipes.recipe",
     "Sample": "diffumask_datasets.sample",
     "export": "diffumask_datasets.exporters",
     "generate": "diffumask_datasets.generation",

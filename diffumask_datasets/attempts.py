@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from diffumask_datasets.painting import Painted, Painter
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.refining import Refined, warn_of_missing_masks
 from diffumask_datasets.stages import Stages
 

@@ -28,7 +28,7 @@ from diffumask_datasets.dataset.parquet import split_files
 from diffumask_datasets.drafts import only_one
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.shared_recipe import StoredRecipe, stored_recipe
+from diffumask_datasets.recipes.shared import StoredRecipe, stored_recipe
 from diffumask_datasets.source import DatasetSource, open_source
 
 __all__ = ["REJECTIONS_FILE", "curate", "rejected_folder"]

@@ -20,9 +20,9 @@ from diffumask_datasets.engines.devices import refiners_of
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.folder import FileContent, check_target, write_folder
 from diffumask_datasets.places import Place, place_of
-from diffumask_datasets.plan import Shard, ShardNumber
 from diffumask_datasets.preview import contact_sheet
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import Shard, ShardNumber
 from diffumask_datasets.shards import SHARD_FILE, shard_text
 from diffumask_datasets.synthesis import Runtime, Synthesizer
 from diffumask_datasets.views import check_shown, view_row

@@ -13,9 +13,9 @@ from pathlib import Path
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.image_io import shorter_side
 from diffumask_datasets.image_listing import IMAGE_SUFFIXES, LeftOut, is_hidden, list_images, merged, plain_path
-from diffumask_datasets.json_reader import parse_json_lines
-from diffumask_datasets.text_lists import read_text
-from diffumask_datasets.texts import normalise
+from diffumask_datasets.recipes.json_reader import parse_json_lines
+from diffumask_datasets.recipes.text import normalise
+from diffumask_datasets.recipes.text_lists import read_text
 
 __all__ = ["FoundImage", "ImageFolder", "find_images"]
 

@@ -35,13 +35,13 @@ from diffumask_datasets.places import Place
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import fill, find_terms, noun
-from diffumask_datasets.recipe import DEFAULT_PROMPTS, Recipe
-from diffumask_datasets.recipe_file import LABELLED
+from diffumask_datasets.recipes.file import LABELLED
+from diffumask_datasets.recipes.prompt_settings import PLACE
+from diffumask_datasets.recipes.recipe import DEFAULT_PROMPTS, Recipe
+from diffumask_datasets.recipes.text import word_key
 from diffumask_datasets.refining import label_image, warn_of_missing_masks
 from diffumask_datasets.remote_store import open_store
-from diffumask_datasets.settings import PLACE
 from diffumask_datasets.synthesis import prepare
-from diffumask_datasets.texts import word_key
 from diffumask_datasets.tuning import TIMESTEPS
 from diffumask_datasets.views import view_row
 

@@ -22,7 +22,7 @@ from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.soft_maps import compact, soft_size
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.sources import caption_prompts, prompt_for
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["Painted", "Painter", "single_thread"]
 

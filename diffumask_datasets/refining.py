@@ -13,7 +13,7 @@ from diffumask_datasets.crew import Report, Work
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.soft_pipeline import masks_of_soft_maps
 from diffumask_datasets.painting import Painted, single_thread
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.sample import IGNORE, Sample
 
 __all__ = ["Refined", "Refiner", "label_image", "refine_in_process", "warn_of_missing_masks"]

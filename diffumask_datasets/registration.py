@@ -48,7 +48,7 @@ def _wrapped(factory: Callable[..., Any]) -> Callable[..., Any]:
             return factory(path, revision, *args, **kwargs)
         from datasets.load import DatasetModule
 
-        from diffumask_datasets.recipe import ALGORITHM
+        from diffumask_datasets.recipes.recipe import ALGORITHM
 
         # load_dataset keeps revision= for itself; here it is the model's, so it is handed on to the builder.
         own = {"dataset_name": NAME} | ({"revision": str(revision)} if revision else {})

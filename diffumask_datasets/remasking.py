@@ -19,8 +19,8 @@ from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.masks.soft_maps import expand
 from diffumask_datasets.models.locks import model_lock
-from diffumask_datasets.recipe import MaskSettings, Recipe, check_fields
-from diffumask_datasets.shared_recipe import stored_recipe
+from diffumask_datasets.recipes.recipe import MaskSettings, Recipe, check_fields
+from diffumask_datasets.recipes.shared import stored_recipe
 from diffumask_datasets.source import open_source
 from diffumask_datasets.synthesis import label_image, pin_affinity_net, warn_of_missing_masks
 
@@ -34,7 +34,7 @@ __all__ = ["remask", "train_affinity"]
 def remask(dataset: str | Path, output: str | Path, *, trust_recipe: bool = False, **changes: Any) -> Recipe:
     """Makes the masks of the folder ``dataset`` again, from its kept heat maps, into the folder ``output``.
 
-    ``changes`` are fields of :class:`diffumask_datasets.recipe.MaskSettings`; the others stay. An affinity net that the
+    ``changes`` are fields of :class:`diffumask_datasets.recipes.recipe.MaskSettings`; the others stay. An affinity net that the
     dataset's recipe names is only followed with ``trust_recipe``. The result is, to the byte,
     what generating with the changed recipe would have given, as long as every sample was painted once (``max_attempts``
     1); that recipe is returned.

@@ -18,9 +18,9 @@ from diffumask_datasets.dataset.checked_row import CheckedRow
 from diffumask_datasets.dataset.names import check_columns, ordered_splits, read_class_names
 from diffumask_datasets.dataset.parquet import count_rows, read_features, read_rows, split_files
 from diffumask_datasets.errors import DataError, ExportError, short_repr
-from diffumask_datasets.recipe_file import RECIPE_FILE
+from diffumask_datasets.recipes.file import RECIPE_FILE
+from diffumask_datasets.recipes.shared import read_shared_recipe
 from diffumask_datasets.sample import check_sample_id
-from diffumask_datasets.shared_recipe import read_shared_recipe
 
 __all__ = ["DatasetSource", "open_source"]
 

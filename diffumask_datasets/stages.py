@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from diffumask_datasets.crew import Crew, Inline
 from diffumask_datasets.painting import Painted
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.refining import Refined, Refiner, refine_in_process
 from diffumask_datasets.store import Store
 

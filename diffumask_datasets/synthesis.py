@@ -23,9 +23,9 @@ from diffumask_datasets.columns import Row, from_payload
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.painting import Painter
 from diffumask_datasets.places import Place
-from diffumask_datasets.plan import Shard
 from diffumask_datasets.prompts.sources import check_prompts, pin_prompts
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import Shard
 from diffumask_datasets.refining import label_image, warn_of_missing_masks
 from diffumask_datasets.remote_store import open_store
 from diffumask_datasets.stages import Stages, in_order

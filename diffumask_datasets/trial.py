@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.painting import Painter
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.refining import Refiner
 from diffumask_datasets.synthesis import prepare
 

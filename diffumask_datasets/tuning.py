@@ -23,8 +23,8 @@ from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import find_terms
+from diffumask_datasets.recipes.text import normalise
 from diffumask_datasets.sample import BACKGROUND, IGNORE
-from diffumask_datasets.texts import normalise
 from diffumask_datasets.toybox import CLASS_NAMES, render_scene
 
 __all__ = [

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.errors import ExportError, suggestion
+from diffumask_datasets.recipes.text import word_key
 from diffumask_datasets.sample import IGNORE
-from diffumask_datasets.texts import word_key
 
 __all__ = [
     "FormatClass",

@@ -17,7 +17,7 @@ from diffumask_datasets.exporters.description import described, json_text
 from diffumask_datasets.exporters.pictures import image_file, plain_png
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.image_io import open_image
-from diffumask_datasets.json_reader import read_json, read_json_lines
+from diffumask_datasets.recipes.json_reader import read_json, read_json_lines
 
 __all__ = ["ImageFolderExporter", "ImageFolderReader", "ImageFolderWriter"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Part, Record
-from diffumask_datasets.json_reader import parse_json
+from diffumask_datasets.recipes.json_reader import parse_json
 
 __all__ = ["WORK", "Journal", "Line", "append_at", "content_hash", "file_hash", "line_of", "unwritable"]
 

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.journal import WORK, append_at, unwritable
-from diffumask_datasets.json_reader import read_json
+from diffumask_datasets.recipes.json_reader import read_json
 
 __all__ = ["MANIFEST", "Target", "put_file", "read_manifest"]
 

@@ -57,7 +57,14 @@ def test_the_sdist_is_whole_without_pictures_and_figures(built: Distributions) -
 
 
 def test_tests_of_the_sdist_run(built: Distributions) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "tests/test_captions.py", "tests/exporters/test_registry.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "tests/recipes/test_captions.py",
+        "tests/exporters/test_registry.py",
+    ]
     done = subprocess.run(command, cwd=built.sdist, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 

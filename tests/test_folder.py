@@ -12,7 +12,7 @@ from datasets import load_dataset
 from diffumask_datasets import generate
 from diffumask_datasets.errors import ExportError, RecipeError, StoreError
 from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 WITHOUT_US = """
 import sys

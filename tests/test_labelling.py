@@ -25,8 +25,8 @@ from diffumask_datasets.exporters import export
 from diffumask_datasets.image_folder import find_images
 from diffumask_datasets.image_io import read_image
 from diffumask_datasets.labelling import Labelled, fitting_size, label_folder
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.recipe_file import read_recipe_file
+from diffumask_datasets.recipes.file import read_recipe_file
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.remasking import remask
 from diffumask_datasets.review.applying import apply_decisions
 from tests.backbones.conftest import pipeline_folder  # noqa: F401

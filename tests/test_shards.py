@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from diffumask_datasets import generate, merge
 from diffumask_datasets.errors import DataError, ExportError, RecipeError
-from diffumask_datasets.plan import ShardNumber, SplitPlan
+from diffumask_datasets.recipes.splits import ShardNumber, SplitPlan
 from tests.conftest import PLANTED
 
 ROOT = Path(__file__).parent.parent

@@ -14,7 +14,7 @@ from diffumask_datasets.backbones.planted import PlantedBackbone, planted_mask
 from diffumask_datasets.columns import decode_label
 from diffumask_datasets.errors import ModelError, RecipeError, StoreError, TokenAlignmentError, UnknownClassError
 from diffumask_datasets.prompts.sources import prompt_for
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from tests.conftest import PLANTED
 

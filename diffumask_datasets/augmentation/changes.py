@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from diffumask_datasets.augment_settings import Blur, Occlude, Perspective
 from diffumask_datasets.augmentation.scene import Scene, joined
+from diffumask_datasets.recipes.augment_settings import Blur, Occlude, Perspective
 from diffumask_datasets.sample import IGNORE
 
 __all__ = ["blurred", "occluded", "seen_from_elsewhere"]

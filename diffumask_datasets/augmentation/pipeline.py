@@ -7,7 +7,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from diffumask_datasets.augment_settings import (
+from diffumask_datasets.augmentation.changes import blurred, occluded, seen_from_elsewhere
+from diffumask_datasets.augmentation.scene import Scene, changed_columns, scene_of, tidied
+from diffumask_datasets.augmentation.splicing import spliced
+from diffumask_datasets.columns import Row, png_cell
+from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.recipes.augment_settings import (
     GRIDS,
     AugmentSettings,
     Blur,
@@ -18,11 +23,6 @@ from diffumask_datasets.augment_settings import (
     fits,
     grid_size,
 )
-from diffumask_datasets.augmentation.changes import blurred, occluded, seen_from_elsewhere
-from diffumask_datasets.augmentation.scene import Scene, changed_columns, scene_of, tidied
-from diffumask_datasets.augmentation.splicing import spliced
-from diffumask_datasets.columns import Row, png_cell
-from diffumask_datasets.errors import RecipeError
 
 __all__ = ["FetchRow", "Others", "augmented", "block_of", "drawn_others", "row_from"]
 

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from diffumask_datasets.augment_settings import Occlude, Splice, parse_augment
 from diffumask_datasets.augmentation.pipeline import Others, augmented
 from diffumask_datasets.augmentation.scene import Scene, changed_columns, scene_of
 from diffumask_datasets.columns import Row, encoded_bytes
 from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.recipes.augment_settings import Occlude, Splice, parse_augment
 
 __all__ = ["Augment", "RowPool"]
 

@@ -9,7 +9,7 @@ import torch
 
 from diffumask_datasets.backbones.protocol import PaintRequest
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["call_arguments", "check_size", "check_timesteps"]
 

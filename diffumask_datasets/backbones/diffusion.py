@@ -27,7 +27,7 @@ from diffumask_datasets.backbones.watching import Watch, watching
 from diffumask_datasets.errors import CaptureError, RecipeError
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["DiffusionBackbone"]
 

@@ -11,7 +11,7 @@ from diffumask_datasets.attention.layout import CROSS, Layout, TextTokens
 from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.backbones.text import Text
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["Blocks", "Family", "Layers", "guidance", "guidance_alone"]
 

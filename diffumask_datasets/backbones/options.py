@@ -11,7 +11,7 @@ from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.fingerprint import file_fingerprint
 
 if TYPE_CHECKING:
-    from diffumask_datasets.recipe import Recipe
+    from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["PLAIN", "LoadOptions", "resolve_checkpoint", "resolve_lora"]
 

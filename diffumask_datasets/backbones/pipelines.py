@@ -17,8 +17,8 @@ from diffumask_datasets.backbones.parts import DTYPE_OPTION, check_placed, load_
 from diffumask_datasets.backbones.revision import INDEX, hub_index, local_folder, pipeline_class
 from diffumask_datasets.backbones.single_file import load_beside, load_single_file
 from diffumask_datasets.errors import MissingDependencyError, ModelError
-from diffumask_datasets.json_reader import read_json
 from diffumask_datasets.models.weights import quiet_loading
+from diffumask_datasets.recipes.json_reader import read_json
 
 __all__ = ["load_pipeline"]
 

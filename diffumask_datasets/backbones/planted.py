@@ -18,7 +18,7 @@ from diffumask_datasets.backbones.pixels import to_uint8
 from diffumask_datasets.backbones.protocol import Painting, PaintRequest
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["PlantedBackbone", "planted_colour", "planted_mask"]
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from diffumask_datasets.attention.maps import AttentionMaps
 from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["Backbone", "Observer", "PaintRequest", "Painting"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.json_reader import read_json
 from diffumask_datasets.models.fingerprint import fingerprint
+from diffumask_datasets.recipes.json_reader import read_json
 
 __all__ = ["INDEX", "fingerprint", "hub_commit", "hub_index", "local_folder", "pipeline_class"]
 

@@ -30,7 +30,7 @@ from diffumask_datasets.backbones.unet_layers import attention_layers
 from diffumask_datasets.backbones.unet_observation import observe, word_count
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["UNetBackbone"]
 

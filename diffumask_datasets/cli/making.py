@@ -109,9 +109,9 @@ def prompts(
     set_: Assignments = None,
 ) -> None:
     """Print the prompts that the first samples of CLASSES would be painted from, one a line; no image model is loaded."""
-    from diffumask_datasets.plan import SplitPlan
     from diffumask_datasets.prompts.sources import check_prompts, prompt_for
-    from diffumask_datasets.recipe import Recipe
+    from diffumask_datasets.recipes.recipe import Recipe
+    from diffumask_datasets.recipes.splits import SplitPlan
 
     fields = recipe_fields(config, classes, prompt, {"model": model, "seed": seed}, set_)
     recipe = Recipe.of(**{name: value for name, value in fields.items() if name not in BESIDE_THE_RECIPE})

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from diffumask_datasets.bounded_text import one_line
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.image_listing import LeftOut, told
-from diffumask_datasets.plan import EXTENT
-from diffumask_datasets.yaml_reader import parse_yaml
+from diffumask_datasets.recipes.bounded_text import one_line
+from diffumask_datasets.recipes.splits import EXTENT
+from diffumask_datasets.recipes.yaml_reader import parse_yaml
 
 __all__ = [
     "BESIDE_THE_RECIPE",
@@ -94,7 +94,7 @@ def recipe_fields(
     assigned: list[str] | None,
 ) -> dict[str, Any]:
     """The fields of the file, which is the user's own, then the options over them, then the assignments."""
-    from diffumask_datasets.recipe_file import AUGMENTED, LABELLED, read_recipe_file
+    from diffumask_datasets.recipes.file import AUGMENTED, LABELLED, read_recipe_file
 
     fields = read_recipe_file(config) if config else {}
     if AUGMENTED in fields:

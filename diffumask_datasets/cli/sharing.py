@@ -17,7 +17,7 @@ from diffumask_datasets.cli.options import (
     resumable,
 )
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.yaml_reader import read_yaml
+from diffumask_datasets.recipes.yaml_reader import read_yaml
 
 __all__ = ["export", "push", "review", "verify"]
 

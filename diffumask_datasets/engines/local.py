@@ -14,8 +14,8 @@ from typing import Any
 
 from diffumask_datasets.crew import Crew, Report, Work
 from diffumask_datasets.engines.devices import devices_of
-from diffumask_datasets.plan import Shard
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import Shard
 from diffumask_datasets.synthesis import Runtime, Synthesizer
 
 __all__ = ["fill", "runs_of"]

@@ -17,8 +17,8 @@ from diffumask_datasets.attempts import Batch, Making
 from diffumask_datasets.crew import Inline
 from diffumask_datasets.errors import DiffuMaskError, MissingDependencyError, WorkerError
 from diffumask_datasets.painting import Painter
-from diffumask_datasets.plan import Shard
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import Shard
 from diffumask_datasets.refining import Refiner
 from diffumask_datasets.remote_store import open_store
 from diffumask_datasets.store import default_store_root

@@ -19,9 +19,9 @@ from torch import nn
 
 from diffumask_datasets.drafts import whole_file
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.json_reader import parse_json
 from diffumask_datasets.masks.random_walk import neighbour_offsets, random_walk, shifted
 from diffumask_datasets.models.weights import fill, load_trunk
+from diffumask_datasets.recipes.json_reader import parse_json
 from diffumask_datasets.sample import IGNORE, check_array
 
 __all__ = [

@@ -7,7 +7,7 @@ import functools
 import itertools
 import random
 
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["draw_classes"]
 

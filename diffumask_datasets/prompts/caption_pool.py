@@ -7,15 +7,15 @@ import itertools
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from diffumask_datasets.captions import mentions
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.plan import split_of
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.dealing import deal
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import find_terms
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.settings import CaptionSettings, RetrievalPrompts
+from diffumask_datasets.recipes.captions import mentions
+from diffumask_datasets.recipes.prompt_settings import CaptionSettings, RetrievalPrompts
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import split_of
 
 __all__ = ["CaptionSource"]
 

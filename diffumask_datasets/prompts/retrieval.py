@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.prompts.wording import fill, noun
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.settings import PLACE, RetrievalPrompts
-from diffumask_datasets.texts import JOINT, word_key
-from diffumask_datasets.vocabulary import ClassWords
+from diffumask_datasets.recipes.prompt_settings import PLACE, RetrievalPrompts
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.text import JOINT, word_key
+from diffumask_datasets.recipes.vocabulary import ClassWords
 
 __all__ = ["Mentions", "count_refusals", "refusal", "retrieve"]
 

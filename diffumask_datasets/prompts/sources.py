@@ -6,17 +6,17 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from diffumask_datasets.captions import fingerprint_captions
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.templates import TemplateSource
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.settings import (
+from diffumask_datasets.recipes.captions import fingerprint_captions
+from diffumask_datasets.recipes.prompt_settings import (
     CaptionSettings,
     LanguageModelPrompts,
     RetrievalPrompts,
     SubClassPrompts,
 )
+from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["PromptSource", "caption_prompts", "check_prompts", "pin_prompts", "prompt_for"]
 

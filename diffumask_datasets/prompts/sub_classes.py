@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
-from diffumask_datasets.captions import mentions
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.plan import split_of
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.dealing import share_of
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import fill, noun
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.settings import SubClassPrompts
-from diffumask_datasets.vocabulary import ClassWords
+from diffumask_datasets.recipes.captions import mentions
+from diffumask_datasets.recipes.prompt_settings import SubClassPrompts
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import split_of
+from diffumask_datasets.recipes.vocabulary import ClassWords
 
 __all__ = ["SubClassSource"]
 

@@ -9,8 +9,8 @@ from diffumask_datasets.errors import TokenAlignmentError
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.prompt import Prompt, Term
 from diffumask_datasets.prompts.wording import Noun, fill, find_terms, noun
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.settings import PLACE
+from diffumask_datasets.recipes.prompt_settings import PLACE
+from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["TemplateSource"]
 

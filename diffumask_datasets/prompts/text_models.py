@@ -18,14 +18,14 @@ from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.models.fingerprint import fingerprint
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.weights import load_whole
-from diffumask_datasets.plan import split_of
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.dealing import share_of
 from diffumask_datasets.prompts.prompt import Prompt, Term
 from diffumask_datasets.prompts.wording import fill, find_terms, noun
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.settings import LanguageModelPrompts
-from diffumask_datasets.texts import normalise
+from diffumask_datasets.recipes.prompt_settings import LanguageModelPrompts
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import split_of
+from diffumask_datasets.recipes.text import normalise
 
 __all__ = ["LanguageModelSource", "embed", "pin"]
 

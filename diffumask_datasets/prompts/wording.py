@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from diffumask_datasets.captions import Words, mentions
 from diffumask_datasets.prompts.prompt import Prompt, Term
-from diffumask_datasets.settings import PLACE
-from diffumask_datasets.vocabulary import ClassWords
+from diffumask_datasets.recipes.captions import Words, mentions
+from diffumask_datasets.recipes.prompt_settings import PLACE
+from diffumask_datasets.recipes.vocabulary import ClassWords
 
 __all__ = ["Noun", "fill", "find_terms", "noun"]
 

@@ -14,10 +14,10 @@ from typing import Any
 from diffumask_datasets.columns import Row, without_heat_maps
 from diffumask_datasets.errors import ReviewError
 from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.plan import SPLIT_STARTS, SplitPlan
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.recipe_file import origin
-from diffumask_datasets.recipe_trust import check_trust
+from diffumask_datasets.recipes.file import origin
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import SPLIT_STARTS, SplitPlan
+from diffumask_datasets.recipes.trust import check_trust
 from diffumask_datasets.review.decisions import (
     ACCEPTED,
     DECISIONS_FILE,

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from diffumask_datasets.errors import DataError, ReviewError, suggestion
-from diffumask_datasets.json_reader import parse_json_lines
-from diffumask_datasets.text_lists import read_text
+from diffumask_datasets.recipes.json_reader import parse_json_lines
+from diffumask_datasets.recipes.text_lists import read_text
 
 __all__ = ["ACCEPTED", "DECISIONS_FILE", "REJECTED", "Decision", "decisions_text", "merge_decisions", "read_decisions"]
 

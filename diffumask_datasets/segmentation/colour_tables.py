@@ -10,9 +10,9 @@ from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.mask_decoding import Colour, ColourTable
 from diffumask_datasets.preview import class_colours
+from diffumask_datasets.recipes.text_lists import read_lines
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.labelled import plain_name
-from diffumask_datasets.text_lists import read_lines
 
 __all__ = ["COLOUR_FILES", "VOC_COLOURS", "numbered", "read_colours", "with_values"]
 

@@ -16,8 +16,8 @@ from diffumask_datasets.errors import DataError, ShapeError, UnknownClassError, 
 from diffumask_datasets.image_io import ImageSource, Pixels, is_upright, open_image, read_image, read_label
 from diffumask_datasets.image_listing import LeftOut
 from diffumask_datasets.mask_decoding import ColourTable
+from diffumask_datasets.recipes.text import word_key
 from diffumask_datasets.sample import BACKGROUND, IGNORE
-from diffumask_datasets.texts import word_key
 
 __all__ = [
     "COLUMNS",

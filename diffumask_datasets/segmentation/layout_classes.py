@@ -7,8 +7,9 @@ from pathlib import Path
 
 from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.json_reader import parse_json
 from diffumask_datasets.mask_decoding import ColourTable
+from diffumask_datasets.recipes.json_reader import parse_json
+from diffumask_datasets.recipes.text_lists import read_lines, read_text
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.colour_tables import COLOUR_FILES, VOC_COLOURS, numbered, read_colours, with_values
 from diffumask_datasets.segmentation.layout_tables import (
@@ -17,7 +18,6 @@ from diffumask_datasets.segmentation.layout_tables import (
     VOC_CLASSES,
     VOC_TABLE,
 )
-from diffumask_datasets.text_lists import read_lines, read_text
 
 __all__ = ["ade20k_classes", "cityscapes_classes", "folder_meaning", "names_from_id2label", "voc_meaning"]
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
-from diffumask_datasets.augment_settings import AugmentSettings
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.recipe import check_fields
-from diffumask_datasets.recipe_file import read_mapping, read_recipe_file
-from diffumask_datasets.settings import first_problem
+from diffumask_datasets.recipes.augment_settings import AugmentSettings
+from diffumask_datasets.recipes.file import read_mapping, read_recipe_file
+from diffumask_datasets.recipes.prompt_settings import first_problem
+from diffumask_datasets.recipes.recipe import check_fields
 
 __all__ = [
     "BENCHMARKS",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.image_listing import plain_path
+from diffumask_datasets.recipes.text_lists import read_lines
 from diffumask_datasets.segmentation.layout_files import NamedImages
-from diffumask_datasets.text_lists import read_lines
 
 __all__ = ["MASK_FOLDERS", "voc_masks", "voc_names"]
 

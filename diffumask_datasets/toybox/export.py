@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from diffumask_datasets.errors import DataError, ModelError
-from diffumask_datasets.json_reader import read_json, read_json_lines
+from diffumask_datasets.recipes.json_reader import read_json, read_json_lines
 from diffumask_datasets.toybox.autoencoder import build_autoencoder, load_autoencoder
 from diffumask_datasets.toybox.model import Painter, assemble
 from diffumask_datasets.toybox.tokenizer import build_tokenizer

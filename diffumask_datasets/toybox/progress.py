@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from diffumask_datasets.errors import DataError, MissingDependencyError
-from diffumask_datasets.json_reader import read_json_lines
+from diffumask_datasets.recipes.json_reader import read_json_lines
 from diffumask_datasets.toybox.judge import Judge, load_judge
 from diffumask_datasets.toybox.samples import read_sample_sheet, sheet_prompts
 from diffumask_datasets.toybox.world import CLASS_NAMES, COLOURS

@@ -14,7 +14,7 @@ import numpy as np
 from diffumask_datasets.columns import Row, row_of
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.masks.objects import describe_objects
-from diffumask_datasets.plan import SPLIT_STARTS, split_of
+from diffumask_datasets.recipes.splits import SPLIT_STARTS, split_of
 from diffumask_datasets.sample import Sample
 from diffumask_datasets.toybox.scene import Scene, render_scene
 from diffumask_datasets.toybox.world import CLASS_NAMES, class_id

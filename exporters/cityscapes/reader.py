@@ -18,7 +18,7 @@ from diffumask_datasets.exporters.outlines import parts_of
 from diffumask_datasets.exporters.pictures import png_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.image_io import open_image
-from diffumask_datasets.json_reader import read_json
+from diffumask_datasets.recipes.json_reader import read_json
 
 __all__ = ["CityscapesReader"]
 

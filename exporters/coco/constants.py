@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffumask_datasets.vocabulary import load_vocabulary
+from diffumask_datasets.recipes.vocabulary import load_vocabulary
 
 CATEGORIES = load_vocabulary("coco").ids
 """Official name → category id."""

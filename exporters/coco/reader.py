@@ -21,7 +21,7 @@ from diffumask_datasets.exporters.coco.writer import CocoWriter
 from diffumask_datasets.exporters.contents import Contents, ExportSample
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.image_io import open_image
-from diffumask_datasets.json_reader import read_json
+from diffumask_datasets.recipes.json_reader import read_json
 
 __all__ = ["CocoReader", "load_coco"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diffumask_datasets.preview import class_colours
-from diffumask_datasets.vocabulary import load_vocabulary
+from diffumask_datasets.recipes.vocabulary import load_vocabulary
 
 CLASSES = load_vocabulary("voc").ids
 """Official name → value in SegmentationClass."""

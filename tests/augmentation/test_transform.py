@@ -147,7 +147,7 @@ def test_a_recipe_field(planted: dict[str, Any], cache_dir: str, painted: Callab
 
 
 def test_a_sample_of_an_augmented_recipe_depends_on_its_index_alone(planted: dict[str, Any], tmp_path: Path) -> None:
-    from diffumask_datasets.recipe import Recipe
+    from diffumask_datasets.recipes.recipe import Recipe
     from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 
     recipe = prepare(Recipe.of(**planted, augment=["splice:2x2", {"kind": "blur", "probability": 0.5}]))
@@ -171,14 +171,14 @@ def test_a_stream_paints_what_the_first_sample_needs(
 
 
 def test_a_recipe_with_a_grid_larger_than_its_image(planted: dict[str, Any]) -> None:
-    from diffumask_datasets.recipe import Recipe
+    from diffumask_datasets.recipes.recipe import Recipe
 
     with pytest.raises(RecipeError, match="the grid 8x8 is too large for an image of 24x64"):
         Recipe.of(**{**planted, "height": 24, "augment": ["splice:8x8"]})
 
 
 def test_augment_is_in_the_digest() -> None:
-    from diffumask_datasets.recipe import Recipe
+    from diffumask_datasets.recipes.recipe import Recipe
 
     plain = Recipe.of(classes=["car"])
     assert Recipe.of(classes=["car"], augment=[]).digest == plain.digest

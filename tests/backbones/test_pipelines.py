@@ -16,7 +16,7 @@ from diffumask_datasets.backbones.options import LoadOptions, resolve_checkpoint
 from diffumask_datasets.backbones.pipelines import load_pipeline
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.errors import MissingDependencyError, ModelError
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.synthesis import prepare
 from tests.backbones.tiny import models
 from tests.backbones.tiny.cases import CASES, REQUESTS

@@ -11,7 +11,7 @@ from diffumask_datasets.backbones.planted import PlantedBackbone, planted_colour
 from diffumask_datasets.backbones.protocol import PaintRequest
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.prompts.prompt import Prompt, Term
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 TWO = Prompt("a car and a potted plant, car", (Term("car", 2, 5), Term("potted plant", 12, 24), Term("car", 26, 29)))
 ONE = Prompt("a boat", (Term("boat", 2, 6),))

@@ -15,7 +15,7 @@ from diffumask_datasets.attention.fusion import fuse
 from diffumask_datasets.backbones.protocol import PaintRequest
 from diffumask_datasets.errors import CaptureError, ModelError, RecipeError, TokenAlignmentError
 from diffumask_datasets.prompts.prompt import Prompt, Term
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 CAR = Prompt("a photo of a red car", (Term("car", 17, 20),))
 TWO = Prompt("a boat and a potted plant", (Term("boat", 2, 6), Term("potted plant", 13, 25)))

@@ -26,7 +26,7 @@ from diffumask_datasets.backbones.families.stable_diffusion import STABLE_DIFFUS
 from diffumask_datasets.backbones.protocol import PaintRequest
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.generation import generate
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from tests.backbones.tiny import vocabularies
 from tests.backbones.tiny.cases import CAR
 from tests.backbones.tiny.parts import SHIFTING, autoencoder, clip_encoder, t5_encoder

@@ -17,7 +17,7 @@ from datasets import load_dataset
 
 from diffumask_datasets.columns import decode_label
 from diffumask_datasets.preview import contact_sheet
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from diffumask_datasets.toybox.world import CLASS_NAMES
 from tests.benchmarks.harness import ROOT, run

@@ -28,7 +28,7 @@ from diffumask_datasets.columns import Row, png_cell
 from diffumask_datasets.folder import write_folder
 from diffumask_datasets.masks import rle
 from diffumask_datasets.preview import class_colours
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.harness import paired_ratio, run
 
 CLASSES = ("car", "boat", "bird", "cat", "dog")

@@ -27,7 +27,7 @@ from diffumask_datasets.masks.components import separate_instances
 from diffumask_datasets.masks.pipeline import affinity_labels, make_masks
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.preview import overlay
-from diffumask_datasets.recipe import MaskSettings, Recipe
+from diffumask_datasets.recipes.recipe import MaskSettings, Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
 from diffumask_datasets.toybox.judge import JUDGE_FILE, load_judge

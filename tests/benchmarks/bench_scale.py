@@ -19,7 +19,7 @@ from diffumask_datasets import stages
 from diffumask_datasets.crew import Report, Work
 from diffumask_datasets.engines import local
 from diffumask_datasets.painting import Painted, Painter
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.refining import Refined, Refiner, refine_in_process
 from diffumask_datasets.store import FOLDER_SIZE, SUFFIX, SampleStore
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare

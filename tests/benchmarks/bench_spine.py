@@ -17,7 +17,7 @@ from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.backbones.unet import UNetBackbone
 from diffumask_datasets.columns import decode_label
 from diffumask_datasets.prompts.sources import prompt_for
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from tests.benchmarks.harness import paired_ratio, run
 

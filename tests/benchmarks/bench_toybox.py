@@ -25,7 +25,7 @@ from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.columns import decode_image, decode_label
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.models.determinism import single_thread
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, Demand, render_scene
 from diffumask_datasets.toybox.captions import with_article
 from diffumask_datasets.toybox.judge import Judge, Verdict, load_judge

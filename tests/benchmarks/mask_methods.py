@@ -25,7 +25,7 @@ from diffumask_datasets.masks.soft_maps import compact, expand, soft_size
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import find_terms
-from diffumask_datasets.recipe import MaskSettings, Recipe
+from diffumask_datasets.recipes.recipe import MaskSettings, Recipe
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, Scene, render_scene
 
 Labels = npt.NDArray[np.intp]

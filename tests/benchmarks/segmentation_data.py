@@ -23,8 +23,8 @@ from diffumask_datasets.columns import decode_label, png_cell
 from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, Doubt, class_agreements, class_doubts
 from diffumask_datasets.engines.devices import gpu_count
 from diffumask_datasets.generation import generate
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.recipe_file import RECIPE_FILE
+from diffumask_datasets.recipes.file import RECIPE_FILE
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.remasking import remask
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.held_out import train_and_predict

@@ -19,7 +19,7 @@ from diffumask_datasets.attention.recorder import CrossAttentionRecorder
 from diffumask_datasets.masks import pipeline
 from diffumask_datasets.masks.densecrf import DenseCrf
 from diffumask_datasets.painting import Painter
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.refining import Refiner
 from diffumask_datasets.store import SampleStore
 

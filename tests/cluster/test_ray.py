@@ -10,7 +10,7 @@ from ray.cluster_utils import Cluster
 from diffumask_datasets import generate
 from diffumask_datasets.engines.ray import fill
 from diffumask_datasets.errors import ModelError, WorkerError
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from tests.test_shards import files
 

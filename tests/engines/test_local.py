@@ -14,8 +14,8 @@ from diffumask_datasets import generate
 from diffumask_datasets.engines.devices import devices_of
 from diffumask_datasets.engines.local import fill, runs_of
 from diffumask_datasets.errors import ModelError, RecipeError
-from diffumask_datasets.plan import SplitPlan
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import SplitPlan
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from tests.test_shards import files
 from tests.waiting import wait_until

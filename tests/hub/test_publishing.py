@@ -17,10 +17,10 @@ from huggingface_hub import DatasetCard, HfApi
 from PIL import Image
 
 from diffumask_datasets import generate, push
-from diffumask_datasets.connection import readable_errors
 from diffumask_datasets.errors import ExportError, HubError, RecipeError, ReviewError
 from diffumask_datasets.hub.card import make_card
 from diffumask_datasets.hub.summary import Summary
+from diffumask_datasets.recipes.hub_errors import readable_errors
 from diffumask_datasets.source import open_source
 from tests.hub_server import GOOD_TOKEN, READ_TOKEN, LocalHub, validate
 
@@ -280,7 +280,7 @@ def test_a_strangers_recipe_on_the_hub(local_hub: LocalHub, monkeypatch: pytest.
     api.upload_file(path_or_fileobj=text, path_in_repo="recipe.yaml", repo_id=NAME, repo_type="dataset")
     with pytest.raises(RecipeError, match="is not plain YAML"):
         load_dataset("diffumask", recipe=NAME)
-    monkeypatch.setattr("diffumask_datasets.shared_recipe.MOST_BYTES", 20)
+    monkeypatch.setattr("diffumask_datasets.recipes.shared.MOST_BYTES", 20)
     with pytest.raises(RecipeError, match="has 49 bytes; a recipe has 20 at most"):
         load_dataset("diffumask", recipe=NAME)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from diffumask_datasets.attention.alignment import align_terms
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.recipe import DEFAULT_PROMPTS
-from diffumask_datasets.vocabulary import VOCABULARIES, load_vocabulary, styles
+from diffumask_datasets.recipes.recipe import DEFAULT_PROMPTS
+from diffumask_datasets.recipes.vocabulary import VOCABULARIES, load_vocabulary, styles
 
 TEMPLATES = (*DEFAULT_PROMPTS, *styles())
 

@@ -8,7 +8,7 @@ import pytest
 
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.prompts.balance import draw_classes
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 CLASSES = ["car", "boat", "tree", "fish"]
 

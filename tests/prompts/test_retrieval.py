@@ -4,14 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffumask_datasets.captions import mentions
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.prompts.caption_pool import CaptionSource
 from diffumask_datasets.prompts.retrieval import refusal, retrieve
 from diffumask_datasets.prompts.sources import check_prompts, pin_prompts, prompt_for
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.settings import RetrievalPrompts
-from diffumask_datasets.vocabulary import ClassWords
+from diffumask_datasets.recipes.captions import mentions
+from diffumask_datasets.recipes.prompt_settings import RetrievalPrompts
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.vocabulary import ClassWords
 
 CAPTIONS = [
     "a dog runs on the beach",

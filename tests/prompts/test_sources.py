@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from diffumask_datasets.errors import TokenAlignmentError
 from diffumask_datasets.prompts.sources import check_prompts, prompt_for
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 WORDS = st.text("abcdefgh", min_size=1, max_size=6)
 

@@ -8,8 +8,8 @@ from diffumask_datasets.attention.alignment import align_terms
 from diffumask_datasets.errors import TokenAlignmentError
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.prompts.wording import fill, noun
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.vocabulary import VOCABULARIES, load_vocabulary
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.vocabulary import VOCABULARIES, load_vocabulary
 from tests.attention.byte_pairs import byte_pair_tokenizer
 from tests.attention.sentence_pieces import sentence_piece_tokenizer
 from tests.prompts.spans import TEMPLATES, known_words, missed

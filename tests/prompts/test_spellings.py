@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffumask_datasets.captions import mentions, read_captions
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.sources import prompt_for
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.texts import normalise, word_key
+from diffumask_datasets.recipes.captions import mentions, read_captions
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.text import normalise, word_key
 from tests.attention.byte_pairs import byte_pair_tokenizer
 from tests.attention.sentence_pieces import sentence_piece_tokenizer
 from tests.prompts.spans import missed

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffumask_datasets.captions import mentions
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.plan import SPLIT_STARTS
 from diffumask_datasets.prompts.prompt import Term
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.prompts.wording import fill, noun
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.vocabulary import ClassWords
+from diffumask_datasets.recipes.captions import mentions
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import SPLIT_STARTS
+from diffumask_datasets.recipes.vocabulary import ClassWords
 
 VOC = Recipe.of(classes="voc", model="me/sd")
 DOG = ClassWords("dog", ("dog",), ("retriever",), ("wet", "golden retriever"))

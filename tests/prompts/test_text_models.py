@@ -6,10 +6,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.plan import SPLIT_STARTS
 from diffumask_datasets.prompts.sources import check_prompts, pin_prompts, prompt_for
 from diffumask_datasets.prompts.text_models import _lead_tokens, _loaded
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import SPLIT_STARTS
 
 WORDS = "a an photo of dog car and with red blue big small old new house tree on in at by the sun rain snow . <s> </s> <unk>"
 

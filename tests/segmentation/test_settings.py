@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.segmentation.settings import (
     EvaluationSettings,
     TrainingSettings,

@@ -8,7 +8,7 @@ from diffumask_datasets.attention.layout import Layout
 from diffumask_datasets.backbones.family import Blocks, Family
 from diffumask_datasets.backbones.text import Text, wrapped
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["QWEN_IMAGE"]
 

@@ -27,7 +27,7 @@ from diffumask_datasets.backbones.families import (
 from diffumask_datasets.backbones.family import Family
 from diffumask_datasets.backbones.protocol import PaintRequest
 from diffumask_datasets.prompts.prompt import Prompt, Term
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from tests.backbones.tiny import models
 
 CAR = Prompt("a photo of a red car", (Term("car", 17, 20),))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from diffumask_datasets.backbones.diffusion import DiffusionBackbone
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from tests.backbones.tiny.cases import PIECES, REQUESTS, Case
 from tests.backbones.tiny.eager import eager_attention
 from tests.backbones.tiny.planting import planted, planted_unet

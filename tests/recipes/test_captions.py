@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diffumask_datasets.captions import count_co_occurrence, fingerprint_captions, mentions, read_captions
 from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.recipes.captions import count_co_occurrence, fingerprint_captions, mentions, read_captions
 
 TEXTS = ("a car", "a boat at sea")
 

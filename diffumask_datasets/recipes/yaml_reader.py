@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from diffumask_datasets.bounded_text import MOST_BYTES, MOST_DEPTH, one_line, read_bounded
 from diffumask_datasets.errors import DiffuMaskError
+from diffumask_datasets.recipes.bounded_text import MOST_BYTES, MOST_DEPTH, one_line, read_bounded
 
 __all__ = ["parse_yaml", "read_yaml"]
 

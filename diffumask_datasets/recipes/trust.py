@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from diffumask_datasets.errors import RecipeError, short_repr
-from diffumask_datasets.plan import EXTENT
-from diffumask_datasets.recipe import Recipe, check_fields
-from diffumask_datasets.recipe_file import AUGMENTED, LABELLED
+from diffumask_datasets.recipes.file import AUGMENTED, LABELLED
+from diffumask_datasets.recipes.recipe import Recipe, check_fields
+from diffumask_datasets.recipes.splits import EXTENT
 from diffumask_datasets.sample import MAX_CLASS_ID
 
 __all__ = ["MOST_SAMPLES", "PINS", "check_shape", "check_size", "check_trust", "is_hub_id"]

@@ -7,8 +7,8 @@ import logging
 import re
 from pathlib import Path
 
-from diffumask_datasets.bounded_text import MOST_LINES_BYTES, read_bytes
 from diffumask_datasets.errors import DataError
+from diffumask_datasets.recipes.bounded_text import MOST_LINES_BYTES, read_bytes
 
 __all__ = ["read_lines", "read_text"]
 

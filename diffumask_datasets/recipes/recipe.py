@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from diffumask_datasets.augment_settings import AugmentSettings, check_grids
-from diffumask_datasets.captions import Words
 from diffumask_datasets.errors import RecipeError, suggestion
-from diffumask_datasets.recipe_fields import resolve_fields
+from diffumask_datasets.recipes.augment_settings import AugmentSettings, check_grids
+from diffumask_datasets.recipes.captions import Words
+from diffumask_datasets.recipes.prompt_settings import PromptSettings, Settings, TemplatePrompts, Texts, first_problem
+from diffumask_datasets.recipes.resolve import resolve_fields
+from diffumask_datasets.recipes.text import normalise, word_key
+from diffumask_datasets.recipes.vocabulary import ClassWords, styles
 from diffumask_datasets.sample import MAX_CLASS_ID
-from diffumask_datasets.settings import PromptSettings, Settings, TemplatePrompts, Texts, first_problem
-from diffumask_datasets.texts import normalise, word_key
-from diffumask_datasets.vocabulary import ClassWords, styles
 
 __all__ = [
     "ALGORITHM",

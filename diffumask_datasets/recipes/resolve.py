@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from diffumask_datasets.augment_settings import parse_augment
-from diffumask_datasets.captions import Words, count_co_occurrence
 from diffumask_datasets.errors import RecipeError, short_repr, suggestion
-from diffumask_datasets.settings import CaptionSettings
-from diffumask_datasets.texts import normalise
-from diffumask_datasets.vocabulary import ClassWords, resolve_classes
+from diffumask_datasets.recipes.augment_settings import parse_augment
+from diffumask_datasets.recipes.captions import Words, count_co_occurrence
+from diffumask_datasets.recipes.prompt_settings import CaptionSettings
+from diffumask_datasets.recipes.text import normalise
+from diffumask_datasets.recipes.vocabulary import ClassWords, resolve_classes
 
 __all__ = ["resolve_fields"]
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.json_reader import parse_json, read_json, read_json_lines
+from diffumask_datasets.recipes.json_reader import parse_json, read_json, read_json_lines
 
 
 @pytest.mark.parametrize(

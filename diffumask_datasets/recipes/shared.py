@@ -12,13 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffumask_datasets.bounded_text import MOST_BYTES, read_bounded
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.plan import EXTENT, SplitPlan
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.recipe_file import RECIPE_FILE, origin
-from diffumask_datasets.recipe_trust import PINS, check_shape, check_size, check_trust, is_hub_id
-from diffumask_datasets.yaml_reader import parse_yaml
+from diffumask_datasets.recipes.bounded_text import MOST_BYTES, read_bounded
+from diffumask_datasets.recipes.file import RECIPE_FILE, origin
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import EXTENT, SplitPlan
+from diffumask_datasets.recipes.trust import PINS, check_shape, check_size, check_trust, is_hub_id
+from diffumask_datasets.recipes.yaml_reader import parse_yaml
 
 __all__ = ["StoredRecipe", "is_hub_id", "read_shared_recipe", "stored_recipe", "with_shared_recipe"]
 
@@ -141,7 +141,7 @@ def _fetched(repo_id: str) -> Path:
     from huggingface_hub import errors as hub
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    from diffumask_datasets.connection import readable_errors
+    from diffumask_datasets.recipes.hub_errors import readable_errors
 
     with readable_errors(repo_id):
         try:

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.yaml_reader import read_yaml
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.yaml_reader import read_yaml
 
 __all__ = ["AUGMENTED", "LABELLED", "RECIPE_FILE", "origin", "read_mapping", "read_recipe_file", "recipe_text"]
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from diffumask_datasets.captions import fingerprint_captions, read_captions
 from diffumask_datasets.errors import RecipeError, short_repr
-from diffumask_datasets.texts import normalise
-from diffumask_datasets.vocabulary import places, styles
+from diffumask_datasets.recipes.captions import fingerprint_captions, read_captions
+from diffumask_datasets.recipes.text import normalise
+from diffumask_datasets.recipes.vocabulary import places, styles
 
 __all__ = [
     "PLACE",

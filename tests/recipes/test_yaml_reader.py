@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffumask_datasets import yaml_reader
 from diffumask_datasets.errors import DiffuMaskError, RecipeError
-from diffumask_datasets.yaml_reader import parse_yaml, read_yaml
+from diffumask_datasets.recipes import yaml_reader
+from diffumask_datasets.recipes.yaml_reader import parse_yaml, read_yaml
 
 LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
 

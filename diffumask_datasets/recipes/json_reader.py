@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diffumask_datasets.bounded_text import MOST_BYTES, MOST_DEPTH, MOST_LINES_BYTES, one_line, read_bounded
 from diffumask_datasets.errors import DiffuMaskError
+from diffumask_datasets.recipes.bounded_text import MOST_BYTES, MOST_DEPTH, MOST_LINES_BYTES, one_line, read_bounded
 
 __all__ = ["parse_json", "parse_json_lines", "read_json", "read_json_lines"]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.recipe import Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 
 
 def test_the_toybox_has_defaults_of_its_own() -> None:

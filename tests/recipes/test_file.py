@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.recipe_file import read_recipe_file, recipe_text
+from diffumask_datasets.recipes.file import read_recipe_file, recipe_text
+from diffumask_datasets.recipes.recipe import Recipe
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from diffumask_datasets.errors import RecipeError, UnknownClassError, suggestion
+from diffumask_datasets.recipes.text import normalise, word_key
+from diffumask_datasets.recipes.yaml_reader import read_yaml
 from diffumask_datasets.sample import MAX_CLASS_ID
-from diffumask_datasets.texts import normalise, word_key
-from diffumask_datasets.yaml_reader import read_yaml
 
 __all__ = [
     "VOCABULARIES",
@@ -55,7 +55,7 @@ _ENTRY_FIELDS = (*_WORD_FIELDS, "id", "name", "color", "kind")
 
 @dataclass(frozen=True, slots=True)
 class ClassWords:
-    """What a class is called. Every text is normalised (:func:`diffumask_datasets.texts.normalise`).
+    """What a class is called. Every text is normalised (:func:`diffumask_datasets.recipes.text.normalise`).
 
     ``terms`` may stand in a prompt, the usual one first; ``also`` are further words that mean the class in a caption;
     ``sub_classes`` are kinds and looks; ``contexts`` are where it is met; ``mass`` drops the article.
@@ -324,5 +324,5 @@ def _phrases() -> dict[str, Any]:
 
 
 def _data(name: str) -> Any:
-    path: Any = importlib.resources.files("diffumask_datasets") / "vocabularies" / f"{name}.yaml"
+    path: Any = importlib.resources.files("diffumask_datasets.recipes") / "vocabularies" / f"{name}.yaml"
     return read_yaml(path, what="the vocabulary", error=RecipeError)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from diffumask_datasets import generate
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.errors import DiffuMaskError, RecipeError
-from diffumask_datasets.shared_recipe import read_shared_recipe, stored_recipe, with_shared_recipe
+from diffumask_datasets.recipes.shared import read_shared_recipe, stored_recipe, with_shared_recipe
 
 
 def a_recipe(folder: Path, text: str) -> Path:

@@ -4,12 +4,10 @@ from typing import Any
 
 import pytest
 
-from diffumask_datasets.captions import mentions
 from diffumask_datasets.errors import RecipeError, UnknownClassError
-from diffumask_datasets.recipe import Recipe
-from diffumask_datasets.toybox import CLASS_NAMES, COLOURS
-from diffumask_datasets.toybox.captions import PLACES, caption_words
-from diffumask_datasets.vocabulary import (
+from diffumask_datasets.recipes.captions import mentions
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.vocabulary import (
     VOCABULARIES,
     ClassWords,
     Vocabulary,
@@ -18,6 +16,8 @@ from diffumask_datasets.vocabulary import (
     resolve_classes,
     styles,
 )
+from diffumask_datasets.toybox import CLASS_NAMES, COLOURS
+from diffumask_datasets.toybox.captions import PLACES, caption_words
 
 HOMONYMS = """
 aeroplane apple bar barrel base basket bat bench blind box bridge cabinet canopy case column counter cup fan field fork

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from diffumask_datasets.errors import DataError, RecipeError, suggestion
-from diffumask_datasets.text_lists import read_lines
-from diffumask_datasets.texts import fold, normalise, word_key
+from diffumask_datasets.recipes.text import fold, normalise, word_key
+from diffumask_datasets.recipes.text_lists import read_lines
 
 __all__ = ["Words", "count_co_occurrence", "fingerprint_captions", "mentions", "read_captions"]
 
@@ -38,7 +38,7 @@ def read_captions(
 ) -> tuple[str, ...]:
     """The captions of a text file (one a line), a parquet file, or a dataset folder or Hub id; each once, in order.
 
-    They are normalised (:func:`diffumask_datasets.texts.normalise`).
+    They are normalised (:func:`diffumask_datasets.recipes.text.normalise`).
 
     ``column`` names the text column, whose cells are texts or lists of texts; ``split``, ``config`` and ``revision`` are
     those of a dataset.

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.plan import SPLIT_STARTS, SplitPlan
+from diffumask_datasets.recipes.splits import SPLIT_STARTS, SplitPlan
 
 
 @given(size=st.integers(1, 5000), num_shards=st.one_of(st.none(), st.integers(1, 200)), batch_size=st.integers(1, 64))

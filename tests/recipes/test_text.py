@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffumask_datasets.exporters.classes import normal
+from diffumask_datasets.recipes.text import fold, normalise, word_key
 from diffumask_datasets.segmentation.labelled import plain_name
-from diffumask_datasets.texts import fold, normalise, word_key
 
 
 @pytest.mark.parametrize(
