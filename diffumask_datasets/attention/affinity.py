@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
+from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.recorder import queries_at_once
-from diffumask_datasets.attention.tap import AttentionCall
 from diffumask_datasets.errors import CaptureError, ModelError, ShapeError
 
 __all__ = ["MAX_AFFINITY_SIDE", "SelfAttentionRecorder", "propagate", "select_affinity_layers"]

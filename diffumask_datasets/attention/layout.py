@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from diffumask_datasets.attention.tap import AttentionCall
+from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.errors import CaptureError
 
 __all__ = ["CROSS", "Layout", "TextTokens", "narrow"]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from diffumask_datasets.attention.contrast import Contrast, Sinks, contrasted
+from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.maps import AttentionMaps, Grid
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder
-from diffumask_datasets.attention.tap import AttentionCall
 from diffumask_datasets.errors import CaptureError
 
 __all__ = ["Observation", "ObservingRecorder", "Place"]

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 import torch
 
 from diffumask_datasets.attention.contrast import Contrast, Sinks, contrasted
+from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.maps import AttentionMaps, Grid
-from diffumask_datasets.attention.tap import AttentionCall
 from diffumask_datasets.errors import CaptureError, ModelError
 
 __all__ = ["CrossAttentionRecorder", "queries_at_once", "select_layers"]

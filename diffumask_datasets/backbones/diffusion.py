@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from diffumask_datasets.attention.hooks import AttentionCall, tap_attention
 from diffumask_datasets.attention.layout import TextTokens, narrow
 from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.observation import Observation, ObservingRecorder
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
-from diffumask_datasets.attention.tap import AttentionCall, tap_attention
 from diffumask_datasets.backbones.calls import call_arguments, check_size, check_timesteps
 from diffumask_datasets.backbones.family import Family, guidance_alone
 from diffumask_datasets.backbones.native import native_attention, uncompiled

@@ -15,10 +15,10 @@ from torch import nn
 from diffumask_datasets.attention.affinity import SelfAttentionRecorder, select_affinity_layers
 from diffumask_datasets.attention.alignment import align_terms
 from diffumask_datasets.attention.contrast import sinks_of
+from diffumask_datasets.attention.hooks import AttentionCall, tap_attention
 from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
-from diffumask_datasets.attention.tap import AttentionCall, tap_attention
 from diffumask_datasets.backbones.calls import call_arguments, check_size, check_timesteps
 from diffumask_datasets.backbones.family import guidance
 from diffumask_datasets.backbones.native import native_attention

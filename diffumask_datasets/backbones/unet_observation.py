@@ -12,9 +12,9 @@ from diffusers import DDPMScheduler, StableDiffusionPipeline
 from diffumask_datasets.attention.affinity import MAX_AFFINITY_SIDE, SelfAttentionRecorder
 from diffumask_datasets.attention.alignment import align_terms
 from diffumask_datasets.attention.contrast import sinks_of
+from diffumask_datasets.attention.hooks import AttentionCall, tap_attention
 from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.observation import Observation, ObservingRecorder
-from diffumask_datasets.attention.tap import AttentionCall, tap_attention
 from diffumask_datasets.backbones.native import native_attention
 from diffumask_datasets.backbones.unet_layers import attention_layers
 from diffumask_datasets.models.determinism import single_thread

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffumask_datasets.attention.affinity import SelfAttentionRecorder, propagate, select_affinity_layers
-from diffumask_datasets.attention.tap import AttentionCall
+from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.errors import CaptureError, ModelError, ShapeError
 
 GRID = (2, 3)

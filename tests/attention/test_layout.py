@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.layout import CROSS, Layout, TextTokens, narrow
-from diffumask_datasets.attention.tap import AttentionCall
 from diffumask_datasets.errors import CaptureError
 
 TEXT = TextTokens({"car": (2, 3)}, 6)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
-from diffumask_datasets.attention.tap import AttentionCall
 from diffumask_datasets.errors import CaptureError, ModelError
 from tests.benchmarks.allocation import allocated_mb
 

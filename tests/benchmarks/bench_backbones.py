@@ -17,9 +17,9 @@ import diffusers
 import torch
 
 from diffumask_datasets.attention.affinity import MAX_AFFINITY_SIDE, SelfAttentionRecorder
+from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.layout import Layout, TextTokens, narrow
 from diffumask_datasets.attention.recorder import CHUNK_LOGITS, CrossAttentionRecorder
-from diffumask_datasets.attention.tap import AttentionCall
 from diffumask_datasets.backbones.diffusion import DiffusionBackbone
 from diffumask_datasets.backbones.families.flux import FLUX
 from diffumask_datasets.backbones.families.stable_diffusion import STABLE_DIFFUSION

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from diffumask_datasets.attention.hooks import AttentionCall, tap_attention
 from diffumask_datasets.attention.layout import CROSS, Layout
-from diffumask_datasets.attention.tap import AttentionCall, tap_attention
 from diffumask_datasets.backbones.diffusion import DiffusionBackbone
 from diffumask_datasets.backbones.family import Family, guidance
 from diffumask_datasets.backbones.options import PLAIN, LoadOptions

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import _len_torch_function_stack
 
-from diffumask_datasets.attention.tap import AttentionCall, tap_attention
+from diffumask_datasets.attention.hooks import AttentionCall, tap_attention
 from diffumask_datasets.errors import CaptureError
 
 
