@@ -28,7 +28,7 @@ from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.image_folder import FoundImage, find_images
 from diffumask_datasets.image_io import Pixels, read_image
 from diffumask_datasets.image_listing import LeftOut, merged
-from diffumask_datasets.masks.soft_maps import compact, soft_size
+from diffumask_datasets.masks.quantization import compact, soft_size
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.places import Place

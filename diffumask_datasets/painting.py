@@ -19,7 +19,7 @@ from diffumask_datasets.backbones.options import LoadOptions
 from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintRequest
 from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.masks.soft_maps import compact, soft_size
+from diffumask_datasets.masks.quantization import compact, soft_size
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.sources import caption_prompts, prompt_for
 from diffumask_datasets.recipes.recipe import Recipe

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from diffumask_datasets.columns import Row, image_of, row_of, soft_maps_of, without_threshold_curve
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.masks.soft_maps import expand
+from diffumask_datasets.masks.quantization import expand
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.recipes.recipe import MaskSettings, Recipe, check_fields
 from diffumask_datasets.recipes.shared import stored_recipe

@@ -14,8 +14,8 @@ from PIL import Image
 from diffumask_datasets.augmentation.resizing import smooth
 from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_label, image_of, label_of
 from diffumask_datasets.errors import DataError
+from diffumask_datasets.masks.quantization import soft_size
 from diffumask_datasets.masks.rle import area, bbox_xywh, decode, encode_instances
-from diffumask_datasets.masks.soft_maps import soft_size
 from diffumask_datasets.sample import IGNORE, check_array
 
 __all__ = ["Origin", "Scene", "Thing", "annotate", "changed_columns", "joined", "scene_of", "tidied"]

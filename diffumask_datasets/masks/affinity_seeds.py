@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.masks.combine import best_labels, label_probabilities
 from diffumask_datasets.masks.densecrf import PAPER_PARAMETERS, DenseCrf
+from diffumask_datasets.masks.unary import best_labels, label_probabilities
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 __all__ = ["SEED_SHARES", "make_seeds"]

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.errors import ShapeError
-from diffumask_datasets.masks.combine import best_labels, certainty, hard_probabilities, label_probabilities
 from diffumask_datasets.masks.components import separate_instances
 from diffumask_datasets.masks.densecrf import PAPER_PARAMETERS, DenseCrf, default_parameters
 from diffumask_datasets.masks.normalization import normalize_locally
 from diffumask_datasets.masks.objects import describe_objects
 from diffumask_datasets.masks.quality import class_quality
 from diffumask_datasets.masks.thresholds import adaptive_search, check_heat_map, matching_search, otsu_threshold
+from diffumask_datasets.masks.unary import best_labels, certainty, hard_probabilities, label_probabilities
 from diffumask_datasets.masks.working_size import enlarge, enlarged_labels, shrink_image, shrink_maps, working_size
 from diffumask_datasets.recipes.recipe import MaskSettings
 from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID, ObjectAnnotation, ThresholdCurve, check_array

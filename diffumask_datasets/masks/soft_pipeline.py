@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.masks.pipeline import Masks, make_masks
-from diffumask_datasets.masks.soft_maps import expand
+from diffumask_datasets.masks.quantization import expand
 from diffumask_datasets.masks.working_size import shrink_image, working_size
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.recipes.recipe import MaskSettings

@@ -12,9 +12,9 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from diffumask_datasets.errors import ModelError, ShapeError
-from diffumask_datasets.masks.combine import best_labels, hard_probabilities, label_probabilities
 from diffumask_datasets.masks.densecrf import PAPER_PARAMETERS, DenseCrf, DenseCrfParameters
 from diffumask_datasets.masks.quality import iou
+from diffumask_datasets.masks.unary import best_labels, hard_probabilities, label_probabilities
 from diffumask_datasets.masks.working_size import shrink_image, shrink_maps, working_size
 from diffumask_datasets.sample import ThresholdCurve, check_array
 

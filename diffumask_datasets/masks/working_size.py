@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 from skimage.transform import resize_local_mean
 
-from diffumask_datasets.masks.combine import best_labels
+from diffumask_datasets.masks.unary import best_labels
 
 __all__ = ["WORKING_SIDE", "enlarge", "enlarged_labels", "shrink_image", "shrink_maps", "working_size"]
 

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from diffumask_datasets.columns import HEAT_MAPS, Row, soft_maps_of
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.normalization import normalize_locally
-from diffumask_datasets.masks.soft_maps import expand
+from diffumask_datasets.masks.quantization import expand
 
 __all__ = ["colour_embedding", "embeddings_of", "nearest", "raw_disagreement"]
 

@@ -17,11 +17,11 @@ from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.attention.search import best_threshold_iou
 from diffumask_datasets.backbones.protocol import Observer
 from diffumask_datasets.masks.affinity_net import AffinityNet, spread_heat
-from diffumask_datasets.masks.combine import best_labels, label_probabilities
 from diffumask_datasets.masks.densecrf import DenseCrf
 from diffumask_datasets.masks.normalization import normalize_locally
 from diffumask_datasets.masks.pipeline import Masks, make_masks
-from diffumask_datasets.masks.soft_maps import compact, expand, soft_size
+from diffumask_datasets.masks.quantization import compact, expand, soft_size
+from diffumask_datasets.masks.unary import best_labels, label_probabilities
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import find_terms

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from diffumask_datasets.errors import ModelError, ShapeError
-from diffumask_datasets.masks.combine import best_labels, label_probabilities
 from diffumask_datasets.masks.densecrf import DenseCrf
 from diffumask_datasets.masks.thresholds import (
     PAPER_GAMMAS,
@@ -21,6 +20,7 @@ from diffumask_datasets.masks.thresholds import (
     matching_search,
     otsu_threshold,
 )
+from diffumask_datasets.masks.unary import best_labels, label_probabilities
 
 CHOICES = [otsu_threshold, lambda heat: adaptive_threshold(heat, np.zeros((*heat.shape, 3), np.uint8))]
 

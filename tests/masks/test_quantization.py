@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from diffumask_datasets.errors import ModelError, ShapeError
-from diffumask_datasets.masks.soft_maps import compact, expand, soft_size
+from diffumask_datasets.masks.quantization import compact, expand, soft_size
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from diffumask_datasets.masks.components import separate_instances
-from diffumask_datasets.masks.touching import part_touching
+from diffumask_datasets.masks.watershed import part_touching
 
 
 def discs(*centres: tuple[int, int, int], shape: tuple[int, int] = (60, 90)) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from diffumask_datasets.masks.limbs import join_limbs
+from diffumask_datasets.masks.merge_fragments import join_limbs
 
 Labels = npt.NDArray[np.intp]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffumask_datasets.masks.combine import best_labels, certainty, hard_probabilities, label_probabilities
+from diffumask_datasets.masks.unary import best_labels, certainty, hard_probabilities, label_probabilities
 
 
 def row(*values: float) -> np.ndarray:
