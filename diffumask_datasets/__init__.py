@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from diffumask_datasets.registration import register
 
 if TYPE_CHECKING:
+    from diffumask_datasets.dataset.shards import merge
     from diffumask_datasets.exporters import export, verify
     from diffumask_datasets.generation import generate
     from diffumask_datasets.hub import push
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from diffumask_datasets.reproduction import reproduce
     from diffumask_datasets.review import to_fiftyone
     from diffumask_datasets.sample import ObjectAnnotation, Sample
-    from diffumask_datasets.shards import merge
 
 __version__ = "0.1.0"
 
@@ -46,7 +46,7 @@ _HOMES = {
     "export": "diffumask_datasets.exporters",
     "generate": "diffumask_datasets.generation",
     "load_dataset": "diffumask_datasets.loading",
-    "merge": "diffumask_datasets.shards",
+    "merge": "diffumask_datasets.dataset.shards",
     "push": "diffumask_datasets.hub",
     "reproduce": "diffumask_datasets.reproduction",
     "to_fiftyone": "diffumask_datasets.review",

@@ -13,14 +13,14 @@ from tqdm import tqdm
 
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
 from diffumask_datasets.augmentation.scene import scene_of
-from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row
+from diffumask_datasets.dataset.reader import DatasetSource, open_source
+from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row
+from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.recipes.augment_settings import AugmentSettings, Occlude, Splice, parse_augment
 from diffumask_datasets.recipes.file import AUGMENTED
 from diffumask_datasets.recipes.shared import stored_recipe
 from diffumask_datasets.recipes.splits import SPLIT_STARTS
-from diffumask_datasets.source import DatasetSource, open_source
 
 __all__ = ["augment_folder"]
 

@@ -23,13 +23,13 @@ from diffumask_datasets.curation.noise import (
     noise_training,
 )
 from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
+from diffumask_datasets.dataset.atomic import only_one
 from diffumask_datasets.dataset.names import ordered_splits
 from diffumask_datasets.dataset.parquet import split_files
-from diffumask_datasets.drafts import only_one
+from diffumask_datasets.dataset.reader import DatasetSource, open_source
+from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.recipes.shared import StoredRecipe, stored_recipe
-from diffumask_datasets.source import DatasetSource, open_source
 
 __all__ = ["REJECTIONS_FILE", "curate", "rejected_folder"]
 

@@ -14,18 +14,18 @@ from typing import Any
 from tqdm import tqdm
 
 from diffumask_datasets.builders.diffumask import DiffuMaskConfig
-from diffumask_datasets.columns import Row
+from diffumask_datasets.dataset.contact_sheet import contact_sheet
+from diffumask_datasets.dataset.schema import Row
+from diffumask_datasets.dataset.shards import SHARD_FILE, shard_text
+from diffumask_datasets.dataset.storage import Place, place_of
+from diffumask_datasets.dataset.views import check_shown, view_row
+from diffumask_datasets.dataset.writer import FileContent, check_target, write_folder
 from diffumask_datasets.engines import local
 from diffumask_datasets.engines.devices import refiners_of
 from diffumask_datasets.errors import RecipeError, suggestion
-from diffumask_datasets.folder import FileContent, check_target, write_folder
-from diffumask_datasets.places import Place, place_of
-from diffumask_datasets.preview import contact_sheet
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard, ShardNumber
-from diffumask_datasets.shards import SHARD_FILE, shard_text
 from diffumask_datasets.synthesis import Runtime, Synthesizer
-from diffumask_datasets.views import check_shown, view_row
 
 __all__ = ["generate"]
 

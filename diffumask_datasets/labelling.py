@@ -22,16 +22,17 @@ from diffumask_datasets.attention.recorder import select_layers
 from diffumask_datasets.backbones.options import LoadOptions
 from diffumask_datasets.backbones.protocol import Observer
 from diffumask_datasets.backbones.registry import load_backbone
-from diffumask_datasets.columns import Row, features_of, from_payload, row_of, to_payload
+from diffumask_datasets.dataset.image_folder import FoundImage, find_images
+from diffumask_datasets.dataset.image_io import Pixels, read_image
+from diffumask_datasets.dataset.image_listing import LeftOut, merged
+from diffumask_datasets.dataset.schema import Row, features_of, from_payload, row_of, to_payload
+from diffumask_datasets.dataset.storage import Place
+from diffumask_datasets.dataset.views import view_row
+from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
-from diffumask_datasets.folder import check_target, write_folder
-from diffumask_datasets.image_folder import FoundImage, find_images
-from diffumask_datasets.image_io import Pixels, read_image
-from diffumask_datasets.image_listing import LeftOut, merged
 from diffumask_datasets.masks.quantization import compact, soft_size
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock
-from diffumask_datasets.places import Place
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import fill, find_terms, noun
@@ -43,7 +44,6 @@ from diffumask_datasets.refining import label_image, warn_of_missing_masks
 from diffumask_datasets.remote_store import open_store
 from diffumask_datasets.synthesis import prepare
 from diffumask_datasets.tuning import TIMESTEPS
-from diffumask_datasets.views import view_row
 
 __all__ = ["Labelled", "fitting_size", "label_folder"]
 
@@ -86,7 +86,7 @@ def label_folder(
     Each image is noised to each of ``timesteps`` (None: nine, as far as they lie in ``attention_timesteps``), the denoiser
     runs once at each, and masks come from its attention as they do for painted images. The classes of an image are those
     that its caption names, else the one whose name its sub-folder bears, else all of ``classes``; see
-    :func:`diffumask_datasets.image_folder.find_images`. ``fields`` are those of a recipe. An image's label depends on
+    :func:`diffumask_datasets.dataset.image_folder.find_images`. ``fields`` are those of a recipe. An image's label depends on
     these, its pixels and its prompt alone; started again after any end, finished ones are taken from the store.
 
     Left out are files that are no images, and images whose caption names no class or whose shorter side has under 8 pixels.

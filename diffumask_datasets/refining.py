@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.columns import features_of, row_of, to_payload
 from diffumask_datasets.crew import Report, Work
+from diffumask_datasets.dataset.schema import features_of, row_of, to_payload
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.soft_pipeline import masks_of_soft_maps
 from diffumask_datasets.painting import Painted, single_thread

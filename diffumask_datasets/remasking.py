@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from diffumask_datasets.columns import Row, image_of, row_of, soft_maps_of, without_threshold_curve
+from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.schema import Row, image_of, row_of, soft_maps_of, without_threshold_curve
+from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.masks.quantization import expand
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.recipes.recipe import MaskSettings, Recipe, check_fields
 from diffumask_datasets.recipes.shared import stored_recipe
-from diffumask_datasets.source import open_source
 from diffumask_datasets.synthesis import label_image, pin_affinity_net, warn_of_missing_masks
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 
+from diffumask_datasets.dataset.storage import Place, filesystem, remote_errors
 from diffumask_datasets.errors import StoreError
-from diffumask_datasets.places import Place, filesystem, remote_errors
 from diffumask_datasets.store import FOLDER_SIZE, SUFFIX, SampleStore, Store, default_store_root, sealed, unsealed
 
 __all__ = ["RemoteStore", "open_store"]

@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from diffumask_datasets.dataset.storage import Place, place_of
 from diffumask_datasets.errors import StoreError
-from diffumask_datasets.places import Place, place_of
 
 __all__ = ["FOLDER_SIZE", "SUFFIX", "SampleStore", "Store", "default_store_root", "sealed", "unsealed"]
 

@@ -19,10 +19,10 @@ from diffumask_datasets.augmentation.scene import scene_of
 from diffumask_datasets.backbones.options import resolve_checkpoint, resolve_lora
 from diffumask_datasets.backbones.registry import known_classes, resolve_revision
 from diffumask_datasets.categories import check_known
-from diffumask_datasets.columns import Row, from_payload
+from diffumask_datasets.dataset.schema import Row, from_payload
+from diffumask_datasets.dataset.storage import Place
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.painting import Painter
-from diffumask_datasets.places import Place
 from diffumask_datasets.prompts.sources import check_prompts, pin_prompts
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard

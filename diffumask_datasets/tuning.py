@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 from diffumask_datasets.attention.observation import Place
 from diffumask_datasets.attention.search import Annotated, AttentionChoice, choice_iou, place_ious, search_choice
 from diffumask_datasets.backbones.protocol import Backbone, Observer
-from diffumask_datasets.columns import Row, image_of, label_of
-from diffumask_datasets.drafts import whole_file
+from diffumask_datasets.dataset.atomic import whole_file
+from diffumask_datasets.dataset.schema import Row, image_of, label_of
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock

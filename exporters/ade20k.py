@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from diffumask_datasets.dataset.image_io import open_image
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record
 from diffumask_datasets.exporters.pictures import jpeg_file, plain_png
 from diffumask_datasets.exporters.protocol import Check, Tally
-from diffumask_datasets.image_io import open_image
 from diffumask_datasets.sample import MAX_CLASS_ID
 
 __all__ = ["Ade20kExporter", "Ade20kReader", "Ade20kWriter"]

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.columns import Row, encoded_bytes, image_of, png_cell
 from diffumask_datasets.dataset.checked_row import CheckedRow
+from diffumask_datasets.dataset.image_io import is_upright
+from diffumask_datasets.dataset.schema import Row, encoded_bytes, image_of, png_cell
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.image_io import is_upright
 from diffumask_datasets.masks import rle
 from diffumask_datasets.sample import BACKGROUND, IGNORE, ObjectAnnotation
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from diffumask_datasets.columns import REQUIRED, features_of
+from diffumask_datasets.dataset.schema import REQUIRED, features_of
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import ExportSample
 

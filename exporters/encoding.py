@@ -15,7 +15,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import NamedTuple
 
-from diffumask_datasets.columns import Row
+from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import ExportSample
 from diffumask_datasets.exporters.journal import Line, line_of

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from diffumask_datasets.dataset.image_io import read_image
 from diffumask_datasets.errors import DataError, ExportError
 from diffumask_datasets.exporters.contents import ExportSample
-from diffumask_datasets.image_io import read_image
 
 __all__ = ["JPEG_QUALITY", "image_file", "jpeg_file", "palette_png", "plain_png", "png_file", "wide_png"]
 

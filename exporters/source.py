@@ -11,9 +11,9 @@ from typing import Any
 
 import datasets
 
-from diffumask_datasets.columns import HEAT_MAPS, REQUIRED, Row
 from diffumask_datasets.dataset.names import check_columns, ordered_splits, read_class_names
 from diffumask_datasets.dataset.parquet import count_rows, read_features, read_rows, split_files
+from diffumask_datasets.dataset.schema import HEAT_MAPS, REQUIRED, Row
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Contents
 

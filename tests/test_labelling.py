@@ -19,11 +19,11 @@ from diffumask_datasets.backbones.families.stable_diffusion import STABLE_DIFFUS
 from diffumask_datasets.backbones.registry import register_family
 from diffumask_datasets.backbones.unet import UNetBackbone
 from diffumask_datasets.cli import main
-from diffumask_datasets.columns import decode_image, decode_label
+from diffumask_datasets.dataset.image_folder import find_images
+from diffumask_datasets.dataset.image_io import read_image
+from diffumask_datasets.dataset.schema import decode_image, decode_label
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, ReviewError, TokenAlignmentError
 from diffumask_datasets.exporters import export
-from diffumask_datasets.image_folder import find_images
-from diffumask_datasets.image_io import read_image
 from diffumask_datasets.labelling import Labelled, fitting_size, label_folder
 from diffumask_datasets.recipes.file import read_recipe_file
 from diffumask_datasets.recipes.recipe import Recipe

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from datasets import load_dataset
 
-from diffumask_datasets.columns import decode_label
+from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.errors import ExportError, ModelError, RecipeError
 from diffumask_datasets.generation import generate
 from diffumask_datasets.masks.affinity_net import AffinityNetSettings, read_facts

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from diffumask_datasets import generate, push, reproduce
+from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.writer import write_folder
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.folder import write_folder
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.source import open_source
 from diffumask_datasets.synthesis import prepare
 from tests.command import diffumask_here
 from tests.hub_server import GOOD_TOKEN, LocalHub

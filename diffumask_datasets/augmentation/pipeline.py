@@ -10,7 +10,7 @@ import numpy as np
 from diffumask_datasets.augmentation.changes import blurred, occluded, seen_from_elsewhere
 from diffumask_datasets.augmentation.scene import Scene, changed_columns, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import spliced
-from diffumask_datasets.columns import Row, png_cell
+from diffumask_datasets.dataset.schema import Row, png_cell
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.augment_settings import (
     GRIDS,

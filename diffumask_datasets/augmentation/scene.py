@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from diffumask_datasets.augmentation.resizing import smooth
-from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_label, image_of, label_of
+from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_label, image_of, label_of
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.masks.quantization import soft_size
 from diffumask_datasets.masks.rle import area, bbox_xywh, decode, encode_instances

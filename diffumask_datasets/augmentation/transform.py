@@ -10,7 +10,7 @@ from PIL import Image
 
 from diffumask_datasets.augmentation.pipeline import Others, augmented
 from diffumask_datasets.augmentation.scene import Scene, changed_columns, scene_of
-from diffumask_datasets.columns import Row, encoded_bytes
+from diffumask_datasets.dataset.schema import Row, encoded_bytes
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.augment_settings import Occlude, Splice, parse_augment
 

@@ -90,7 +90,7 @@ def merge(
     view: View = "default",
 ) -> None:
     """Join SHARDS, made by generate --shard, to the dataset that one machine would have written, byte for byte."""
-    from diffumask_datasets.shards import merge as merge_shards
+    from diffumask_datasets.dataset.shards import merge as merge_shards
 
     merge_shards(shards, output, view=view)
     typer.echo(f"wrote {output}")

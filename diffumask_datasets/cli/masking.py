@@ -160,7 +160,7 @@ def tune_attention(
     import itertools
 
     from diffumask_datasets.backbones.registry import load_backbone
-    from diffumask_datasets.source import open_source
+    from diffumask_datasets.dataset.reader import open_source
     from diffumask_datasets.tuning import annotated_rows, rendered_scenes, write_report
     from diffumask_datasets.tuning import tune_attention as search
 

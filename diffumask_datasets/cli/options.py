@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from diffumask_datasets.dataset.image_listing import LeftOut, told
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.image_listing import LeftOut, told
 from diffumask_datasets.recipes.bounded_text import one_line
 from diffumask_datasets.recipes.splits import EXTENT
 from diffumask_datasets.recipes.yaml_reader import parse_yaml

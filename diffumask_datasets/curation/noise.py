@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.columns import decode_label
+from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 

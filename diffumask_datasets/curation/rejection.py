@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.columns import label_of
+from diffumask_datasets.dataset.schema import label_of
 from diffumask_datasets.masks.quality import FLOODED_SHARE
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_label, encoded_bytes
+from diffumask_datasets.dataset.image_io import open_image, upright_size
 from diffumask_datasets.dataset.objects import checked_objects
+from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_label, encoded_bytes
 from diffumask_datasets.dataset.values import INT64, class_id, finite, list_of, text, whole
 from diffumask_datasets.errors import DataError, ExportError, ShapeError, short_repr
-from diffumask_datasets.image_io import open_image, upright_size
 from diffumask_datasets.sample import IGNORE, ObjectAnnotation, check_sample_id
 
 __all__ = ["CheckedRow"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import datasets
 
-from diffumask_datasets.columns import class_names
 from diffumask_datasets.dataset.objects import OBJECT_FIELDS
+from diffumask_datasets.dataset.schema import class_names
 from diffumask_datasets.errors import ExportError, short_repr
 from diffumask_datasets.sample import MAX_CLASS_ID
 

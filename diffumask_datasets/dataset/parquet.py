@@ -10,7 +10,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diffumask_datasets.columns import Row
+from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.errors import ExportError
 
 __all__ = ["count_rows", "read_features", "read_rows", "split_files"]

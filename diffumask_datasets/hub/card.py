@@ -10,11 +10,11 @@ import datasets
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from diffumask_datasets.dataset.reader import DatasetSource
+from diffumask_datasets.dataset.views import CONFIG_FOLDERS, SEMANTIC, card_configs, config_name, view_features
 from diffumask_datasets.errors import HubError
 from diffumask_datasets.hub.summary import Summary
 from diffumask_datasets.recipes.yaml_reader import parse_yaml
-from diffumask_datasets.source import DatasetSource
-from diffumask_datasets.views import CONFIG_FOLDERS, SEMANTIC, card_configs, config_name, view_features
 
 __all__ = ["make_card", "merge_cards"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from diffumask_datasets.categories import id2label
-from diffumask_datasets.columns import Row
-from diffumask_datasets.preview import class_colours
+from diffumask_datasets.dataset.contact_sheet import class_colours
+from diffumask_datasets.dataset.schema import Row
 
 __all__ = ["AREA_EDGES", "Summary", "area_histogram"]
 

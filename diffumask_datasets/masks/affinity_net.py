@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from diffumask_datasets.drafts import whole_file
+from diffumask_datasets.dataset.atomic import whole_file
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.random_walk import neighbour_offsets, random_walk, shifted
 from diffumask_datasets.models.weights import fill, load_trunk

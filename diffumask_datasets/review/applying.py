@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffumask_datasets.columns import Row, without_heat_maps
+from diffumask_datasets.dataset.reader import DatasetSource, open_source
+from diffumask_datasets.dataset.schema import Row, without_heat_maps
+from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ReviewError
-from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.recipes.file import origin
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SPLIT_STARTS, SplitPlan
@@ -27,7 +28,6 @@ from diffumask_datasets.review.decisions import (
     decisions_text,
     read_decisions,
 )
-from diffumask_datasets.source import DatasetSource, open_source
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 
 __all__ = ["Applied", "apply_decisions"]

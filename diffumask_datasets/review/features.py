@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from diffumask_datasets.columns import HEAT_MAPS, Row, soft_maps_of
+from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, soft_maps_of
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.normalization import normalize_locally
 from diffumask_datasets.masks.quantization import expand

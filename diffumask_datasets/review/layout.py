@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from diffumask_datasets.preview import class_colours
+from diffumask_datasets.dataset.contact_sheet import class_colours
 from diffumask_datasets.review.decisions import ACCEPTED, REJECTED
 
 __all__ = ["VIEW_NAMES", "arrange", "class_view_name"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffumask_datasets.categories import BACKGROUND_NAME
+from diffumask_datasets.dataset.mask_decoding import ColourTable
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.mask_decoding import ColourTable
 from diffumask_datasets.recipes.json_reader import parse_json
 from diffumask_datasets.recipes.text_lists import read_lines, read_text
 from diffumask_datasets.sample import BACKGROUND, IGNORE

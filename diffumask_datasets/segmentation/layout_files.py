@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffumask_datasets.dataset.image_listing import IMAGE_SUFFIXES, LeftOut, list_images, merged
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.image_listing import IMAGE_SUFFIXES, LeftOut, list_images, merged
 
 __all__ = ["NamedImages", "Pairs", "pair_by_name", "pair_listed"]
 

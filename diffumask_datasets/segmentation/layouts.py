@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from diffumask_datasets.dataset.image_listing import is_hidden, merged
+from diffumask_datasets.dataset.mask_decoding import ColourTable
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.image_listing import is_hidden, merged
-from diffumask_datasets.mask_decoding import ColourTable
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.labelled import LabelledImages, rows_of_paths
 from diffumask_datasets.segmentation.layout_classes import (

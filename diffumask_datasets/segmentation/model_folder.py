@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from diffumask_datasets.drafts import only_one, whole_folder
+from diffumask_datasets.dataset.atomic import only_one, whole_folder
 from diffumask_datasets.errors import ExportError, TrainingError
 from diffumask_datasets.recipes.json_reader import read_json
 from diffumask_datasets.recipes.yaml_reader import read_yaml

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from diffumask_datasets.dataset.contact_sheet import card_of, overlay, sheet_of
 from diffumask_datasets.errors import MissingDependencyError
-from diffumask_datasets.preview import card_of, overlay, sheet_of
 from diffumask_datasets.segmentation.labelled import Pixels
 from diffumask_datasets.segmentation.metrics import Counts
 

@@ -22,8 +22,8 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArgu
 from transformers.trainer_utils import set_seed
 from transformers.utils.logging import disable_progress_bar
 
+from diffumask_datasets.dataset.image_listing import told
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, TrainingError
-from diffumask_datasets.image_listing import told
 from diffumask_datasets.models.weights import load_whole
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.class_check import check_classes, warn_of_unseen

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffumask_datasets.dataset.image_listing import plain_path
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.image_listing import plain_path
 from diffumask_datasets.recipes.text_lists import read_lines
 from diffumask_datasets.segmentation.layout_files import NamedImages
 

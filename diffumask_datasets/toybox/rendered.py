@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffumask_datasets.columns import Row, row_of
+from diffumask_datasets.dataset.schema import Row, row_of
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.masks.objects import describe_objects
 from diffumask_datasets.recipes.splits import SPLIT_STARTS, split_of

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diffumask_datasets.dataset.image_io import open_image
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.cityscapes import constants as cityscapes
 from diffumask_datasets.exporters.cityscapes.convert import Pictures, layers_of, paint_polygons, polygons_of
@@ -17,7 +18,6 @@ from diffumask_datasets.exporters.contents import Contents, ExportSample, short_
 from diffumask_datasets.exporters.outlines import parts_of
 from diffumask_datasets.exporters.pictures import png_file
 from diffumask_datasets.exporters.protocol import Check, Tally
-from diffumask_datasets.image_io import open_image
 from diffumask_datasets.recipes.json_reader import read_json
 
 __all__ = ["CityscapesReader"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pycocotools.coco import COCO
 
+from diffumask_datasets.dataset.image_io import open_image
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.coco.convert import (
     panoptic_segments,
@@ -20,7 +21,6 @@ from diffumask_datasets.exporters.coco.convert import (
 from diffumask_datasets.exporters.coco.writer import CocoWriter
 from diffumask_datasets.exporters.contents import Contents, ExportSample
 from diffumask_datasets.exporters.protocol import Check, Tally
-from diffumask_datasets.image_io import open_image
 from diffumask_datasets.recipes.json_reader import read_json
 
 __all__ = ["CocoReader", "load_coco"]

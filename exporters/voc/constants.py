@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffumask_datasets.preview import class_colours
+from diffumask_datasets.dataset.contact_sheet import class_colours
 from diffumask_datasets.recipes.vocabulary import load_vocabulary
 
 CLASSES = load_vocabulary("voc").ids

@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
+from diffumask_datasets.dataset.image_io import open_image
 from diffumask_datasets.exporters.classes import FormatClass
 from diffumask_datasets.exporters.contents import Contents, ExportSample, short_split
 from diffumask_datasets.exporters.pictures import jpeg_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.exporters.voc import constants as voc
 from diffumask_datasets.exporters.voc.convert import bndbox, label_map, segmentation_masks
-from diffumask_datasets.image_io import open_image
 
 __all__ = ["VocReader", "read_objects", "read_palette_mask"]
 

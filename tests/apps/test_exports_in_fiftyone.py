@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diffumask_datasets import export
-from diffumask_datasets.columns import decode_label
+from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.exporters.voc.constants import PALETTE
 from diffumask_datasets.masks import rle
 from diffumask_datasets.review.database import load_fiftyone

@@ -11,9 +11,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from diffumask_datasets import generate
+from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.review import Decision, decisions_text, read_decisions, write_page
-from diffumask_datasets.source import open_source
 from tests.browser import chromium
 from tests.conftest import PLANTED
 

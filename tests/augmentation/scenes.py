@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from diffumask_datasets.augmentation.scene import Origin, Scene, Thing, annotate
-from diffumask_datasets.columns import decode_image, decode_label, png_cell
+from diffumask_datasets.dataset.schema import decode_image, decode_label, png_cell
 from diffumask_datasets.masks.rle import decode
 
 CLASSES = ("car", "boat", "tree")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
 from diffumask_datasets.augmentation.scene import Scene, Thing, scene_of
-from diffumask_datasets.columns import decode_label, png_cell
+from diffumask_datasets.dataset.schema import decode_label, png_cell
 from diffumask_datasets.errors import RecipeError, ShapeError
 from diffumask_datasets.recipes.augment_settings import GRIDS, parse_augment
 from tests.augmentation.scenes import check_row, random_scene, row_of_scene, told_apart

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from diffumask_datasets.augmentation.transform import Augment
-from diffumask_datasets.columns import features_of
+from diffumask_datasets.dataset.schema import features_of
 from diffumask_datasets.errors import DataError, RecipeError
 from tests.augmentation.scenes import CLASSES, check_row, random_scene, row_of_scene
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from datasets import load_dataset
 
-from diffumask_datasets.columns import decode_label
-from diffumask_datasets.preview import contact_sheet
+from diffumask_datasets.dataset.contact_sheet import contact_sheet
+from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from diffumask_datasets.toybox.world import CLASS_NAMES

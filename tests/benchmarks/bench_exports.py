@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from diffumask_datasets import export, verify
-from diffumask_datasets.columns import Row, png_cell
-from diffumask_datasets.folder import write_folder
+from diffumask_datasets.dataset.contact_sheet import class_colours
+from diffumask_datasets.dataset.schema import Row, png_cell
+from diffumask_datasets.dataset.writer import write_folder
 from diffumask_datasets.masks import rle
-from diffumask_datasets.preview import class_colours
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.harness import paired_ratio, run
 

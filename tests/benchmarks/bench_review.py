@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from diffumask_datasets import generate, to_fiftyone
-from diffumask_datasets.columns import decode_label, encoded_bytes, objects_of
+from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.schema import decode_label, encoded_bytes, objects_of
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.review.database import load_fiftyone
 from diffumask_datasets.review.page import write_page
-from diffumask_datasets.source import open_source
 from tests.benchmarks.harness import paired_ratio, run
 
 FIELDS: dict[str, Any] = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from diffumask_datasets.columns import png_cell
 from diffumask_datasets.curation.noise import EPOCHS, cross_validated_agreements, doubts, noise_training
 from diffumask_datasets.curation.rejection import reject_by_itself
+from diffumask_datasets.dataset.schema import png_cell
 from tests.benchmarks.photos_damage import DAMAGED_SHARE, KINDS, damaged
 from tests.benchmarks.photos_data import Pixels, street_classes, street_photos
 from tests.curation.rows import rows_of

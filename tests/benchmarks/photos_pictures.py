@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from diffumask_datasets.preview import overlay, sheet_of
+from diffumask_datasets.dataset.contact_sheet import overlay, sheet_of
 from tests.benchmarks.photos_data import Pixels
 from tests.benchmarks.photos_refine import Judged
 

@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Protocol
 import datasets
 import numpy as np
 
-from diffumask_datasets.columns import decode_label, png_cell
 from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, Doubt, class_agreements, class_doubts
+from diffumask_datasets.dataset.schema import decode_label, png_cell
 from diffumask_datasets.engines.devices import gpu_count
 from diffumask_datasets.generation import generate
 from diffumask_datasets.recipes.file import RECIPE_FILE

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffumask_datasets.columns import decode_image, decode_label
+from diffumask_datasets.dataset.schema import decode_image, decode_label
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.toybox.judge import load_judge

@@ -9,8 +9,8 @@ from typing import Any
 from PIL import Image
 
 from diffumask_datasets.augmentation.transform import Augment
-from diffumask_datasets.columns import decode_image, decode_label
-from diffumask_datasets.preview import card_of, overlay, sheet_of
+from diffumask_datasets.dataset.contact_sheet import card_of, overlay, sheet_of
+from diffumask_datasets.dataset.schema import decode_image, decode_label
 from tests.benchmarks.segmentation_data import Believed, Painted, Remasked
 from tests.benchmarks.segmentation_experiments import Experiment
 

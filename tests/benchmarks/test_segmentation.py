@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffumask_datasets.columns import decode_label
+from diffumask_datasets.dataset.schema import decode_label
 from tests.benchmarks.segmentation_data import FOLDS, Believed, Drawn, Fold, Painted, Remasked
 from tests.benchmarks.segmentation_experiments import (
     FULL,

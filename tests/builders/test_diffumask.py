@@ -13,7 +13,7 @@ from datasets import load_dataset
 
 import diffumask_datasets
 from diffumask_datasets.builders.diffumask import DiffuMask
-from diffumask_datasets.columns import element_of
+from diffumask_datasets.dataset.schema import element_of
 from diffumask_datasets.errors import ModelError, RecipeError, StoreError
 
 CLASSES = ["car", "potted plant", "boat"]

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from diffumask_datasets import painting
-from diffumask_datasets.folder import read_rows, split_files
+from diffumask_datasets.dataset.writer import read_rows, split_files
 from diffumask_datasets.labelling import label_folder
 
 Content = dict[str, dict[str, Any]]

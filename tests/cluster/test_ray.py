@@ -12,7 +12,7 @@ from diffumask_datasets.engines.ray import fill
 from diffumask_datasets.errors import ModelError, WorkerError
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
-from tests.test_shards import files
+from tests.dataset.test_shards import files
 
 # By default Ray lets its workers run only where nobody else wants the CPU; read when a raylet starts.
 os.environ.update(RAY_worker_niceness="0")

@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.columns import png_cell
+from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 Pixels = npt.NDArray[np.uint8]

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffumask_datasets.columns import png_cell
 from diffumask_datasets.curation.noise import (
     Agreement,
     class_agreements,
@@ -16,6 +15,7 @@ from diffumask_datasets.curation.noise import (
     doubts,
 )
 from diffumask_datasets.curation.rejection import reject_by_itself
+from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ModelError, RecipeError
 from tests.curation.rows import rows_of
 

@@ -17,7 +17,7 @@ from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SplitPlan
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
-from tests.test_shards import files
+from tests.dataset.test_shards import files
 from tests.waiting import wait_until
 
 

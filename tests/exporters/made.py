@@ -12,7 +12,7 @@ import hypothesis.strategies as st
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.columns import features_of, png_cell
+from diffumask_datasets.dataset.schema import features_of, png_cell
 from diffumask_datasets.exporters import ExportSample
 from diffumask_datasets.masks import rle
 

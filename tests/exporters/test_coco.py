@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from torchmetrics.detection import PanopticQuality
 
 from diffumask_datasets import export, verify
-from diffumask_datasets.columns import png_cell
+from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.classes import format_classes
 from diffumask_datasets.exporters.coco.constants import CATEGORIES

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffumask_datasets.columns import decode_image
+from diffumask_datasets.dataset.schema import decode_image
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.pictures import image_file, jpeg_file
 from tests.exporters.made import drawn, sample_of

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from diffumask_datasets import export, generate, verify
-from diffumask_datasets.columns import png_cell
+from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.masks import rle
 from tests.exporters.made import CLASSES, dataset, drawn, made_row, tree

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffumask_datasets.dataset.checked_row import CheckedRow
+from diffumask_datasets.dataset.views import VIEWS, view_row
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.views import VIEWS, view_row
 from tests.exporters.made import drawn
 
 CELLS = st.one_of(

@@ -14,8 +14,8 @@ from PIL import Image
 
 from diffumask_datasets import export
 from diffumask_datasets.cli.app import main
+from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.source import open_source
 from tests.hostile import folders as made
 from tests.hub_server import GOOD_TOKEN, LocalHub
 

@@ -17,11 +17,11 @@ from huggingface_hub import DatasetCard, HfApi
 from PIL import Image
 
 from diffumask_datasets import generate, push
+from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.errors import ExportError, HubError, RecipeError, ReviewError
 from diffumask_datasets.hub.card import make_card
 from diffumask_datasets.hub.summary import Summary
 from diffumask_datasets.recipes.hub_errors import readable_errors
-from diffumask_datasets.source import open_source
 from tests.hub_server import GOOD_TOKEN, READ_TOKEN, LocalHub, validate
 
 NAME = "me/boats"

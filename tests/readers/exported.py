@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from diffumask_datasets import export
-from diffumask_datasets.columns import decode_image, decode_label
+from diffumask_datasets.dataset.schema import decode_image, decode_label
 from tests.exporters.made import dataset, drawn, row_of_instances
 
 COCO = ("car", "potted plant", "boat")

@@ -7,9 +7,9 @@ import yaml
 from datasets import load_dataset
 
 from diffumask_datasets import generate
+from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.errors import ExportError, ReviewError
 from diffumask_datasets.review import Decision, apply_decisions, decisions_text, read_decisions
-from diffumask_datasets.source import open_source
 from tests.command import diffumask_here
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from diffumask_datasets.columns import png_cell
+from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.review.features import embeddings_of, nearest, raw_disagreement
 

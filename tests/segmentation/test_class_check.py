@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 import pytest
 
-from diffumask_datasets.columns import png_cell
+from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.segmentation.class_check import check_classes
 from diffumask_datasets.segmentation.evaluation import evaluate

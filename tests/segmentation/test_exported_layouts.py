@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from diffumask_datasets import export
-from diffumask_datasets.columns import decode_label
+from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.segmentation.evaluation import match_classes
 from diffumask_datasets.segmentation.labelled import labelled_rows, translated
 from diffumask_datasets.segmentation.layouts import read_layout

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffumask_datasets.dataset.contact_sheet import class_colours
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.preview import class_colours
 from diffumask_datasets.segmentation.evaluation import match_classes
 from diffumask_datasets.segmentation.labelled import LabelledImages, labelled_rows, read_example, translated
 from diffumask_datasets.segmentation.layout_tables import CITYSCAPES_IDS

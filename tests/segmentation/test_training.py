@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForSemanticSegmentation, Mask2FormerConfig, SwinConfig, Trainer
 
-from diffumask_datasets.columns import png_cell
+from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import DataError, ExportError, ModelError, RecipeError, ShapeError, TrainingError
 from diffumask_datasets.segmentation.labelled import LabelledImages
 from diffumask_datasets.segmentation.segmenter import Segmenter

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from datasets import load_dataset
 
-from diffumask_datasets.columns import element_of
+from diffumask_datasets.dataset.schema import element_of
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation import generate
 from diffumask_datasets.masks.rle import decode

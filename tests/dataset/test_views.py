@@ -4,10 +4,10 @@ import datasets
 import numpy as np
 import pytest
 
-from diffumask_datasets.columns import decode_image, png_cell
+from diffumask_datasets.dataset.schema import decode_image, png_cell
+from diffumask_datasets.dataset.views import VIEWS, view_features, view_row
 from diffumask_datasets.errors import ShapeError
 from diffumask_datasets.masks.rle import encode
-from diffumask_datasets.views import VIEWS, view_features, view_row
 
 CLASSES = ["car", "boat"]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import datasets
 
-from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
 from diffumask_datasets.dataset.checked_row import CheckedRow
 from diffumask_datasets.dataset.names import check_columns, ordered_splits, read_class_names
 from diffumask_datasets.dataset.parquet import count_rows, read_features, read_rows, split_files
+from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
 from diffumask_datasets.errors import DataError, ExportError, short_repr
 from diffumask_datasets.recipes.file import RECIPE_FILE
 from diffumask_datasets.recipes.shared import read_shared_recipe

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from diffumask_datasets.dataset.image_io import open_image, read_image, read_label, upright_size
+from diffumask_datasets.dataset.mask_decoding import ColourTable
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.image_io import open_image, read_image, read_label, upright_size
-from diffumask_datasets.mask_decoding import ColourTable
 
 RAMP = np.arange(24, dtype=np.uint8).reshape(4, 6)
 COLOURS = np.stack([RAMP * 10, 255 - RAMP, RAMP], axis=-1)

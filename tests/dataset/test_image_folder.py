@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from diffumask_datasets.dataset.image_folder import find_images
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.image_folder import find_images
 
 
 def images(root: Path, *names: str) -> None:

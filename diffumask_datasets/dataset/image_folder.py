@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffumask_datasets.dataset.image_io import shorter_side
+from diffumask_datasets.dataset.image_listing import IMAGE_SUFFIXES, LeftOut, is_hidden, list_images, merged, plain_path
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.image_io import shorter_side
-from diffumask_datasets.image_listing import IMAGE_SUFFIXES, LeftOut, is_hidden, list_images, merged, plain_path
 from diffumask_datasets.recipes.json_reader import parse_json_lines
 from diffumask_datasets.recipes.text import normalise
 from diffumask_datasets.recipes.text_lists import read_text

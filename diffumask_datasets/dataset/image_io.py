@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from diffumask_datasets.dataset.mask_decoding import WIDE_MODES, ColourTable, Pixels, label_values
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.mask_decoding import WIDE_MODES, ColourTable, Pixels, label_values
 
 __all__ = [
     "MAX_PIXELS",

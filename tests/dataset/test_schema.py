@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffumask_datasets.columns import (
+from diffumask_datasets.dataset.schema import (
     decode_label,
     element_of,
     features_of,

@@ -10,8 +10,8 @@ import pytest
 from datasets import load_dataset
 
 from diffumask_datasets import generate
+from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ExportError, RecipeError, StoreError
-from diffumask_datasets.folder import check_target, write_folder
 from diffumask_datasets.recipes.recipe import Recipe
 
 WITHOUT_US = """
@@ -95,7 +95,7 @@ def test_an_interrupted_write_leaves_the_old_dataset(planted: dict[str, Any], tm
 
 
 def test_large_splits_are_cut_into_files(planted: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("diffumask_datasets.folder.ROWS_PER_FILE", 2)
+    monkeypatch.setattr("diffumask_datasets.dataset.writer.ROWS_PER_FILE", 2)
     generate(tmp_path / "ds", num_samples=5, **planted)
     names = sorted(path.name for path in (tmp_path / "ds" / "data").iterdir())
     assert names == [f"train-0000{number}-of-00003.parquet" for number in range(3)]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from diffumask_datasets.dataset.image_listing import list_images, merged, plain_path, told
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.image_listing import list_images, merged, plain_path, told
 
 
 def touch(root: Path, *names: str) -> None:

@@ -60,7 +60,7 @@ def test_a_shard_makes_its_share_alone(planted: dict[str, Any], tmp_path: Path, 
 
 
 def test_large_datasets_are_cut_into_files_alike(planted: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("diffumask_datasets.folder.ROWS_PER_FILE", 3)
+    monkeypatch.setattr("diffumask_datasets.dataset.writer.ROWS_PER_FILE", 3)
     generate(tmp_path / "whole", num_samples=8, **planted)
     for index in range(3):
         generate(tmp_path / str(index), num_samples=8, shard=f"{index}/3", **planted)

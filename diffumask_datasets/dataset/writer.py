@@ -23,14 +23,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from diffumask_datasets.categories import id2label
-from diffumask_datasets.columns import Row, class_names, features_of
+from diffumask_datasets.dataset.atomic import whole_folder
 from diffumask_datasets.dataset.parquet import read_rows, split_files
-from diffumask_datasets.drafts import whole_folder
+from diffumask_datasets.dataset.schema import Row, class_names, features_of
+from diffumask_datasets.dataset.storage import Place, filesystem, remote_errors, whole_remote
+from diffumask_datasets.dataset.views import CONFIG_FOLDERS, card_configs, check_shown, view_features, view_row
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.places import Place, filesystem, remote_errors, whole_remote
 from diffumask_datasets.recipes.file import RECIPE_FILE, read_recipe_file, recipe_text
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.views import CONFIG_FOLDERS, card_configs, check_shown, view_features, view_row
 
 __all__ = ["check_target", "write_folder", "write_rows"]
 

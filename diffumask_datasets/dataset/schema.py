@@ -1,7 +1,7 @@
 """Sample ↔ row of a ``datasets.Dataset``: the one place that knows the columns of the config ``default``.
 
 A row is a plain dict whose images are encoded bytes, ``{"bytes": png, "path": None}``, as ``datasets.Image`` keeps them.
-The other configs are views of these rows: see :mod:`diffumask_datasets.views`.
+The other configs are views of these rows: see :mod:`diffumask_datasets.dataset.views`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pyarrow as pa
 from PIL import Image
 
 from diffumask_datasets.categories import BACKGROUND_NAME
+from diffumask_datasets.dataset.image_io import Pixels, read_image, read_label
 from diffumask_datasets.errors import DataError, ExportError, short_repr
-from diffumask_datasets.image_io import Pixels, read_image, read_label
 from diffumask_datasets.sample import ObjectAnnotation, Rle, Sample
 
 __all__ = [
@@ -200,7 +200,7 @@ def decode_image(cell: Any, *, name: str = "an image") -> Pixels:
     """The pixels of an image cell, encoded or decoded: upright RGB, uint8 (height, width, 3).
 
     Raises:
-        DataError: it cannot be read; calls it ``name``. See :func:`diffumask_datasets.image_io.read_image`.
+        DataError: it cannot be read; calls it ``name``. See :func:`diffumask_datasets.dataset.image_io.read_image`.
     """
     return read_image(_source(cell), name=name)
 
@@ -209,7 +209,7 @@ def decode_label(cell: Any, *, name: str = "a mask") -> Pixels:
     """The exact values of a mask or soft map, encoded or decoded: uint8 (height, width).
 
     Raises:
-        DataError: it cannot be read; calls it ``name``. See :func:`diffumask_datasets.image_io.read_label`.
+        DataError: it cannot be read; calls it ``name``. See :func:`diffumask_datasets.dataset.image_io.read_label`.
     """
     return read_label(_source(cell), name=name)
 

@@ -10,7 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.categories import BACKGROUND_NAME
-from diffumask_datasets.columns import Row, features_of, label_of, png_cell, without_heat_maps, without_threshold_curve
+from diffumask_datasets.dataset.schema import (
+    Row,
+    features_of,
+    label_of,
+    png_cell,
+    without_heat_maps,
+    without_threshold_curve,
+)
 from diffumask_datasets.errors import ExportError, ShapeError, suggestion
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.sample import IGNORE

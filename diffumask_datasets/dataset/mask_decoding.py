@@ -39,7 +39,7 @@ class ColourTable:
 
 
 def label_values(picture: Image.Image, colours: ColourTable | None) -> Pixels:
-    """The values of a mask, uint8 (height, width), not turned; see :func:`diffumask_datasets.image_io.read_label`.
+    """The values of a mask, uint8 (height, width), not turned; see :func:`diffumask_datasets.dataset.image_io.read_label`.
 
     Raises:
         DataError: values that are not exact, not known or above 255.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from diffumask_datasets.categories import id2label
-from diffumask_datasets.columns import HEAT_MAPS, Row, decode_label, image_of, label_of
+from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, decode_label, image_of, label_of
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 __all__ = ["card_of", "class_colours", "contact_sheet", "overlay", "sheet_of"]

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import datasets
 
-from diffumask_datasets.columns import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
 from diffumask_datasets.dataset.names import read_class_names
 from diffumask_datasets.dataset.parquet import count_rows, read_features, read_rows, split_files
+from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
+from diffumask_datasets.dataset.storage import Place, fetched, place_of
+from diffumask_datasets.dataset.writer import write_rows
 from diffumask_datasets.errors import DataError, ExportError
-from diffumask_datasets.folder import write_rows
-from diffumask_datasets.places import Place, fetched, place_of
 from diffumask_datasets.recipes.bounded_text import read_bounded
 from diffumask_datasets.recipes.file import RECIPE_FILE
 from diffumask_datasets.recipes.json_reader import read_json

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 
-from diffumask_datasets.preview import class_colours, contact_sheet, overlay
+from diffumask_datasets.dataset.contact_sheet import class_colours, contact_sheet, overlay
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.synthesis import Synthesizer, prepare
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from diffumask_datasets.drafts import only_one, whole_file, whole_folder
+from diffumask_datasets.dataset.atomic import only_one, whole_file, whole_folder
 from diffumask_datasets.errors import ExportError
 
 FILES = [f"part-{number}" for number in range(20)] + ["recipe"]
@@ -18,7 +18,7 @@ FILES = [f"part-{number}" for number in range(20)] + ["recipe"]
 WRITER = """
 import random, sys, time
 from pathlib import Path
-from diffumask_datasets.drafts import whole_folder
+from diffumask_datasets.dataset.atomic import whole_folder
 from diffumask_datasets.errors import ExportError
 
 name, output, files = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
@@ -98,7 +98,7 @@ def test_without_locks_two_runs_never_share_a_draft(tmp_path: Path, monkeypatch:
 
 def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
     script = (
-        "import os, signal\nfrom pathlib import Path\nfrom diffumask_datasets.drafts import whole_folder\n"
+        "import os, signal\nfrom pathlib import Path\nfrom diffumask_datasets.dataset.atomic import whole_folder\n"
         f"with whole_folder(Path({str(tmp_path / 'out')!r})) as draft:\n"
         "    (draft / 'recipe').write_text('killed')\n    os.kill(os.getpid(), signal.SIGKILL)"
     )
