@@ -137,7 +137,7 @@ def augment(
     originals: Annotated[bool, typer.Option(help="Keep the samples of SOURCE too.")] = False,
 ) -> None:
     """Write a dataset folder with augmented samples of SOURCE: image, masks and objects together."""
-    from diffumask_datasets.augmented_folder import augment_folder
+    from diffumask_datasets.augmentation.folder import augment_folder
 
     steps = [yaml_value(text, "--augment") for text in augment]
     augment_folder(source, output, augment=steps, seed=seed, copies=copies, originals=originals)

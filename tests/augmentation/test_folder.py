@@ -7,7 +7,7 @@ import yaml
 from datasets import load_dataset
 
 from diffumask_datasets import generate
-from diffumask_datasets.augmented_folder import augment_folder
+from diffumask_datasets.augmentation.folder import augment_folder
 from diffumask_datasets.errors import ExportError, RecipeError
 from tests.augmentation.scenes import check_row
 
