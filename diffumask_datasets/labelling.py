@@ -19,9 +19,6 @@ from diffumask_datasets.attention.fusion import fuse
 from diffumask_datasets.attention.maps import AttentionMaps
 from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.attention.recorder import select_layers
-from diffumask_datasets.backbones.options import LoadOptions
-from diffumask_datasets.backbones.protocol import Observer
-from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.dataset.image_folder import FoundImage, find_images
 from diffumask_datasets.dataset.image_io import Pixels, read_image
 from diffumask_datasets.dataset.image_listing import LeftOut, merged
@@ -29,6 +26,10 @@ from diffumask_datasets.dataset.schema import Row, features_of, from_payload, ro
 from diffumask_datasets.dataset.storage import Place
 from diffumask_datasets.dataset.views import view_row
 from diffumask_datasets.dataset.writer import check_target, write_folder
+from diffumask_datasets.diffusion.attention_search import TIMESTEPS
+from diffumask_datasets.diffusion.options import LoadOptions
+from diffumask_datasets.diffusion.protocol import Observer
+from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
 from diffumask_datasets.masks.quantization import compact, soft_size
 from diffumask_datasets.models.determinism import single_thread
@@ -43,7 +44,6 @@ from diffumask_datasets.recipes.text import word_key
 from diffumask_datasets.refining import label_image, warn_of_missing_masks
 from diffumask_datasets.remote_store import open_store
 from diffumask_datasets.synthesis import prepare
-from diffumask_datasets.tuning import TIMESTEPS
 
 __all__ = ["Labelled", "fitting_size", "label_folder"]
 
@@ -213,7 +213,7 @@ class _Labeller:
             if not isinstance(backbone, Observer):
                 raise ModelError(
                     f"the model {recipe.model!r} cannot be shown an image; take a diffusion model of docs/models.md, or "
-                    "give its family the method observe of diffumask_datasets.backbones.protocol.Observer"
+                    "give its family the method observe of diffumask_datasets.diffusion.protocol.Observer"
                 )
             self._loaded = backbone
         return self._loaded

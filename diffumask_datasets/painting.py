@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.backbones.options import LoadOptions
-from diffumask_datasets.backbones.protocol import Backbone, Painting, PaintRequest
-from diffumask_datasets.backbones.registry import load_backbone
+from diffumask_datasets.diffusion.options import LoadOptions
+from diffumask_datasets.diffusion.protocol import Backbone, Painting, PaintRequest
+from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.quantization import compact, soft_size
 from diffumask_datasets.models.locks import model_lock
@@ -58,7 +58,7 @@ class Painter:
         """Paints the batch of indices from ``first`` on and gives those ``wanted``, in order. Each attempt has its noise.
 
         Raises:
-            As :meth:`diffumask_datasets.backbones.protocol.Backbone.check` and ``paint``.
+            As :meth:`diffumask_datasets.diffusion.protocol.Backbone.check` and ``paint``.
         """
         # All of it, loading and recording included: OpenMP's threads do not survive a fork, and the first operation on
         # several would wait for ever. All painters of a process share one model.

@@ -16,11 +16,11 @@ from pathlib import Path
 from diffumask_datasets.attempts import Batch, Making, Storing
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
 from diffumask_datasets.augmentation.scene import scene_of
-from diffumask_datasets.backbones.options import resolve_checkpoint, resolve_lora
-from diffumask_datasets.backbones.registry import known_classes, resolve_revision
 from diffumask_datasets.categories import check_known
 from diffumask_datasets.dataset.schema import Row, from_payload
 from diffumask_datasets.dataset.storage import Place
+from diffumask_datasets.diffusion.options import resolve_checkpoint, resolve_lora
+from diffumask_datasets.diffusion.registry import known_classes, resolve_revision
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.painting import Painter
 from diffumask_datasets.prompts.sources import check_prompts, pin_prompts

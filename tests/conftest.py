@@ -67,7 +67,7 @@ def planted() -> dict[str, Any]:
 @pytest.fixture
 def painted() -> Callable[[], int]:
     """How many images the planted double has painted since the test began: call it."""
-    from diffumask_datasets.backbones.planted import PlantedBackbone
+    from diffumask_datasets.diffusion.fake_model import PlantedBackbone
 
     before = PlantedBackbone.images_painted
     return lambda: PlantedBackbone.images_painted - before

@@ -15,13 +15,13 @@ import torch
 from datasets import load_dataset
 from PIL import Image
 
-from diffumask_datasets.backbones.families.stable_diffusion import STABLE_DIFFUSION
-from diffumask_datasets.backbones.registry import register_family
-from diffumask_datasets.backbones.unet import UNetBackbone
 from diffumask_datasets.cli import main
 from diffumask_datasets.dataset.image_folder import find_images
 from diffumask_datasets.dataset.image_io import read_image
 from diffumask_datasets.dataset.schema import decode_image, decode_label
+from diffumask_datasets.diffusion.families.stable_diffusion import STABLE_DIFFUSION
+from diffumask_datasets.diffusion.registry import register_family
+from diffumask_datasets.diffusion.unet import UNetBackbone
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, ReviewError, TokenAlignmentError
 from diffumask_datasets.exporters import export
 from diffumask_datasets.labelling import Labelled, fitting_size, label_folder
@@ -29,8 +29,8 @@ from diffumask_datasets.recipes.file import read_recipe_file
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.remasking import remask
 from diffumask_datasets.review.applying import apply_decisions
-from tests.backbones.conftest import pipeline_folder  # noqa: F401
-from tests.backbones.test_observation import FINEST, looking_at
+from tests.diffusion.conftest import pipeline_folder  # noqa: F401
+from tests.diffusion.test_observation import FINEST, looking_at
 
 SMALL = {"height": 64, "width": 64, "attention_grids": [8], "attention_layers": [FINEST], "refinement": None}
 SMALL |= {"threshold": 0.5, "ignore_margin": 0.0, "min_area": 0.0}
@@ -169,7 +169,7 @@ def test_the_folder_goes_where_generated_ones_go(tmp_path, fields):
 
 def test_a_family_without_unet_code_of_its_own(tmp_path, fields, monkeypatch):
     """Through the declarations alone, without the image's attention to itself."""
-    monkeypatch.setattr("diffumask_datasets.backbones.registry._FAMILIES", {})
+    monkeypatch.setattr("diffumask_datasets.diffusion.registry._FAMILIES", {})
     register_family("StableDiffusionPipeline", STABLE_DIFFUSION)
     save(tmp_path / "photos" / "one.png")
     label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[500], **fields)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffumask_datasets.backbones.planted import PlantedBackbone, planted_mask
 from diffumask_datasets.dataset.schema import decode_label
+from diffumask_datasets.diffusion.fake_model import PlantedBackbone, planted_mask
 from diffumask_datasets.errors import ModelError, RecipeError, StoreError, TokenAlignmentError, UnknownClassError
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffumask_datasets.backbones.registry import load_backbone
+from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.trial import paint_trial
 

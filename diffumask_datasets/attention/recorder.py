@@ -191,7 +191,7 @@ class CrossAttentionRecorder:
         return (
             f"no scaled_dot_product_attention call was seen in {len(self._layers)} attention layers; "
             "switch the model to its native attention backend (no xformers, flash, sage or compiled blocks), or "
-            "register its family with diffumask_datasets.backbones.registry.register_family"
+            "register its family with diffumask_datasets.diffusion.registry.register_family"
         )
 
 

@@ -159,10 +159,10 @@ def tune_attention(
     """Find which layers and timesteps of a model's attention to read, by IoU on annotated images."""
     import itertools
 
-    from diffumask_datasets.backbones.registry import load_backbone
     from diffumask_datasets.dataset.reader import open_source
-    from diffumask_datasets.tuning import annotated_rows, rendered_scenes, write_report
-    from diffumask_datasets.tuning import tune_attention as search
+    from diffumask_datasets.diffusion.attention_search import annotated_rows, rendered_scenes, write_report
+    from diffumask_datasets.diffusion.attention_search import tune_attention as search
+    from diffumask_datasets.diffusion.registry import load_backbone
 
     words = "phrase" if phrases else "class"
     if dataset is None:

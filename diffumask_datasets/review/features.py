@@ -54,11 +54,11 @@ def embeddings_of(
         ModelError: ``checkpoint`` is no model.
     """
     if checkpoint is not None:
-        from diffumask_datasets.backbones.embedding import checkpoint_embeddings
+        from diffumask_datasets.diffusion.embedding import checkpoint_embeddings
 
         return _unit(checkpoint_embeddings(checkpoint, images))
     if model != "planted":
-        from diffumask_datasets.backbones.embedding import latent_embeddings
+        from diffumask_datasets.diffusion.embedding import latent_embeddings
 
         try:
             return _unit(latent_embeddings(model, revision, images))

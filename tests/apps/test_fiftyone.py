@@ -15,10 +15,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from diffumask_datasets import generate, to_fiftyone
-from diffumask_datasets.backbones.planted import planted_colour
 from diffumask_datasets.dataset.contact_sheet import class_colours
 from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.dataset.schema import Row, decode_image, decode_label
+from diffumask_datasets.diffusion.fake_model import planted_colour
 from diffumask_datasets.errors import ReviewError
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.review import Decision, apply_decisions, decisions_text

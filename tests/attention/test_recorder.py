@@ -120,7 +120,7 @@ def test_no_call_seen():
     assert str(error.value) == (
         "no scaled_dot_product_attention call was seen in 2 attention layers; switch the model to its native attention "
         "backend (no xformers, flash, sage or compiled blocks), or register its family with "
-        "diffumask_datasets.backbones.registry.register_family"
+        "diffumask_datasets.diffusion.registry.register_family"
     )
 
 

@@ -20,20 +20,20 @@ from diffumask_datasets.attention.affinity import MAX_AFFINITY_SIDE, SelfAttenti
 from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.layout import Layout, TextTokens, narrow
 from diffumask_datasets.attention.recorder import CHUNK_LOGITS, CrossAttentionRecorder
-from diffumask_datasets.backbones.diffusion import DiffusionBackbone
-from diffumask_datasets.backbones.families.flux import FLUX
-from diffumask_datasets.backbones.families.stable_diffusion import STABLE_DIFFUSION
-from diffumask_datasets.backbones.protocol import PaintRequest
-from diffumask_datasets.backbones.registry import load_backbone
+from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
+from diffumask_datasets.diffusion.families.flux import FLUX
+from diffumask_datasets.diffusion.families.stable_diffusion import STABLE_DIFFUSION
+from diffumask_datasets.diffusion.protocol import PaintRequest
+from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.generation import generate
 from diffumask_datasets.recipes.recipe import Recipe
-from tests.backbones.tiny import vocabularies
-from tests.backbones.tiny.cases import CAR
-from tests.backbones.tiny.parts import SHIFTING, autoencoder, clip_encoder, t5_encoder
-from tests.backbones.tiny.table import write_table
 from tests.benchmarks.allocation import allocated_mb
 from tests.benchmarks.harness import paired_ratio, run
 from tests.benchmarks.peers import StoreAll, SumPerHead, processors
+from tests.diffusion.tiny import vocabularies
+from tests.diffusion.tiny.cases import CAR
+from tests.diffusion.tiny.parts import SHIFTING, autoencoder, clip_encoder, t5_encoder
+from tests.diffusion.tiny.table import write_table
 
 REQUESTS = [PaintRequest(CAR, 1)]
 CLOCK = time.process_time

@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from diffumask_datasets.backbones.protocol import Observer
-from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.curation.noise import EPOCHS
 from diffumask_datasets.dataset.contact_sheet import overlay
 from diffumask_datasets.dataset.schema import HEAT_MAPS, decode_image, decode_label
+from diffumask_datasets.diffusion.protocol import Observer
+from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, spread_heat
 from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
 from diffumask_datasets.masks.components import separate_instances

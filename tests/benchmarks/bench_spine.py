@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from diffumask_datasets.backbones.protocol import PaintRequest
-from diffumask_datasets.backbones.registry import load_backbone
-from diffumask_datasets.backbones.unet import UNetBackbone
 from diffumask_datasets.dataset.schema import decode_label
+from diffumask_datasets.diffusion.protocol import PaintRequest
+from diffumask_datasets.diffusion.registry import load_backbone
+from diffumask_datasets.diffusion.unet import UNetBackbone
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare

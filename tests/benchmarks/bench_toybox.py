@@ -20,9 +20,9 @@ from datasets import load_dataset
 from PIL import Image
 
 from diffumask_datasets.attention.search import best_threshold_iou
-from diffumask_datasets.backbones.protocol import Observer
-from diffumask_datasets.backbones.registry import load_backbone
 from diffumask_datasets.dataset.schema import decode_image, decode_label
+from diffumask_datasets.diffusion.protocol import Observer
+from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.recipes.recipe import Recipe

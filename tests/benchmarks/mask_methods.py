@@ -15,7 +15,7 @@ from diffumask_datasets.attention.fusion import fuse
 from diffumask_datasets.attention.maps import AttentionMaps
 from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.attention.search import best_threshold_iou
-from diffumask_datasets.backbones.protocol import Observer
+from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.masks.affinity_net import AffinityNet, spread_heat
 from diffumask_datasets.masks.densecrf import DenseCrf
 from diffumask_datasets.masks.normalization import normalize_locally

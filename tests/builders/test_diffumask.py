@@ -166,7 +166,7 @@ def test_a_killed_run_goes_on_where_it_stopped(planted: dict[str, Any], tmp_path
 import os, signal, sys
 from datasets import load_dataset
 import diffumask_datasets
-from diffumask_datasets.backbones.planted import PlantedBackbone
+from diffumask_datasets.diffusion.fake_model import PlantedBackbone
 last = int(sys.argv[1])
 paint = PlantedBackbone.paint
 def paint_or_die(self, requests, recipe):

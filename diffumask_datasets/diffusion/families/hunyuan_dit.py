@@ -1,0 +1,18 @@
+"""HunyuanDiT: separate cross-attention to 77 tokens of a BERT and 256 of mT5."""
+
+from __future__ import annotations
+
+from diffumask_datasets.diffusion.family import Blocks, Family
+from diffumask_datasets.diffusion.text import Both, Text
+
+__all__ = ["HUNYUAN_DIT"]
+
+HUNYUAN_DIT = Family(
+    name="HunyuanDiT",
+    pipelines=("HunyuanDiTPipeline",),
+    layers=Blocks(r"blocks\.\d+\.attn2"),
+    text=Both(Text(max_length=77), Text(tokenizer="tokenizer_2", max_length=256, offset=77)),
+    # Binning would paint another size than asked for.
+    fixed={"use_resolution_binning": False},
+    dtype="float16",
+)

@@ -1,0 +1,63 @@
+"""Kolors: SDXL's UNet over ChatGLM, whose slow tokenizer gives no character offsets and pads on the left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from diffumask_datasets.attention.alignment import align_terms
+from diffumask_datasets.attention.layout import TextTokens
+from diffumask_datasets.diffusion.families.unets import UNetLayers
+from diffumask_datasets.diffusion.family import Family
+from diffumask_datasets.prompts.prompt import Prompt
+
+__all__ = ["KOLORS"]
+
+LENGTH = 256
+"""Tokens that the denoiser is given."""
+
+SPACE = "▁"
+
+
+class _Spelled:
+    """The pieces of ChatGLM's tokenizer with the characters that they spell, after two special tokens."""
+
+    is_fast = True
+    model_max_length = LENGTH
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: str, *, truncation: bool = False, max_length: int | None = None, **options: Any) -> Any:
+        spans = [(0, 0), (0, 0)]
+        place = 0
+        for piece in self._tokenizer.tokenize(text):
+            start = text.find(spelt := piece.replace(SPACE, " ").strip(), place) if piece.strip(SPACE) else -1
+            # Pieces of bytes, and of what the tokenizer normalises, stand for no characters of their own.
+            spans.append((place, place) if start < 0 else (start, start + len(spelt)))
+            place = spans[-1][1]
+        kept = spans[:max_length] if truncation else spans
+        return {"input_ids": kept, "offset_mapping": kept}
+
+
+def _text(pipeline: Any, prompts: Sequence[Prompt]) -> list[TextTokens]:
+    tokenizer = _Spelled(pipeline.tokenizer)
+    texts = []
+    for prompt in prompts:
+        length = len(tokenizer(prompt.text, truncation=True, max_length=LENGTH)["input_ids"])
+        padding = LENGTH - length
+        columns = align_terms(prompt, tokenizer)
+        moved = {category: tuple(padding + token for token in tokens) for category, tokens in columns.items()}
+        texts.append(TextTokens(moved, padding + length))
+    return texts
+
+
+KOLORS = Family(
+    name="Kolors",
+    pipelines=("KolorsPipeline",),
+    denoiser="unet",
+    layers=UNetLayers(),
+    text=_text,
+    fixed={"max_sequence_length": LENGTH},
+    dtype="float16",
+)

@@ -1,0 +1,29 @@
+"""PixArt-α and PixArt-Σ: separate cross-attention to T5, prompts in lower case."""
+
+from __future__ import annotations
+
+from diffumask_datasets.diffusion.family import Blocks, Family
+from diffumask_datasets.diffusion.text import Text, lowered
+
+__all__ = ["PIXART_ALPHA", "PIXART_SIGMA"]
+
+# Binning would paint another size than asked for, cleaning would change the string that the terms stand in.
+_FIXED = {"clean_caption": False, "use_resolution_binning": False}
+
+PIXART_ALPHA = Family(
+    name="PixArt-α",
+    pipelines=("PixArtAlphaPipeline",),
+    layers=Blocks(r"transformer_blocks\.\d+\.attn2"),
+    text=Text(feed=lowered, max_length=120),
+    fixed=_FIXED,
+    dtype="float16",
+)
+
+PIXART_SIGMA = Family(
+    name="PixArt-Σ",
+    pipelines=("PixArtSigmaPipeline",),
+    layers=Blocks(r"transformer_blocks\.\d+\.attn2"),
+    text=Text(feed=lowered, max_length=300),
+    fixed=_FIXED,
+    dtype="float16",
+)

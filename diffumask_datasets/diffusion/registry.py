@@ -1,0 +1,170 @@
+"""From the name of a model to the backbone that paints with it. Imports no torch until a model is loaded."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import pkgutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from diffumask_datasets.diffusion.options import PLAIN, LoadOptions
+from diffumask_datasets.diffusion.revision import INDEX, fingerprint, hub_index, local_folder, pipeline_class
+from diffumask_datasets.errors import ModelError
+from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.toybox import world
+
+if TYPE_CHECKING:
+    from diffumask_datasets.diffusion.family import Family
+    from diffumask_datasets.diffusion.protocol import Backbone
+
+__all__ = ["FamilyLoader", "known_classes", "load_backbone", "model_folder", "register_family", "resolve_revision"]
+
+PLANTED_REVISION = "planted-1"
+"""Raised whenever the planted double paints other bytes than before."""
+
+
+class FamilyLoader(Protocol):
+    """Makes the backbone of one model family."""
+
+    def __call__(
+        self, model: str, *, revision: str | None, device: str | None, dtype: str | None, options: LoadOptions
+    ) -> Backbone:
+        """Loads the pipeline ``model``, a folder or Hub id; None means the family's default."""
+
+
+ENTRY_POINTS = "diffumask_datasets.families"
+"""The group under which an installed package offers families: pipeline class = package.module:attribute."""
+
+_FAMILY_FILES = {
+    "aura_flow:AURA_FLOW": ("AuraFlowPipeline",),
+    "chroma:CHROMA": ("ChromaPipeline",),
+    "cogview4:COGVIEW4": ("CogView4Pipeline",),
+    "flux:FLUX": ("FluxPipeline",),
+    "flux2:FLUX2": ("Flux2Pipeline",),
+    "flux2:FLUX2_KLEIN": ("Flux2KleinPipeline",),
+    "hunyuan_dit:HUNYUAN_DIT": ("HunyuanDiTPipeline",),
+    "kolors:KOLORS": ("KolorsPipeline",),
+    "latent_consistency:LATENT_CONSISTENCY": ("LatentConsistencyModelPipeline",),
+    "lumina2:LUMINA2": ("Lumina2Pipeline", "Lumina2Text2ImgPipeline"),
+    "pixart:PIXART_ALPHA": ("PixArtAlphaPipeline",),
+    "pixart:PIXART_SIGMA": ("PixArtSigmaPipeline",),
+    "qwen_image:QWEN_IMAGE": ("QwenImagePipeline",),
+    "sana:SANA": ("SanaPipeline",),
+    "sd3:STABLE_DIFFUSION_3": ("StableDiffusion3Pipeline",),
+    "sdxl:STABLE_DIFFUSION_XL": ("StableDiffusionXLPipeline",),
+    "z_image:Z_IMAGE": ("ZImagePipeline",),
+}
+
+# As text, so that no family is imported before it is needed.
+_FAMILIES: dict[str, FamilyLoader | Family | str] = {
+    "StableDiffusionPipeline": "diffumask_datasets.diffusion.unet:UNetBackbone.load",
+    **{
+        pipeline: f"diffumask_datasets.diffusion.families.{place}"
+        for place, pipelines in _FAMILY_FILES.items()
+        for pipeline in pipelines
+    },
+}
+
+_NO_PROMPT_TOKENS = {
+    "KandinskyV22Pipeline": "its decoder sees an image embedding",
+    "KandinskyV22CombinedPipeline": "its decoder sees an image embedding",
+    "GlmImagePipeline": "its decoder sees tokens that a language model wrote",
+}
+"""Pipelines whose image tokens never attend to a token of the prompt."""
+
+
+def register_family(pipeline: str, loader: FamilyLoader | Family | str) -> None:
+    """Makes ``loader`` responsible for models whose ``model_index.json`` names the class ``pipeline``.
+
+    ``loader`` is a :class:`diffumask_datasets.diffusion.family.Family`, or a function that makes a backbone of one's own.
+    It may be text, ``"package.module:attribute"``, and is then imported when first needed. Installed packages can do the
+    same without being imported, by an entry point of the group ``diffumask_datasets.families``.
+    """
+    _FAMILIES[pipeline] = loader
+
+
+@model_lock
+def load_backbone(
+    model: str,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    options: LoadOptions = PLAIN,
+) -> Backbone:
+    """The backbone of ``"toybox"``, ``"planted"`` (a test double), a local folder or a Hub id ``owner/name``.
+
+    ``revision`` is that of a Hub model, and what :func:`resolve_revision` gave for the others.
+
+    Raises:
+        ModelError: no such model, not a diffusers pipeline, of a family that cannot be read, or not loadable.
+    """
+    if model == "planted":
+        from diffumask_datasets.diffusion.fake_model import PlantedBackbone
+
+        if options != PLAIN:
+            raise ModelError(
+                "the model 'planted' has no weights: leave out lora, checkpoint, scheduler, variant and pickle_weights"
+            )
+
+        return PlantedBackbone.from_environment()
+    folder = model_folder(model)
+    index = folder / INDEX if folder else hub_index(model, revision)
+    load = _loader(_family(model, pipeline_class(index)))
+    if folder:
+        return load(str(folder), revision=None, device=device, dtype=dtype, options=options)
+    return load(model, revision=revision, device=device, dtype=dtype, options=options)
+
+
+def resolve_revision(model: str, revision: str | None = None) -> str:
+    """The identity of the model's content: a fingerprint of a folder, the commit of a Hub model.
+
+    Raises:
+        ModelError: no such model, not a diffusers pipeline, or ``revision`` names another content than is there.
+    """
+    folder = None if model == "planted" else model_folder(model)
+    if model != "planted" and folder is None:
+        return hub_index(model, revision).parent.name
+    present = fingerprint(folder) if folder else PLANTED_REVISION
+    if revision not in (None, present):
+        raise ModelError(
+            f"the model {model!r} has content {present!r}, not the revision {revision!r} that is asked for; "
+            "take the same version of the package or folder, or leave revision out"
+        )
+    return present
+
+
+def known_classes(model: str) -> tuple[str, ...] | None:
+    """The classes that a model of a closed world can paint, or None where any name may be tried."""
+    return world.CLASS_NAMES if model == "toybox" else None
+
+
+def model_folder(model: str) -> Path | None:
+    """The folder of ``"toybox"`` or of a local model, None where ``model`` can only be a Hub id."""
+    return local_folder(str(Path(world.__file__).parent / "weights") if model == "toybox" else model)
+
+
+def _family(model: str, pipeline: str) -> FamilyLoader | Family:
+    if pipeline in _NO_PROMPT_TOKENS:
+        raise ModelError(
+            f"the model {model!r} is a {pipeline}: no prompt token reaches its image tokens "
+            f"({_NO_PROMPT_TOKENS[pipeline]}), so there is no cross-attention to read; take another model"
+        )
+    found = _FAMILIES.get(pipeline) or _offered(pipeline) or "diffumask_datasets.diffusion.families.unknown:load"
+    family: FamilyLoader | Family = pkgutil.resolve_name(found) if isinstance(found, str) else found
+    return family
+
+
+def _loader(family: FamilyLoader | Family) -> FamilyLoader:
+    # torch is loaded with a model, not before.
+    from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
+    from diffumask_datasets.diffusion.family import Family
+
+    return partial(DiffusionBackbone.load, family=family) if isinstance(family, Family) else family
+
+
+def _offered(pipeline: str) -> str | None:
+    """What an installed package offers for ``pipeline``."""
+    points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return next((point.value for point in points if point.name == pipeline), None)

@@ -1,0 +1,96 @@
+"""A checkpoint in one file, in the layout of its authors; the model beside it says how it is built."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.loaders.single_file_utils import is_clip_model_in_single_file, is_t5_in_single_file
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
+
+from diffumask_datasets.diffusion.options import LoadOptions, resolve_checkpoint
+from diffumask_datasets.diffusion.parts import has_weights, load_part
+from diffumask_datasets.errors import ModelError
+from diffumask_datasets.models.weights import check_fit
+
+__all__ = ["load_beside", "load_single_file"]
+
+
+def load_beside(
+    pipeline: Any,
+    classes: Mapping[str, type],
+    folder: Path | None,
+    *,
+    precision: torch.dtype,
+    options: LoadOptions,
+) -> dict[str, torch.nn.Module]:
+    """The networks that the checkpoint of ``options`` lacks, from the folder that it is built after, where it is local.
+
+    Raises:
+        ModelError: ``pipeline`` takes no such checkpoint, it cannot be read, or weights of the folder do not fit.
+    """
+    _check(pipeline, options)
+    path = _path(options)
+    try:
+        with safe_open(path, framework="pt") as file:
+            held = set(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot read the checkpoint {options.checkpoint!r}, get it anew: {error}") from error
+    # diffusers takes networks of its own from the single file alone.
+    missing = (
+        {}
+        if folder is None
+        else {
+            name: kind for name, kind in classes.items() if issubclass(kind, PreTrainedModel) and not _holds(held, kind)
+        }
+    )
+    return {
+        name: load_part(name, kind, folder, precision=precision, options=options)
+        for name, kind in missing.items()
+        if folder is not None and has_weights(folder / name)
+    }
+
+
+def load_single_file(pipeline: Any, model: str, *, options: LoadOptions, **how: Any) -> Any:
+    """The pipeline built as ``model``, a folder or Hub id, with the weights of the checkpoint of ``options``.
+
+    Raises:
+        ModelError: the file lacks weights of a network that it has.
+    """
+    try:
+        made = pipeline.from_single_file(str(_path(options)), config=model, **how)
+    except NotImplementedError as error:
+        # diffusers leaves what is missing without memory, and fails when it moves the network.
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            _check_filled(frame.f_locals.values())
+        raise
+    _check_filled(made.components.values())
+    return made
+
+
+def _check_filled(found: Iterable[Any]) -> None:
+    for network in found:
+        if isinstance(network, torch.nn.Module):
+            what = f"the {type(network).__name__} of the checkpoint"
+            check_fit(what, missing=[key for key, value in network.state_dict().items() if value.is_meta])
+
+
+def _check(pipeline: Any, options: LoadOptions) -> None:
+    if not hasattr(pipeline, "from_single_file"):
+        raise ModelError(f"a {pipeline.__name__} takes no single-file checkpoint; leave checkpoint out")
+    if options.variant is not None:
+        raise ModelError("a single-file checkpoint has no variant; leave variant out")
+    resolve_checkpoint(options.checkpoint)  # refuses what is no safetensors file
+
+
+def _path(options: LoadOptions) -> Path:
+    return Path(str(options.checkpoint)).expanduser()
+
+
+def _holds(names: Collection[str], kind: type) -> bool:
+    """Whether diffusers takes a text encoder from a single file with weights of these names."""
+    return bool(is_clip_model_in_single_file(kind, names) or is_t5_in_single_file(names))

@@ -1,0 +1,187 @@
+"""What all families share: other backends, compiled, offloaded and quantised models, wrong declarations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import accelerate
+import pytest
+import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend
+from torch import nn
+from torch.overrides import _len_torch_function_stack
+
+from diffumask_datasets.attention.layout import Layout
+from diffumask_datasets.diffusion import attention_processors as native
+from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
+from diffumask_datasets.errors import CaptureError, ModelError, RecipeError, TokenAlignmentError
+from diffumask_datasets.prompts.prompt import Prompt, Term
+from tests.diffusion.tiny.cases import CAR, CASES, REQUESTS
+
+BY_MODEL = {case.model: case for case in CASES}
+FLUX, PIXART, SD3 = BY_MODEL["flux"], BY_MODEL["pixart_alpha"], BY_MODEL["sd3"]
+GRID = (4, 8)
+
+
+def maps(backbone, case, **fields):
+    return [painting.attention.grids[GRID] for painting in backbone.paint(REQUESTS, case.recipe(**fields))]
+
+
+def assert_same(one, other, atol=0.0):
+    for first, second in zip(one, other, strict=True):
+        torch.testing.assert_close(first, second, atol=atol, rtol=0)
+
+
+def test_another_backend_is_native_for_the_captured_layers_alone_and_restored():
+    backbone = FLUX.backbone()
+    plain = maps(backbone, FLUX)
+    with attention_backend("_native_math"):
+        assert_same(maps(backbone, FLUX), plain)
+    seen = []
+    blocks = backbone.denoiser.transformer_blocks[0], backbone.denoiser.single_transformer_blocks[0]
+    hook = blocks[0].register_forward_hook(lambda *_: seen.extend(b.attn.processor._attention_backend for b in blocks))
+    with attention_backend("native"):  # the next line is heard by every model, and taken back at the end of the block
+        backbone.denoiser.set_attention_backend("_native_math")
+        with native.native_attention([blocks[0].attn]):
+            backbone._run(REQUESTS, FLUX.recipe())
+    hook.remove()
+    assert set(seen) == {AttentionBackendName.NATIVE, AttentionBackendName._NATIVE_MATH}
+    assert_same(maps(backbone, FLUX), plain)
+    assert [block.attn.processor._attention_backend for block in blocks] == [AttentionBackendName._NATIVE_MATH] * 2
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_compiled_denoiser_is_read_as_written(whole):
+    backbone = PIXART.backbone()
+    plain = maps(backbone, PIXART)
+    if whole:
+        backbone.pipeline.transformer = torch.compile(backbone.pipeline.transformer, backend="eager")
+    else:
+        backbone.pipeline.transformer.transformer_blocks[0].compile(backend="eager")
+    backbone.check(PIXART.recipe())
+    assert_same(maps(backbone, PIXART), plain)
+
+
+def test_a_compiled_denoiser_is_refused_where_torch_cannot_pause_it(monkeypatch):
+    backbone = PIXART.backbone()
+    backbone.pipeline.transformer.transformer_blocks[0].compile(backend="eager")
+    monkeypatch.delattr(torch.compiler, "set_stance")
+    with pytest.raises(CaptureError, match="a compiled denoiser hides its attention before torch"):
+        maps(backbone, PIXART)
+
+
+def test_an_offloaded_denoiser():
+    backbone = FLUX.backbone()
+    plain = maps(backbone, FLUX)
+    accelerate.cpu_offload(backbone.pipeline.transformer, torch.device("cpu"))
+    assert backbone.denoiser.x_embedder.weight.device.type == "meta"
+    assert_same(maps(backbone, FLUX), plain)
+
+
+def test_a_quantised_denoiser():
+    backbone = SD3.backbone()
+    plain = maps(backbone, SD3)
+    torch.ao.quantization.quantize_dynamic(backbone.denoiser, {nn.Linear}, inplace=True)
+    quantised = maps(backbone, SD3)
+    assert_same(quantised, plain, atol=0.2)
+    assert not all(torch.equal(one, other) for one, other in zip(quantised, plain, strict=True))
+
+
+def test_half_precision():
+    backbone = FLUX.backbone()
+    plain = maps(backbone, FLUX)
+    backbone.pipeline.to(torch.bfloat16)
+    assert_same(maps(backbone, FLUX), plain, atol=0.1)
+
+
+def test_timesteps_are_those_of_training_whatever_the_denoiser_is_given():
+    """FLUX gets sigmas in [0, 1], Lumina 1 - sigma: both recorders think in 0 to 1000."""
+    for model in ("flux", "lumina2"):
+        case = BY_MODEL[model]
+        backbone = case.backbone()
+        counts = [
+            backbone.paint(REQUESTS, case.recipe(num_inference_steps=4, attention_timesteps=steps))[0].attention.counts
+            for steps in ((0, 1000), (999, 1000))
+        ]
+        assert counts[0][GRID] == 4 * counts[1][GRID]
+        with pytest.raises(CaptureError, match=r"attention_timesteps \[0, 1\] holds none of the timesteps that ran \("):
+            backbone.paint(REQUESTS, case.recipe(attention_timesteps=(0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "error", "message"),
+    [
+        (
+            "flux",
+            {"negative_prompt": "rain"},
+            RecipeError,
+            "negative_prompt: FLUX.1 has no negative prompt; leave it out",
+        ),
+        (
+            "pixart_alpha",
+            {"attention_timesteps": (0, 0)},
+            RecipeError,
+            r"attention_timesteps \[0, 0\] holds none of the 2",
+        ),
+        ("pixart_alpha", {"num_inference_steps": 1000}, None, ""),
+        ("flux", {"attention_grids": [16]}, CaptureError, "attention_grids .16.; this model at this size has 4"),
+        ("flux", {"attention_layers": ["down.*"]}, CaptureError, "no cross-attention layer fits attention_layers"),
+        ("sdxl", {"contrast": "start"}, RecipeError, "contrast 'start' is read of Stable Diffusion 1 and 2 alone"),
+        ("sd3", {"affinity": "self-attention"}, RecipeError, "affinity 'self-attention' is read of Stable Diffusion 1"),
+    ],
+)
+def test_check_refuses_before_any_work(model, fields, error, message):
+    backbone, recipe = BY_MODEL[model].backbone(), BY_MODEL[model].recipe(**fields)
+    if error is None:
+        backbone.check(recipe)
+        return
+    with pytest.raises(error, match=message):
+        backbone.check(recipe)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text_argument": "pooled_projections"}, "no call of the transformer of FluxPipeline was given the text"),
+        ({"layout": Layout("text first", packed=True, registers=600)}, "correct the layout of the model's family"),
+    ],
+)
+def test_wrong_declarations_are_found_out(changes, message):
+    backbone = FLUX.backbone()
+    wrong = DiffusionBackbone(backbone.pipeline, replace(FLUX.family, **changes))
+    with pytest.raises(CaptureError, match=message):
+        wrong.paint(REQUESTS, FLUX.recipe())
+
+
+def test_nothing_is_left_behind(monkeypatch):
+    backbone = SD3.backbone()
+
+    def broken(*args, **kwargs):
+        raise RuntimeError("out of memory")
+
+    for fails in (False, True):
+        if fails:
+            monkeypatch.setattr(backbone.denoiser.transformer_blocks[1].attn.to_v, "forward", broken)
+            with pytest.raises(RuntimeError, match="out of memory"):
+                maps(backbone, SD3)
+        else:
+            maps(backbone, SD3)
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in backbone.denoiser.modules())
+        assert not {"encode_prompt", "step"} & (set(vars(backbone.pipeline)) | set(vars(backbone.pipeline.scheduler)))
+        assert _len_torch_function_stack() == 0
+
+
+def test_nan_and_empty_batches():
+    backbone = PIXART.backbone()
+    assert backbone.paint([], PIXART.recipe()) == []
+    backbone.denoiser.proj_out.bias.data.fill_(torch.nan)
+    with pytest.raises(ModelError, match="the model painted NaN in 2 of 2 images"):
+        maps(backbone, PIXART)
+
+
+def test_prompts_are_refused_before_anything_is_painted():
+    backbone = PIXART.backbone()
+    backbone.check_prompts([CAR])
+    late = Prompt("a " * 150 + "car", (Term("car", 300, 303),))
+    with pytest.raises(TokenAlignmentError, match=r"'car' is truncated away: .* this model reads 120"):
+        backbone.check_prompts(iter([CAR, late]))

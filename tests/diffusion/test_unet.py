@@ -1,0 +1,360 @@
+"""The UNet family on a tiny random pipeline of the real classes."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from torch.overrides import _len_torch_function_stack
+
+from diffumask_datasets.attention.alignment import align_terms
+from diffumask_datasets.attention.fusion import fuse
+from diffumask_datasets.diffusion.protocol import PaintRequest
+from diffumask_datasets.errors import CaptureError, ModelError, RecipeError, TokenAlignmentError
+from diffumask_datasets.prompts.prompt import Prompt, Term
+from diffumask_datasets.recipes.recipe import Recipe
+
+CAR = Prompt("a photo of a red car", (Term("car", 17, 20),))
+TWO = Prompt("a boat and a potted plant", (Term("boat", 2, 6), Term("potted plant", 13, 25)))
+FINEST = "up_blocks.2.attentions.0.transformer_blocks.0.attn2"
+
+
+def recipe(**fields):
+    defaults = {"height": 64, "width": 64, "num_inference_steps": 2, "attention_grids": [8], "guidance_scale": 4.0}
+    return Recipe.of(classes=["car", "boat"], model="tiny", **{**defaults, **fields})
+
+
+def plain(backbone, requests, recipe):
+    """What the pipeline itself makes of the same batch."""
+    images = backbone.pipeline(
+        prompt=[request.prompt.text for request in requests],
+        height=recipe.height,
+        width=recipe.width,
+        num_inference_steps=recipe.num_inference_steps,
+        guidance_scale=recipe.guidance_scale,
+        negative_prompt=[recipe.negative_prompt] * len(requests),
+        generator=[torch.Generator().manual_seed(request.seed) for request in requests],
+        output_type="np",
+    ).images
+    return np.rint(images * 255).astype(np.uint8)
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("fields", [{}, {"guidance_scale": 1.0}, {"negative_prompt": "boat", "width": 128}])
+def test_capture_changes_no_pixel(backbone, one_thread, fields):
+    requests = [PaintRequest(CAR, 1), PaintRequest(TWO, 2)]
+    paintings = backbone.paint(requests, recipe(**fields))
+    expected = plain(backbone, requests, recipe(**fields))
+    assert [painting.image.tobytes() for painting in paintings] == [image.tobytes() for image in expected]
+    assert paintings[0].image.shape == (64, fields.get("width", 64), 3)
+    assert paintings[0].attention.categories == ("car",)
+    assert paintings[1].attention.categories == ("boat", "potted plant")
+
+
+def test_negative_prompt_matters(backbone):
+    images = [
+        backbone.paint([PaintRequest(CAR, 1)], recipe(negative_prompt=text))[0].image.tobytes() for text in ("", "boat")
+    ]
+    assert images[0] != images[1]
+
+
+@pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 4.0])
+def test_maps_equal_the_reference_processor(backbone, guidance_scale):
+    """Every layer and step recomputed by diffusers' own eager get_attention_scores."""
+    fields = recipe(guidance_scale=guidance_scale, width=128)
+    requests = [PaintRequest(CAR, 1), PaintRequest(TWO, 2)]
+    columns = [align_terms(request.prompt, backbone.pipeline.tokenizer) for request in requests]
+    layers = backbone._chosen_layers(fields)
+    maps = {}
+
+    class Eager(AttnProcessor):
+        def __call__(self, attn, hidden_states, encoder_hidden_states=None, **options):
+            query = attn.head_to_batch_dim(attn.to_q(hidden_states))
+            key = attn.head_to_batch_dim(attn.to_k(encoder_hidden_states))
+            scores = attn.get_attention_scores(query, key).unflatten(0, (-1, attn.heads)).mean(dim=1)
+            for image, scored in enumerate(scores[-len(requests) :]):
+                for category, tokens in columns[image].items():
+                    heat = scored[:, list(tokens)].mean(dim=1)
+                    maps.setdefault((image, category), []).append((heat / heat.max()).reshape(8, 16))
+            return super().__call__(attn, hidden_states, encoder_hidden_states, **options)
+
+    modules = [backbone.pipeline.unet.get_submodule(name) for name in layers]
+    for module in modules:
+        module.set_processor(Eager())
+    try:
+        plain(backbone, requests, fields)
+    finally:
+        for module in modules:
+            module.set_processor(AttnProcessor2_0())
+    for image, painting in enumerate(backbone.paint(requests, fields)):
+        assert painting.attention.counts == {(8, 16): len(layers) * 2} == {(8, 16): 6}
+        for index, category in enumerate(painting.attention.categories):
+            expected = torch.stack(maps[image, category]).mean(dim=0)
+            torch.testing.assert_close(painting.attention.grids[8, 16][index], expected, atol=1e-5, rtol=0)
+
+
+@contextlib.contextmanager
+def planted_attention(backbone, names, rows, *, tokens, region):
+    """Makes ``region`` attend to ``tokens[image]`` in the batch rows ``rows``, its complement in all others.
+
+    Whatever does not attend there attends to the first token. Every one of the two heads does the same.
+    """
+
+    def plant_query(module, args, output):
+        heads = torch.zeros_like(output).unflatten(2, (2, -1))
+        for row, head in enumerate(heads):
+            inside = (region if row in rows else ~region).flatten()
+            head[inside, :, 1] = 50
+            head[~inside, :, 0] = 50
+        return heads.flatten(2)
+
+    def plant_key(module, args, output):
+        heads = torch.zeros_like(output).unflatten(2, (2, -1))
+        heads[:, 0, :, 0] = 50
+        for row, head in enumerate(heads):
+            head[tokens[row % len(tokens)], :, 1] = 50
+        return heads.flatten(2)
+
+    unet = backbone.pipeline.unet
+    hooks = []
+    for name in names:
+        hooks.append(unet.get_submodule(name).to_q.register_forward_hook(plant_query))
+        hooks.append(unet.get_submodule(name).to_k.register_forward_hook(plant_key))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@pytest.mark.parametrize(("guidance_scale", "rows"), [(4.0, [2, 3]), (1.0, [0, 1])])
+@pytest.mark.parametrize(("height", "width"), [(64, 128), (128, 64)])
+def test_planted_region_lights_up(backbone, guidance_scale, rows, height, width):
+    fields = recipe(guidance_scale=guidance_scale, height=height, width=width)
+    region = torch.zeros(height // 8, width // 8, dtype=torch.bool)
+    region[1:3, 0:5] = True
+    requests = [PaintRequest(CAR, 1), PaintRequest(Prompt("a red car", (Term("car", 6, 9),)), 2)]
+    # start, a, photo, of, a, red, car: the car is token 6 of the first prompt and 3 of the second.
+    with planted_attention(backbone, backbone._chosen_layers(fields), rows, tokens=[6, 3], region=region):
+        paintings = backbone.paint(requests, fields)
+    for painting in paintings:
+        heat = painting.attention.grids[height // 8, width // 8][0]
+        assert torch.equal(heat > 0.5, region)
+        fused = fuse(painting.attention, height=height, width=width)[0]
+        assert fused[12:20, 4:36].min() > 0.9
+        assert fused[40:].max() < 0.05
+
+
+def test_only_the_conditional_half_is_read(backbone):
+    """The planted halves are swapped: what lights up is the complement."""
+    region = torch.zeros(8, 8, dtype=torch.bool)
+    region[0:2] = True
+    with planted_attention(backbone, backbone._chosen_layers(recipe()), [0], tokens=[6], region=region):
+        (painting,) = backbone.paint([PaintRequest(CAR, 1)], recipe())
+    assert torch.equal(painting.attention.grids[8, 8][0] > 0.5, ~region)
+
+
+def test_grids_and_timesteps_are_selected(backbone):
+    (painting,) = backbone.paint(
+        [PaintRequest(CAR, 1)],
+        recipe(width=128, attention_grids=[8, 2], num_inference_steps=4, attention_timesteps=(0, 500)),
+    )
+    # 3 layers at 8x16 and 4 at 2x4 (with the middle block), 2 of the 4 timesteps 751, 501, 251, 1
+    assert painting.attention.counts == {(8, 16): 6, (2, 4): 8}
+
+
+def test_bytes_depend_on_prompt_and_seed_alone(backbone):
+    """At one batch size: not on neighbours, row, number of threads or what ran before."""
+    one, two, three = PaintRequest(CAR, 1), PaintRequest(TWO, 2), PaintRequest(CAR, 3)
+
+    def painted(*requests):
+        return [
+            (painting.image.tobytes(), painting.attention.grids[8, 8].numpy().tobytes())
+            for painting in backbone.paint(requests, recipe())
+        ]
+
+    first = painted(one, two)
+    assert painted(two, one) == first[::-1]
+    assert painted(one, three)[0] == painted(one, one)[1] == first[0]
+    before = torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        assert painted(one, two) == first
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+
+
+def test_other_processors_are_native_during_capture_and_restored(backbone):
+    module = backbone.pipeline.unet.get_submodule(FINEST)
+    eager, own = AttnProcessor(), type("OwnProcessor", (AttnProcessor2_0,), {})()
+    try:
+        for processor in (eager, own):
+            module.set_processor(processor)
+            (painting,) = backbone.paint([PaintRequest(CAR, 1)], recipe())
+            assert painting.attention.counts == {(8, 8): 6}
+            assert module.processor is processor
+    finally:
+        module.set_processor(AttnProcessor2_0())
+
+
+def test_unseen_attention_is_an_error(backbone, monkeypatch):
+    class Hidden(AttnProcessor):
+        def __call__(self, *args, **kwargs):
+            return super().__call__(*args, **kwargs)
+
+    monkeypatch.setattr("diffumask_datasets.diffusion.attention_processors._SAME_RESULT", ())
+    names = list(backbone._chosen_layers(recipe()))
+    modules = [backbone.pipeline.unet.get_submodule(name) for name in names]
+    for module in modules:
+        module.set_processor(Hidden())
+    try:
+        with pytest.raises(CaptureError, match="no scaled_dot_product_attention call was seen in 3 attention layers"):
+            backbone.paint([PaintRequest(CAR, 1)], recipe())
+    finally:
+        for module in modules:
+            module.set_processor(AttnProcessor2_0())
+
+
+def test_nothing_is_left_behind(backbone, monkeypatch):
+    def hooks():
+        unet = backbone.pipeline.unet
+        return [
+            len(module._forward_hooks) + len(module._forward_pre_hooks) for module in unet.modules()
+        ], _len_torch_function_stack()
+
+    clean = hooks()
+    backbone.paint([PaintRequest(CAR, 1)], recipe())
+    assert hooks() == clean
+    assert sum(clean[0]) == clean[1] == 0
+
+    def broken(*args, **kwargs):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(backbone.pipeline.unet.get_submodule(FINEST).to_v, "forward", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        backbone.paint([PaintRequest(CAR, 1)], recipe())
+    assert hooks() == clean
+
+
+def test_nan_is_an_error(backbone, monkeypatch):
+    decode = backbone.pipeline.vae.decode
+    monkeypatch.setattr(
+        backbone.pipeline.vae, "decode", lambda *args, **kwargs: (decode(*args, **kwargs)[0] * torch.nan,)
+    )
+    with pytest.raises(ModelError, match="the model painted NaN in 2 of 2 images; try dtype='float32'"):
+        backbone.paint([PaintRequest(CAR, 1), PaintRequest(CAR, 2)], recipe())
+
+
+def test_truncated_term_is_refused_before_painting(backbone):
+    prompt = Prompt("a photo of a photo of a photo of a photo of a red car", (Term("car", 50, 53),))
+    with pytest.raises(TokenAlignmentError, match=r"'car' is truncated away: .* has 17 tokens, this model reads 16"):
+        backbone.paint([PaintRequest(prompt, 1)], recipe())
+
+
+def test_empty_batch(backbone):
+    assert backbone.paint([], recipe()) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        (
+            {"height": 100},
+            RecipeError,
+            "height 100 cannot be painted by this model: it takes multiples of 32; the nearest is 96",
+        ),
+        (
+            {"width": 8},
+            RecipeError,
+            "width 8 cannot be painted by this model: it takes multiples of 32; the nearest is 32",
+        ),
+        (
+            {"attention_grids": [16, 64]},
+            CaptureError,
+            "no cross-attention layer has a grid of attention_grids [16, 64]; this model at this size has 2, 4, 8",
+        ),
+        (
+            {"attention_timesteps": (900, 1000)},
+            RecipeError,
+            "attention_timesteps [900, 1000] holds none of the 2 timesteps from 1 to 501; "
+            "widen it or raise num_inference_steps",
+        ),
+    ],
+)
+def test_check_refuses_before_any_work(backbone, fields, error, message):
+    backbone.check(recipe())
+    with pytest.raises(error) as caught:
+        backbone.check(recipe(**fields))
+    assert str(caught.value) == message
+
+
+def test_check_refuses_more_steps_than_trained(backbone, monkeypatch):
+    backbone.pipeline.scheduler.register_to_config(num_train_timesteps=10)
+    try:
+        with pytest.raises(RecipeError, match="num_inference_steps is 11; this model has only 10"):
+            backbone.check(recipe(num_inference_steps=11))
+    finally:
+        backbone.pipeline.scheduler.register_to_config(num_train_timesteps=1000)
+
+
+def test_layers_are_chosen_by_name(backbone):
+    (painting,) = backbone.paint([PaintRequest(CAR, 1)], recipe(attention_layers=["up_blocks.*"]))
+    assert painting.attention.counts == {(8, 8): 4}
+    with pytest.raises(
+        CaptureError, match=r"no cross-attention layer fits attention_layers \['mid_block\.\*'\]; on these"
+    ):
+        backbone.check(recipe(attention_layers=["mid_block.*"]))
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 4.0])
+def test_self_attention_is_that_of_the_conditional_rows(backbone, guidance_scale):
+    """Against diffusers' own scores, and without it nothing else changes."""
+    fields = recipe(guidance_scale=guidance_scale, affinity="self-attention", attention_grids=[8], affinity_grids=[4])
+    requests = [PaintRequest(CAR, 1), PaintRequest(TWO, 2)]
+    unet, seen = backbone.pipeline.unet, []
+    names = [name for name in dict(unet.named_modules()) if name.endswith("attn1")]
+    names = [name for name in names if name.startswith(("down_blocks.1", "up_blocks.1"))]
+
+    def recompute(module, args, kwargs):
+        query, key = module.head_to_batch_dim(module.to_q(args[0])), module.head_to_batch_dim(module.to_k(args[0]))
+        scores = module.get_attention_scores(query, key).unflatten(0, (-1, module.heads)).mean(dim=1)
+        seen.append(scores[-2:])
+
+    hooks = [unet.get_submodule(name).register_forward_pre_hook(recompute, with_kwargs=True) for name in names]
+    try:
+        paintings = backbone.paint(requests, fields)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    expected = torch.stack(seen).mean(dim=0)
+    for image, painting in enumerate(paintings):
+        assert set(painting.attention.affinities) == {(4, 4)}
+        torch.testing.assert_close(painting.attention.affinities[4, 4], expected[image], atol=1e-5, rtol=0)
+    plain = backbone.paint(requests, recipe(guidance_scale=guidance_scale))
+    assert [one.image.tobytes() for one in plain] == [one.image.tobytes() for one in paintings]
+    assert plain[0].attention.affinities == {}
+
+
+def test_affinity_grids_the_model_does_not_have(backbone):
+    with pytest.raises(
+        CaptureError, match=r"no self-attention to propagate by on affinity_grids \[16\]; .* has 2, 4, 8"
+    ):
+        backbone.check(recipe(affinity="self-attention", affinity_grids=[16]))
+
+
+def test_contrast_sets_a_class_against_the_start_token(backbone):
+    plain = backbone.paint([PaintRequest(CAR, 1)], recipe())[0]
+    start = backbone.paint([PaintRequest(CAR, 1)], recipe(contrast="start"))[0]
+    assert start.image.tobytes() == plain.image.tobytes()
+    assert start.attention.categories == ("car",)
+    assert not torch.equal(start.attention.grids[8, 8], plain.attention.grids[8, 8])

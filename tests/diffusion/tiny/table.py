@@ -1,0 +1,38 @@
+"""Writes the table of docs/models.md from what the tests know and find. Run by ``make bench-backbones``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.diffusion.tiny.cases import CASES, Case
+from tests.diffusion.tiny.checks import lights_up, planted_heat, reference_error
+
+MODELS = Path(__file__).parents[3] / "docs" / "models.md"
+START, END = "<!-- table: written by tests/diffusion/tiny/table.py -->", "<!-- end of table -->"
+HEAD = "| model | class | capture | reference error | planted test | sizes |\n|---|---|---|---|---|---|"
+
+
+def write_table() -> int:
+    """Checks every family, writes the table, and gives the number of green ones."""
+    rows = [(case, reference_error(case), lights_up(planted_heat(case))) for case in CASES]
+    lines = [_line(case, error, planted) for case, error, planted in rows]
+    before, _, rest = MODELS.read_text(encoding="utf-8").partition(START)
+    _, _, after = rest.partition(END)
+    MODELS.write_text(f"{before}{START}\n{HEAD}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
+    return sum(error <= 1e-5 and planted for _, error, planted in rows)
+
+
+def static_cells(case: Case) -> tuple[str, str, str]:
+    """The cells that no run changes."""
+    return case.name, f"`{case.family.pipelines[0]}`", case.capture
+
+
+def _line(case: Case, error: float, planted: bool) -> str:
+    # One digit: the last bits differ between machines.
+    cells = (
+        *static_cells(case),
+        f"{error:.0e}",
+        "lights up" if planted else "FAILS",
+        f"multiples of {case.multiple} px",
+    )
+    return f"| {' | '.join(cells)} |"
