@@ -115,7 +115,7 @@ def cross_validated_agreements(
         RecipeError: fewer than two folds, or fewer samples than two a fold.
         ModelError, TrainingError: as :func:`diffumask_datasets.segmentation.training.train`.
     """
-    from diffumask_datasets.segmentation.held_out import train_and_predict
+    from diffumask_datasets.segmentation.cross_validation import train_and_predict
 
     if folds < 2 or len(rows) < 2 * folds:
         raise RecipeError(f"noise learning takes 2 or more folds of 2 or more samples; got {folds} of {len(rows)}")

@@ -31,8 +31,8 @@ from diffumask_datasets.segmentation.labelled import (
     translation,
 )
 from diffumask_datasets.segmentation.metrics import OpenVocabulary, Scores, Tally, image_iou
-from diffumask_datasets.segmentation.pictures import Mistake, save_confusion, worst_sheet
 from diffumask_datasets.segmentation.segmenter import Segmenter
+from diffumask_datasets.segmentation.visualize import Mistake, save_confusion, worst_sheet
 
 __all__ = ["Evaluation", "Matching", "evaluate", "match_classes", "save_evaluation"]
 

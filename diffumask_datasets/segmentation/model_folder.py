@@ -23,9 +23,9 @@ from diffumask_datasets.dataset.atomic import only_one, whole_folder
 from diffumask_datasets.errors import ExportError, TrainingError
 from diffumask_datasets.recipes.json_reader import read_json
 from diffumask_datasets.recipes.yaml_reader import read_yaml
-from diffumask_datasets.segmentation.pictures import save_curves
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 from diffumask_datasets.segmentation.settings import TrainingSettings
+from diffumask_datasets.segmentation.visualize import save_curves
 
 __all__ = ["check_target", "checkpoints_of", "claim", "finished_digest", "last_checkpoint", "write_model"]
 

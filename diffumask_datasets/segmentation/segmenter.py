@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.segmentation.labelled import Pixels
-from diffumask_datasets.segmentation.memory import names_the_knob
 from diffumask_datasets.segmentation.models import class_names, load_model, probabilities, scores
+from diffumask_datasets.segmentation.out_of_memory import names_the_knob
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 
 __all__ = ["Segmenter", "device_of"]

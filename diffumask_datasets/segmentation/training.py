@@ -27,9 +27,7 @@ from diffumask_datasets.errors import DataError, ModelError, RecipeError, Traini
 from diffumask_datasets.models.weights import load_whole
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.class_check import check_classes, warn_of_unseen
-from diffumask_datasets.segmentation.items import TrainingItems, TrainingStream, collated
 from diffumask_datasets.segmentation.labelled import LabelledImages, read_example
-from diffumask_datasets.segmentation.memory import names_the_knob
 from diffumask_datasets.segmentation.model_folder import (
     check_target,
     checkpoints_of,
@@ -39,10 +37,12 @@ from diffumask_datasets.segmentation.model_folder import (
     write_model,
 )
 from diffumask_datasets.segmentation.models import SMALL, build_model, check_model
+from diffumask_datasets.segmentation.out_of_memory import names_the_knob
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 from diffumask_datasets.segmentation.segmenter import Segmenter, device_of
 from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import SOURCE, Mixture, mix, open_source
+from diffumask_datasets.segmentation.training_set import TrainingItems, TrainingStream, collated
 
 __all__ = ["ANY_HARDWARE", "Hardware", "train"]
 

@@ -27,7 +27,7 @@ from diffumask_datasets.recipes.file import RECIPE_FILE
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.remasking import remask
 from diffumask_datasets.sample import IGNORE
-from diffumask_datasets.segmentation.held_out import train_and_predict
+from diffumask_datasets.segmentation.cross_validation import train_and_predict
 from diffumask_datasets.synthesis import prepare
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES, render_scene
 from diffumask_datasets.toybox.rendered import RenderedScenes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from transformers import Trainer
 
-from diffumask_datasets.segmentation.held_out import train_and_predict
+from diffumask_datasets.segmentation.cross_validation import train_and_predict
 from tests.segmentation.conftest import TINY, shapes
 
 

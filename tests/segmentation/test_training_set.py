@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from scipy import ndimage
 
-from diffumask_datasets.segmentation.items import TrainingItems, TrainingStream
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import labelled_of, mix
+from diffumask_datasets.segmentation.training_set import TrainingItems, TrainingStream
 from tests.segmentation.conftest import shapes
 
 Settings = Callable[..., TrainingSettings]
