@@ -19,10 +19,10 @@ import datasets
 from diffumask_datasets.dataset.storage import place_of
 from diffumask_datasets.dataset.views import VIEWS, view_features, view_row
 from diffumask_datasets.errors import DiffuMaskError, RecipeError, suggestion
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
 from diffumask_datasets.recipes.recipe import Recipe, check_fields
 from diffumask_datasets.recipes.shared import with_shared_recipe
 from diffumask_datasets.recipes.splits import Shard, SplitPlan
-from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from diffumask_datasets.toybox.rendered import CONFIG_NAME as RENDERED
 from diffumask_datasets.toybox.rendered import DEFAULT_SIZES, RenderedScenes
 

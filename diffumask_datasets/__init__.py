@@ -13,11 +13,11 @@ from diffumask_datasets.registration import register
 if TYPE_CHECKING:
     from diffumask_datasets.dataset.shards import merge
     from diffumask_datasets.exporters import export, verify
-    from diffumask_datasets.generation import generate
+    from diffumask_datasets.generation.generate import generate
+    from diffumask_datasets.generation.reproduce import reproduce
     from diffumask_datasets.hub import push
     from diffumask_datasets.loading import load_dataset
     from diffumask_datasets.recipes.recipe import Recipe
-    from diffumask_datasets.reproduction import reproduce
     from diffumask_datasets.review import to_fiftyone
     from diffumask_datasets.sample import ObjectAnnotation, Sample
 
@@ -44,11 +44,11 @@ _HOMES = {
     "Recipe": "diffumask_datasets.recipes.recipe",
     "Sample": "diffumask_datasets.sample",
     "export": "diffumask_datasets.exporters",
-    "generate": "diffumask_datasets.generation",
+    "generate": "diffumask_datasets.generation.generate",
     "load_dataset": "diffumask_datasets.loading",
     "merge": "diffumask_datasets.dataset.shards",
     "push": "diffumask_datasets.hub",
-    "reproduce": "diffumask_datasets.reproduction",
+    "reproduce": "diffumask_datasets.generation.reproduce",
     "to_fiftyone": "diffumask_datasets.review",
     "verify": "diffumask_datasets.exporters",
 }

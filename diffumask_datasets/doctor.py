@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from diffumask_datasets.errors import DiffuMaskError
+from diffumask_datasets.generation.remote_store import open_store
+from diffumask_datasets.generation.store import default_store_root
 from diffumask_datasets.registration import NAME
-from diffumask_datasets.remote_store import open_store
-from diffumask_datasets.store import default_store_root
 
 __all__ = ["Finding", "examine"]
 
@@ -91,7 +91,7 @@ def _device() -> str:
 
 
 def _toybox() -> str:
-    from diffumask_datasets.trial import paint_trial
+    from diffumask_datasets.generation.trial import paint_trial
 
     return paint_trial().report
 

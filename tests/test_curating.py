@@ -11,7 +11,7 @@ from datasets import load_dataset
 
 from diffumask_datasets.curating import curate, rejected_folder
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.generation import generate
+from diffumask_datasets.generation.generate import generate
 
 
 def ids(folder: Path) -> list[str]:

@@ -70,7 +70,7 @@ def generate(
     ] = None,
 ) -> None:
     """Generate images and masks of CLASSES into a dataset folder; started again, it goes on where it stopped."""
-    from diffumask_datasets.generation import generate as generate_folder
+    from diffumask_datasets.generation.generate import generate as generate_folder
 
     given: dict[str, Any] = {"model": model, "seed": seed, "num_samples": num_samples, "recipe": recipe}
     given |= {"keep_heat_maps": keep_heat_maps or None, "keep_threshold_curve": keep_threshold_curve or None}
@@ -154,7 +154,7 @@ def reproduce(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
 ) -> None:
     """Make one sample again from its recipe and compare it; exits with 1 where the masks differ by more than 2 %."""
-    from diffumask_datasets.reproduction import reproduce as reproduce_sample
+    from diffumask_datasets.generation.reproduce import reproduce as reproduce_sample
 
     own = {"trust_recipe": trust_recipe or None, "model": model, "device": device}
     fields = {name: value for name, value in own.items() if value is not None}

@@ -51,7 +51,7 @@ def label(
     ] = None,
 ) -> None:
     """Label the images of a folder by the attention of a model that is shown them; the result is a dataset folder."""
-    from diffumask_datasets.labelling import label_folder
+    from diffumask_datasets.generation.label import label_folder
 
     names = [name for text in classes or [] for name in ([text] if ":" in text else text.split(","))]
     fields = recipe_fields(config, names, prompt, {"model": model, "seed": seed}, set_)
@@ -82,7 +82,7 @@ def remask(
     trust_recipe: TrustRecipe = False,
 ) -> None:
     """Make the masks of DATASET again from its heat maps, without generating; images and prompts stay."""
-    from diffumask_datasets.remasking import remask as remask_folder
+    from diffumask_datasets.generation.remask import remask as remask_folder
 
     changes = assignments([*([f"threshold={threshold}"] if threshold else []), *(set_ or [])])
     if affinity_net:
@@ -136,9 +136,9 @@ def train_affinity(
     epochs: Annotated[int, typer.Option(help="Passes over them.", min=1)] = 8,
 ) -> None:
     """Train one affinity net for all classes of DATASET on its images and heat maps; made once, it is kept."""
+    from diffumask_datasets.generation.remask import train_affinity as train
     from diffumask_datasets.masks.affinity_net import AffinityNetSettings
     from diffumask_datasets.masks.affinity_training import AffinityTraining
-    from diffumask_datasets.remasking import train_affinity as train
 
     wide = AffinityNetSettings(backbone, channels=64, input_side=512) if backbone else AffinityNetSettings()
     trained = train(dataset, output, settings=wide, training=AffinityTraining(epochs=epochs), images=images)

@@ -158,9 +158,9 @@ def _apply_review(
     device: str | None,
     **how: bool,
 ) -> None:
+    from diffumask_datasets.generation.sample_generator import Runtime
     from diffumask_datasets.review import apply_decisions, merge_decisions, read_decisions
     from diffumask_datasets.review.fiftyone_dataset import dataset_name, decisions_of
-    from diffumask_datasets.synthesis import Runtime
 
     if files:
         decisions = merge_decisions([read_decisions(path) for path in files], conflicts=conflicts)

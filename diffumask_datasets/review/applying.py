@@ -15,6 +15,7 @@ from diffumask_datasets.dataset.reader import DatasetSource, open_source
 from diffumask_datasets.dataset.schema import Row, without_heat_maps
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ReviewError
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
 from diffumask_datasets.recipes.file import origin
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SPLIT_STARTS, SplitPlan
@@ -28,7 +29,6 @@ from diffumask_datasets.review.decisions import (
     decisions_text,
     read_decisions,
 )
-from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 
 __all__ = ["Applied", "apply_decisions"]
 

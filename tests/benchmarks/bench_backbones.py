@@ -25,7 +25,7 @@ from diffumask_datasets.diffusion.families.flux import FLUX
 from diffumask_datasets.diffusion.families.stable_diffusion import STABLE_DIFFUSION
 from diffumask_datasets.diffusion.protocol import PaintRequest
 from diffumask_datasets.diffusion.registry import load_backbone
-from diffumask_datasets.generation import generate
+from diffumask_datasets.generation.generate import generate
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.allocation import allocated_mb
 from tests.benchmarks.harness import paired_ratio, run

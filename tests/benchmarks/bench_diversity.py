@@ -15,12 +15,12 @@ from diffumask_datasets.augmentation.pipeline import augmented, drawn_others
 from diffumask_datasets.augmentation.scene import Scene, annotate, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import spliced
 from diffumask_datasets.dataset.schema import Row, decode_image, decode_label
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.prompts.wording import fill, noun
 from diffumask_datasets.recipes.augment_settings import parse_augment
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.vocabulary import VOCABULARIES, load_vocabulary
-from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from diffumask_datasets.toybox.captions import PLACES
 from diffumask_datasets.toybox.scene import Demand, render_scene
 from diffumask_datasets.toybox.world import BACKGROUNDS, CLASS_NAMES, COLOURS

@@ -22,13 +22,13 @@ from diffumask_datasets.dataset.contact_sheet import overlay
 from diffumask_datasets.dataset.schema import HEAT_MAPS, decode_image, decode_label
 from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.diffusion.registry import load_backbone
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
 from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, spread_heat
 from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
 from diffumask_datasets.masks.components import separate_instances
 from diffumask_datasets.masks.pipeline import affinity_labels, make_masks
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.recipes.recipe import MaskSettings, Recipe
-from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
 from diffumask_datasets.toybox.judge import JUDGE_FILE, load_judge
 from tests.benchmarks import mask_methods as methods

@@ -15,14 +15,14 @@ from unittest.mock import patch
 
 import numpy as np
 
-from diffumask_datasets import stages
-from diffumask_datasets.crew import Report, Work
-from diffumask_datasets.engines import local
-from diffumask_datasets.painting import Painted, Painter
+from diffumask_datasets.generation.engines import local
+from diffumask_datasets.generation.generate import stages
+from diffumask_datasets.generation.images import Painted, Painter
+from diffumask_datasets.generation.masks import Refined, Refiner, refine_in_process
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
+from diffumask_datasets.generation.store import FOLDER_SIZE, SUFFIX, SampleStore
+from diffumask_datasets.generation.workers import Report, Work
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.refining import Refined, Refiner, refine_in_process
-from diffumask_datasets.store import FOLDER_SIZE, SUFFIX, SampleStore
-from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from tests.benchmarks.chaos import clean_cluster_runs, clean_runs, full_disk_is_said, read_only_store_is_said
 from tests.benchmarks.harness import run
 from tests.benchmarks.stage_times import stage_seconds
@@ -102,7 +102,7 @@ def _throughput(recipe: Recipe, folder: Path, count: int) -> dict[str, float]:
     os.environ.update(RAY_worker_niceness="0")
 
     def ray(store: Path, stop: int, made: Callable[[int], object]) -> object:
-        from diffumask_datasets.engines.ray import fill
+        from diffumask_datasets.generation.engines.ray import fill
 
         return fill(recipe, Runtime(store=store), [(0, stop)], workers=2, address=None, made=made)
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from diffumask_datasets.crew import Crew, Report, Work
+from diffumask_datasets.generation.workers import Crew, Report, Work
 from diffumask_datasets.toybox import CLASS_NAMES
 from tests.benchmarks.harness import ROOT, run
 from tests.benchmarks.segmentation_cost import metrics_over_forward

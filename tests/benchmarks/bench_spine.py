@@ -16,9 +16,9 @@ from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.diffusion.protocol import PaintRequest
 from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.diffusion.unet import UNetBackbone
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from tests.benchmarks.harness import paired_ratio, run
 
 CLASSES = ["car", "boat", "tree", "house", "mushroom"]

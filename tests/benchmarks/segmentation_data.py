@@ -21,14 +21,14 @@ import numpy as np
 
 from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, Doubt, class_agreements, class_doubts
 from diffumask_datasets.dataset.schema import decode_label, png_cell
-from diffumask_datasets.engines.devices import gpu_count
-from diffumask_datasets.generation import generate
+from diffumask_datasets.generation.engines.devices import gpu_count
+from diffumask_datasets.generation.generate import generate
+from diffumask_datasets.generation.remask import remask
+from diffumask_datasets.generation.sample_generator import prepare
 from diffumask_datasets.recipes.file import RECIPE_FILE
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.remasking import remask
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.cross_validation import train_and_predict
-from diffumask_datasets.synthesis import prepare
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES, render_scene
 from diffumask_datasets.toybox.rendered import RenderedScenes
 

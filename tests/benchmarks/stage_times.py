@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from diffumask_datasets import painting, refining
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder
+from diffumask_datasets.generation.generate import images as painting
+from diffumask_datasets.generation.generate import masks as refining
+from diffumask_datasets.generation.images import Painter
+from diffumask_datasets.generation.masks import Refiner
+from diffumask_datasets.generation.store import SampleStore
 from diffumask_datasets.masks import pipeline
 from diffumask_datasets.masks.densecrf import DenseCrf
-from diffumask_datasets.painting import Painter
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.refining import Refiner
-from diffumask_datasets.store import SampleStore
 
 
 def stage_seconds(recipe: Recipe, count: int) -> dict[str, float]:

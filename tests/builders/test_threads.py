@@ -13,9 +13,9 @@ from datasets import load_dataset
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from diffumask_datasets import painting
 from diffumask_datasets.dataset.writer import read_rows, split_files
-from diffumask_datasets.labelling import label_folder
+from diffumask_datasets.generation.generate import images as painting
+from diffumask_datasets.generation.label import label_folder
 
 Content = dict[str, dict[str, Any]]
 

@@ -8,10 +8,10 @@ import ray
 from ray.cluster_utils import Cluster
 
 from diffumask_datasets import generate
-from diffumask_datasets.engines.ray import fill
 from diffumask_datasets.errors import ModelError, WorkerError
+from diffumask_datasets.generation.engines.ray import fill
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from tests.dataset.test_shards import files
 
 # By default Ray lets its workers run only where nobody else wants the CPU; read when a raylet starts.

@@ -3,8 +3,8 @@ from typing import Any
 import numpy as np
 
 from diffumask_datasets.dataset.contact_sheet import class_colours, contact_sheet, overlay
+from diffumask_datasets.generation.sample_generator import Synthesizer, prepare
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.synthesis import Synthesizer, prepare
 
 
 def test_colours_are_those_of_pascal_voc() -> None:

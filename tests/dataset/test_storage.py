@@ -12,8 +12,8 @@ from datasets import load_dataset
 from diffumask_datasets import generate, merge
 from diffumask_datasets.dataset.storage import filesystem, place_of
 from diffumask_datasets.errors import ExportError, MissingDependencyError, RecipeError, StoreError
-from diffumask_datasets.remote_store import RemoteStore, open_store
-from diffumask_datasets.store import SampleStore, default_store_root
+from diffumask_datasets.generation.remote_store import RemoteStore, open_store
+from diffumask_datasets.generation.store import SampleStore, default_store_root
 from tests.dataset.test_shards import files
 
 

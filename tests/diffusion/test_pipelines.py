@@ -16,8 +16,8 @@ from diffumask_datasets.diffusion.options import LoadOptions, resolve_checkpoint
 from diffumask_datasets.diffusion.pipelines import load_pipeline
 from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.errors import MissingDependencyError, ModelError
+from diffumask_datasets.generation.sample_generator import prepare
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.synthesis import prepare
 from tests.diffusion.tiny import models
 from tests.diffusion.tiny.cases import CASES, REQUESTS
 from tests.diffusion.tiny.single_file import single_file

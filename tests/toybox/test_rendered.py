@@ -9,7 +9,7 @@ from datasets import load_dataset
 
 from diffumask_datasets.dataset.schema import element_of
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.generation import generate
+from diffumask_datasets.generation.generate import generate
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.toybox import CLASS_NAMES, render_scene

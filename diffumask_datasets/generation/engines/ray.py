@@ -13,16 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from diffumask_datasets.attempts import Batch, Making
-from diffumask_datasets.crew import Inline
 from diffumask_datasets.errors import DiffuMaskError, MissingDependencyError, WorkerError
-from diffumask_datasets.painting import Painter
+from diffumask_datasets.generation.attempts import Batch, Making
+from diffumask_datasets.generation.images import Painter
+from diffumask_datasets.generation.masks import Refiner
+from diffumask_datasets.generation.remote_store import open_store
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer
+from diffumask_datasets.generation.store import default_store_root
+from diffumask_datasets.generation.workers import Inline
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard
-from diffumask_datasets.refining import Refiner
-from diffumask_datasets.remote_store import open_store
-from diffumask_datasets.store import default_store_root
-from diffumask_datasets.synthesis import Runtime, Synthesizer
 
 __all__ = ["fill"]
 

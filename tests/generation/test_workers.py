@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from diffumask_datasets.crew import Crew, Report, Work
 from diffumask_datasets.errors import ModelError, WorkerError
+from diffumask_datasets.generation.workers import Crew, Report, Work
 from tests.waiting import wait_until
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
@@ -91,8 +91,8 @@ def test_closing_ends_tasks_that_take_long(tmp_path: Path) -> None:
 ORPHANS = """
 import os, sys, time
 from pathlib import Path
-from diffumask_datasets.crew import Crew
-from tests.test_crew import careless
+from diffumask_datasets.generation.workers import Crew
+from tests.generation.test_workers import careless
 if __name__ == "__main__":
     crew = Crew(careless, [(Path(sys.argv[1]),)], daemon=len(sys.argv) > 2)
     print(crew.submit(("is done", 1)).result()[1], flush=True)
@@ -126,8 +126,8 @@ def locking(_: Path) -> Work:
 
 CLOSED = """
 from pathlib import Path
-from diffumask_datasets.crew import Crew
-from tests.test_crew import locking
+from diffumask_datasets.generation.workers import Crew
+from tests.generation.test_workers import locking
 if __name__ == "__main__":
     with Crew(locking, [(Path(),), (Path(),)]) as crew:
         print([future.result() for future in [crew.submit(task) for task in range(4)]])

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import Any
 
-from diffumask_datasets.crew import Crew, Report, Work
-from diffumask_datasets.engines.devices import devices_of
+from diffumask_datasets.generation.engines.devices import devices_of
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer
+from diffumask_datasets.generation.workers import Crew, Report, Work
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard
-from diffumask_datasets.synthesis import Runtime, Synthesizer
 
 __all__ = ["fill", "runs_of"]
 

@@ -7,7 +7,7 @@ import torch
 
 from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.trial import paint_trial
+from diffumask_datasets.generation.trial import paint_trial
 
 
 def test_a_text_encoder_with_random_weights_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,7 +16,7 @@ def test_a_text_encoder_with_random_weights_is_noticed(monkeypatch: pytest.Monke
     for module in backbone.pipeline.text_encoder.modules():  # type: ignore[attr-defined]
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
-    monkeypatch.setattr("diffumask_datasets.painting._checked", lambda *_: backbone)
+    monkeypatch.setattr("diffumask_datasets.generation.images._checked", lambda *_: backbone)
     with pytest.raises(
         ModelError, match=r"^painted 'a photo of a car': the judge sees .*; that is no car with its mask"
     ):

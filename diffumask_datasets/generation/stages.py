@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from diffumask_datasets.crew import Crew, Inline
-from diffumask_datasets.painting import Painted
+from diffumask_datasets.generation.images import Painted
+from diffumask_datasets.generation.masks import Refined, Refiner, refine_in_process
+from diffumask_datasets.generation.store import Store
+from diffumask_datasets.generation.workers import Crew, Inline
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.refining import Refined, Refiner, refine_in_process
-from diffumask_datasets.store import Store
 
 __all__ = ["Pending", "Stages", "in_order"]
 

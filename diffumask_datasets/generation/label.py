@@ -31,6 +31,9 @@ from diffumask_datasets.diffusion.options import LoadOptions
 from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
+from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
+from diffumask_datasets.generation.remote_store import open_store
+from diffumask_datasets.generation.sample_generator import prepare
 from diffumask_datasets.masks.quantization import compact, soft_size
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock
@@ -41,9 +44,6 @@ from diffumask_datasets.recipes.file import LABELLED
 from diffumask_datasets.recipes.prompt_settings import PLACE
 from diffumask_datasets.recipes.recipe import DEFAULT_PROMPTS, Recipe
 from diffumask_datasets.recipes.text import word_key
-from diffumask_datasets.refining import label_image, warn_of_missing_masks
-from diffumask_datasets.remote_store import open_store
-from diffumask_datasets.synthesis import prepare
 
 __all__ = ["Labelled", "fitting_size", "label_folder"]
 

@@ -8,10 +8,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from diffumask_datasets.painting import Painted, Painter
+from diffumask_datasets.generation.images import Painted, Painter
+from diffumask_datasets.generation.masks import Refined, warn_of_missing_masks
+from diffumask_datasets.generation.stages import Stages
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.refining import Refined, warn_of_missing_masks
-from diffumask_datasets.stages import Stages
 
 __all__ = ["Batch", "Making", "Refining", "Storing"]
 

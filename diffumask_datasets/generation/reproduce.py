@@ -17,12 +17,12 @@ from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.dataset.schema import Row, decode_image, decode_label, encoded_bytes
 from diffumask_datasets.dataset.views import SEMANTIC
 from diffumask_datasets.errors import ExportError, RecipeError
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer
 from diffumask_datasets.recipes.hub_errors import readable_errors
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.shared import is_hub_id, read_shared_recipe
 from diffumask_datasets.recipes.splits import split_of
 from diffumask_datasets.sample import MAX_CLASS_ID
-from diffumask_datasets.synthesis import Runtime, Synthesizer
 
 __all__ = ["Reproduction", "reproduce"]
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffumask_datasets import generate
-from diffumask_datasets.engines.devices import devices_of
-from diffumask_datasets.engines.local import fill, runs_of
 from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.generation.engines.devices import devices_of
+from diffumask_datasets.generation.engines.local import fill, runs_of
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SplitPlan
-from diffumask_datasets.synthesis import Runtime, Synthesizer, prepare
 from tests.dataset.test_shards import files
 from tests.waiting import wait_until
 
@@ -124,7 +124,7 @@ def test_numbers_that_make_no_sense(planted: dict[str, Any], tmp_path: Path, nam
 
 
 def test_gpus_are_taken_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffumask_datasets.engines.devices.gpu_count", lambda: 2)
+    monkeypatch.setattr("diffumask_datasets.generation.engines.devices.gpu_count", lambda: 2)
     assert devices_of(None, 3) == devices_of("cuda", 3) == ["cuda:0", "cuda:1", "cuda:0"]
     assert devices_of("cuda:1", 2) == ["cuda:1", "cuda:1"]
     assert devices_of("cpu", 2) == ["cpu", "cpu"]

@@ -20,12 +20,12 @@ from diffumask_datasets.dataset.shards import SHARD_FILE, shard_text
 from diffumask_datasets.dataset.storage import Place, place_of
 from diffumask_datasets.dataset.views import check_shown, view_row
 from diffumask_datasets.dataset.writer import FileContent, check_target, write_folder
-from diffumask_datasets.engines import local
-from diffumask_datasets.engines.devices import refiners_of
 from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.generation.engines import local
+from diffumask_datasets.generation.engines.devices import refiners_of
+from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard, ShardNumber
-from diffumask_datasets.synthesis import Runtime, Synthesizer
 
 __all__ = ["generate"]
 
@@ -115,7 +115,7 @@ def _fill(
 ) -> Counter[str] | None:
     """Has others fill the store; None where this process is to do it by itself."""
     if engine == "ray":
-        from diffumask_datasets.engines import ray
+        from diffumask_datasets.generation.engines import ray
 
         return ray.fill(recipe, runtime, shards, workers=workers, address=address, made=made)
     if workers in (None, 1):

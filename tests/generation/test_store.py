@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffumask_datasets.errors import StoreError
-from diffumask_datasets.store import STALE_SECONDS, SampleStore, default_store_root
+from diffumask_datasets.generation.store import STALE_SECONDS, SampleStore, default_store_root
 from tests.waiting import wait_until
 
 
@@ -124,7 +124,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
 import resource, signal, sys
 from pathlib import Path
 from diffumask_datasets.errors import StoreError
-from diffumask_datasets.store import SampleStore
+from diffumask_datasets.generation.store import SampleStore
 store = SampleStore(Path(sys.argv[1]), "abc")
 store.put(1, b"small")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""A sample store at a URL: the files of :mod:`diffumask_datasets.store`, through fsspec.
+"""A sample store at a URL: the files of :mod:`diffumask_datasets.generation.store`, through fsspec.
 
 An object appears whole or not at all on object stores; elsewhere the checksum tells a torn one.
 """
@@ -9,7 +9,15 @@ import logging
 
 from diffumask_datasets.dataset.storage import Place, filesystem, remote_errors
 from diffumask_datasets.errors import StoreError
-from diffumask_datasets.store import FOLDER_SIZE, SUFFIX, SampleStore, Store, default_store_root, sealed, unsealed
+from diffumask_datasets.generation.store import (
+    FOLDER_SIZE,
+    SUFFIX,
+    SampleStore,
+    Store,
+    default_store_root,
+    sealed,
+    unsealed,
+)
 
 __all__ = ["RemoteStore", "open_store"]
 
@@ -17,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_store(root: Place | None, digest: str) -> Store:
-    """The store of one recipe in a folder or at a URL; None is :func:`diffumask_datasets.store.default_store_root`.
+    """The store of one recipe in a folder or at a URL; None is :func:`diffumask_datasets.generation.store.default_store_root`.
 
     Raises:
         MissingDependencyError: the package that speaks the URL's protocol is not installed.

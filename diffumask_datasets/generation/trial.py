@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.generation.images import Painter
+from diffumask_datasets.generation.masks import Refiner
+from diffumask_datasets.generation.sample_generator import prepare
 from diffumask_datasets.masks.quality import iou
-from diffumask_datasets.painting import Painter
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.refining import Refiner
-from diffumask_datasets.synthesis import prepare
 
 __all__ = ["Trial", "paint_trial"]
 

@@ -18,11 +18,11 @@ from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.dataset.schema import Row, image_of, row_of, soft_maps_of, without_threshold_curve
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ExportError, RecipeError
+from diffumask_datasets.generation.sample_generator import label_image, pin_affinity_net, warn_of_missing_masks
 from diffumask_datasets.masks.quantization import expand
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.recipes.recipe import MaskSettings, Recipe, check_fields
 from diffumask_datasets.recipes.shared import stored_recipe
-from diffumask_datasets.synthesis import label_image, pin_affinity_net, warn_of_missing_masks
 
 if TYPE_CHECKING:
     from diffumask_datasets.masks.affinity_net import AffinityNetSettings

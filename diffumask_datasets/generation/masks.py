@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.crew import Report, Work
 from diffumask_datasets.dataset.schema import features_of, row_of, to_payload
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.generation.images import Painted, single_thread
+from diffumask_datasets.generation.workers import Report, Work
 from diffumask_datasets.masks.soft_pipeline import masks_of_soft_maps
-from diffumask_datasets.painting import Painted, single_thread
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.sample import IGNORE, Sample
 
@@ -72,7 +72,7 @@ class Refiner:
 
 
 def refine_in_process(recipe: Recipe) -> Work:
-    """The work of a process of a :class:`diffumask_datasets.crew.Crew`: :class:`Painted` in, :class:`Refined` out."""
+    """The work of a process of a :class:`diffumask_datasets.generation.workers.Crew`: :class:`Painted` in, :class:`Refined` out."""
     refiner = Refiner(recipe)
 
     def work(painted: Painted, _: Report) -> Refined:

@@ -24,10 +24,10 @@ from diffumask_datasets.diffusion.registry import register_family
 from diffumask_datasets.diffusion.unet import UNetBackbone
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, ReviewError, TokenAlignmentError
 from diffumask_datasets.exporters import export
-from diffumask_datasets.labelling import Labelled, fitting_size, label_folder
+from diffumask_datasets.generation.label import Labelled, fitting_size, label_folder
+from diffumask_datasets.generation.remask import remask
 from diffumask_datasets.recipes.file import read_recipe_file
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.remasking import remask
 from diffumask_datasets.review.applying import apply_decisions
 from tests.diffusion.conftest import pipeline_folder  # noqa: F401
 from tests.diffusion.test_observation import FINEST, looking_at

@@ -1,0 +1,1 @@
+"""From a recipe to labelled samples: generate, label, remask and reproduce."""
