@@ -110,7 +110,7 @@ def curate(
     epochs: Annotated[int, typer.Option(help="Passes of each fold's training.", min=1)] = 60,
 ) -> None:
     """Keep the samples of DATASET whose masks are believed; every dropped one gets its reason in rejections.jsonl."""
-    from diffumask_datasets.curating import curate as curate_folder
+    from diffumask_datasets.curation.curate import curate as curate_folder
 
     training = {"model": model, "height": side, "width": side}
     counts = curate_folder(

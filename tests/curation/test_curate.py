@@ -9,7 +9,7 @@ import pytest
 import transformers
 from datasets import load_dataset
 
-from diffumask_datasets.curating import curate, rejected_folder
+from diffumask_datasets.curation.curate import curate, rejected_folder
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.generation.generate import generate
 
