@@ -1,1 +1,1 @@
-"""The Hugging Face builders: thin; loaded by name through :mod:`diffumask_datasets.registration`."""
+"""The Hugging Face builders: thin; loaded by name through :mod:`diffumask_datasets.builders.registration`."""

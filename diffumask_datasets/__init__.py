@@ -8,15 +8,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from diffumask_datasets.registration import register
+from diffumask_datasets.builders.registration import register
 
 if TYPE_CHECKING:
+    from diffumask_datasets.builders.loading import load_dataset
     from diffumask_datasets.dataset.shards import merge
     from diffumask_datasets.exporters import export, verify
     from diffumask_datasets.generation.generate import generate
     from diffumask_datasets.generation.reproduce import reproduce
     from diffumask_datasets.hub import push
-    from diffumask_datasets.loading import load_dataset
     from diffumask_datasets.recipes.recipe import Recipe
     from diffumask_datasets.review import to_fiftyone
     from diffumask_datasets.sample import ObjectAnnotation, Sample
@@ -45,7 +45,7 @@ _HOMES = {
     "Sample": "diffumask_datasets.sample",
     "export": "diffumask_datasets.exporters",
     "generate": "diffumask_datasets.generation.generate",
-    "load_dataset": "diffumask_datasets.loading",
+    "load_dataset": "diffumask_datasets.builders.loading",
     "merge": "diffumask_datasets.dataset.shards",
     "push": "diffumask_datasets.hub",
     "reproduce": "diffumask_datasets.generation.reproduce",

@@ -10,10 +10,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from diffumask_datasets.builders.registration import NAME
 from diffumask_datasets.errors import DiffuMaskError
 from diffumask_datasets.generation.remote_store import open_store
 from diffumask_datasets.generation.store import default_store_root
-from diffumask_datasets.registration import NAME
 
 __all__ = ["Finding", "examine"]
 
