@@ -12,7 +12,11 @@ from typing import Annotated
 
 import typer
 
-from diffumask_datasets.cli import examining, making, masking, segmenting, sharing
+from diffumask_datasets.cli import dataset as sharing
+from diffumask_datasets.cli import examination as examining
+from diffumask_datasets.cli import generation as making
+from diffumask_datasets.cli import masks as masking
+from diffumask_datasets.cli import segmentation as segmenting
 from diffumask_datasets.cli.options import EXIT_BAD_INPUT
 from diffumask_datasets.errors import DiffuMaskError, RecipeError
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from diffumask_datasets.cli.segmenting import evaluate, train
+from diffumask_datasets.cli.segmentation import evaluate, train
 from diffumask_datasets.sample import IGNORE
 from tests.benchmarks.photos_data import street_classes, street_folder
 from tests.benchmarks.photos_streets import LARGE

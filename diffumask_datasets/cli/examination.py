@@ -11,7 +11,7 @@ __all__ = ["doctor"]
 
 def doctor() -> None:
     """Report what is installed and how to mend what is not, and paint one image; exits with 1 where something is wrong."""
-    from diffumask_datasets.doctor import examine
+    from diffumask_datasets.cli.doctor import examine
 
     findings = examine()
     for finding in findings:
