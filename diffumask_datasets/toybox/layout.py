@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from diffumask_datasets.toybox.pen import Palette, Part, Points
+from diffumask_datasets.toybox.drawing import Palette, Part, Points
 
 RADII = {1: (0.34, 0.46), 2: (0.21, 0.29), 3: (0.17, 0.22)}
 """Number of objects to the range of their radius (half the longer side), as a share of the shorter image side."""

@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from diffumask_datasets.toybox.pen import Palette, Part, Pen, make_palette, normalised
-from diffumask_datasets.toybox.shapes_grown import draw_fish, draw_flower, draw_mushroom, draw_tree
-from diffumask_datasets.toybox.shapes_made import draw_balloon, draw_boat, draw_car, draw_cup, draw_house, draw_star
+from diffumask_datasets.toybox.drawing import Palette, Part, Pen, make_palette, normalised
+from diffumask_datasets.toybox.manmade_shapes import draw_balloon, draw_boat, draw_car, draw_cup, draw_house, draw_star
+from diffumask_datasets.toybox.natural_shapes import draw_fish, draw_flower, draw_mushroom, draw_tree
 from diffumask_datasets.toybox.world import COLOURS
 
 DRAW: Final[dict[str, Callable[[Pen, Palette, np.random.Generator], None]]] = {

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES, COLOURS, SPLITS, Demand, render_scene
+from diffumask_datasets.toybox.drawing import normalised
 from diffumask_datasets.toybox.layout import MIN_VISIBLE, lay_out
-from diffumask_datasets.toybox.pen import normalised
 from diffumask_datasets.toybox.scene import scene_generator
 from diffumask_datasets.toybox.shapes import DRAW, draw_object
 

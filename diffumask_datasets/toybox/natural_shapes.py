@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffumask_datasets.toybox.pen import Palette, Pen, ellipse_points
+from diffumask_datasets.toybox.drawing import Palette, Pen, ellipse_points
 
 
 def draw_tree(pen: Pen, tones: Palette, rng: np.random.Generator) -> None:

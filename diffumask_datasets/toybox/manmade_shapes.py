@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffumask_datasets.toybox.pen import Palette, Pen, ellipse_points, mix
+from diffumask_datasets.toybox.drawing import Palette, Pen, ellipse_points, mix
 from diffumask_datasets.toybox.world import Rgb
 
 
