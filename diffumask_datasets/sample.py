@@ -1,18 +1,23 @@
-"""The one record that everybody speaks: an image, its mask, its objects and what made it."""
+"""The data type shared by all modules: one image, its mask, its objects and its provenance; and class ids.
+
+Class ids: 0 is background, 1..K are the classes in the order given, 255 is ignored.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.errors import DataError, ShapeError
+from diffumask_datasets.errors import DataError, ShapeError, UnknownClassError, suggestion
 
 __all__ = [
     "BACKGROUND",
+    "BACKGROUND_NAME",
     "IGNORE",
     "MAX_CLASS_ID",
     "ObjectAnnotation",
@@ -20,11 +25,15 @@ __all__ = [
     "Sample",
     "ThresholdCurve",
     "check_array",
+    "check_known",
     "check_sample_id",
+    "id2label",
 ]
 
 BACKGROUND = 0
 """Semantic mask value of pixels that belong to no class."""
+
+BACKGROUND_NAME = "background"
 
 IGNORE = 255
 """Semantic mask value of pixels that nobody should train or be judged on."""
@@ -156,3 +165,17 @@ def _describe(array: object) -> str:
     if not isinstance(array, np.ndarray):
         return type(array).__name__
     return f"{array.dtype} ({', '.join(str(size) for size in array.shape)})"
+
+
+def id2label(classes: Sequence[str]) -> dict[int, str]:
+    """Class id → name, background included, as transformers' ``id2label.json`` holds it."""
+    return dict(enumerate([BACKGROUND_NAME, *classes]))
+
+
+def check_known(classes: Sequence[str], known: Sequence[str], *, model: str) -> None:
+    """Raises UnknownClassError, with the nearest known name, for the first class that a closed model cannot paint."""
+    for name in classes:
+        if name.lower() not in known:
+            raise UnknownClassError(
+                f"the model {model!r} cannot paint {name!r}{suggestion(name, known)}; it knows: {', '.join(known)}"
+            )

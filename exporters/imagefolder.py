@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from diffumask_datasets.categories import id2label
 from diffumask_datasets.dataset.image_io import open_image
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record
@@ -18,6 +17,7 @@ from diffumask_datasets.exporters.description import described, json_text
 from diffumask_datasets.exporters.pictures import image_file, plain_png
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.recipes.json_reader import read_json, read_json_lines
+from diffumask_datasets.sample import id2label
 
 __all__ = ["ImageFolderExporter", "ImageFolderReader", "ImageFolderWriter"]
 

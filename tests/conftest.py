@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.hub_server import LocalHub
+from tests.helpers.hub_server import LocalHub
 
 with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from diffumask_datasets.exporters import formats
-from tests.hub_server import GOOD_TOKEN, LocalHub
+from tests.helpers.hub_server import GOOD_TOKEN, LocalHub
 
 ROOT = Path(__file__).parent.parent
 

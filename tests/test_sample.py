@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffumask_datasets.errors import DataError, ShapeError
-from diffumask_datasets.sample import ObjectAnnotation, Sample, check_array, check_sample_id
+from diffumask_datasets.errors import DataError, ShapeError, UnknownClassError
+from diffumask_datasets.sample import ObjectAnnotation, Sample, check_array, check_known, check_sample_id, id2label
 
 
 def fields(**changes: Any) -> dict[str, Any]:
@@ -100,3 +100,20 @@ def test_a_sample_id_can_be_a_file_name(sample_id: str) -> None:
 def test_what_cannot_be_a_file_name_everywhere_is_no_sample_id(sample_id: Any) -> None:
     with pytest.raises(DataError, match=r"invalid sample_id .*: expected letters, digits, '_', '-' and single '\.'"):
         check_sample_id(sample_id)
+
+
+def test_id2label_starts_with_background() -> None:
+    assert id2label(["car", "boat"]) == {0: "background", 1: "car", 2: "boat"}
+
+
+def test_an_unknown_class_gets_the_nearest_and_the_list() -> None:
+    with pytest.raises(UnknownClassError) as caught:
+        check_known(["car", "bot"], ["car", "boat"], model="toybox")
+    assert str(caught.value) == ("the model 'toybox' cannot paint 'bot' (did you mean 'boat'?); it knows: car, boat")
+
+
+def test_known_classes_pass_in_any_case() -> None:
+    known = ["car", "boat"]
+    check_known(["Car", "BOAT"], known, model="toybox")
+    with pytest.raises(UnknownClassError, match="cannot paint 'Carr'"):
+        check_known(["Car", "Carr"], known, model="toybox")

@@ -12,11 +12,7 @@ from typing import Annotated
 
 import typer
 
-from diffumask_datasets.cli import dataset as sharing
-from diffumask_datasets.cli import examination as examining
-from diffumask_datasets.cli import generation as making
-from diffumask_datasets.cli import masks as masking
-from diffumask_datasets.cli import segmentation as segmenting
+from diffumask_datasets.cli import dataset, doctor, generation, masks, segmentation
 from diffumask_datasets.cli.options import EXIT_BAD_INPUT
 from diffumask_datasets.errors import DiffuMaskError, RecipeError
 
@@ -40,11 +36,11 @@ def _common(debug: Annotated[bool, typer.Option(help="Show the traceback of an e
 
 
 for command in (
-    *(making.generate, making.merge, making.prompts, making.augment, making.reproduce),
-    *(masking.label, masking.remask, masking.curate, masking.train_affinity, masking.tune_attention),
-    *(sharing.export, sharing.verify, sharing.review, sharing.push),
-    *(segmenting.train, segmenting.evaluate),
-    examining.doctor,
+    *(generation.generate, generation.merge, generation.prompts, generation.augment, generation.reproduce),
+    *(masks.label, masks.remask, masks.curate, masks.train_affinity, masks.tune_attention),
+    *(dataset.export, dataset.verify, dataset.review, dataset.push),
+    *(segmentation.train, segmentation.evaluate),
+    doctor.doctor,
 ):
     app.command()(command)
 

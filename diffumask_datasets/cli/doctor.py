@@ -1,102 +1,22 @@
-"""What is installed, what is missing, and how to mend it."""
+"""The command doctor."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import os
-import platform
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+import typer
 
-from diffumask_datasets.builders.registration import NAME
-from diffumask_datasets.errors import DiffuMaskError
-from diffumask_datasets.generation.remote_store import open_store
-from diffumask_datasets.generation.store import default_store_root
+from diffumask_datasets.cli.options import EXIT_BAD_INPUT
 
-__all__ = ["Finding", "examine"]
-
-REQUIRED = {
-    "torch": "torch",
-    "diffusers": "diffusers",
-    "transformers": "transformers",
-    "datasets": "datasets",
-    "huggingface_hub": "huggingface_hub",
-    "pycocotools": "pycocotools.mask",
-    "pydensecrf2": "pydensecrf.densecrf",
-}
-"""Distribution → a module that needs its compiled parts."""
-
-OPTIONAL = {"fiftyone": "fiftyone", "matplotlib": "matplotlib", "ray": "ray"}
+__all__ = ["doctor"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report. ``mend`` is empty where nothing is wrong."""
+def doctor() -> None:
+    """Report what is installed and how to mend what is not, and paint one image; exits with 1 where something is wrong."""
+    from diffumask_datasets.cli.installation import examine
 
-    name: str
-    state: str
-    mend: str = ""
-    required: bool = True
-
-    @property
-    def healthy(self) -> bool:
-        """Whether this stands in nobody's way."""
-        return not (self.mend and self.required)
-
-
-def examine() -> list[Finding]:
-    """Looks at packages, device and store, and paints one image; changes nothing but an empty folder in the cache."""
-    findings = [Finding("python", platform.python_version())]
-    findings += [_package(name, module, required=True) for name, module in REQUIRED.items()]
-    findings += [_package(name, module, required=False) for name, module in OPTIONAL.items()]
-    findings += [_checked("registration", _registration), _checked("device", _device)]
-    findings += [_checked("toybox", _toybox), _checked("sample store", _store)]
-    return findings
-
-
-def _package(name: str, module: str, *, required: bool) -> Finding:
-    mend = f"pip install {name}" if required else f"optional: pip install {name}"
-    try:
-        version = importlib.metadata.version(name)
-        if required:
-            importlib.import_module(module)
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(name, "missing", mend, required)
-    except ImportError as error:
-        return Finding(name, f"broken: {error}", f"{mend} --force-reinstall", required)
-    return Finding(name, version)
-
-
-def _checked(name: str, check: Callable[[], str]) -> Finding:
-    try:
-        return Finding(name, check())
-    except (DiffuMaskError, ImportError, OSError) as error:
-        return Finding(name, "not usable", " ".join(str(error).split()))
-
-
-def _registration() -> str:
-    from datasets.load import dataset_module_factory
-
-    return f"load_dataset({NAME!r}) → {dataset_module_factory(NAME).module_path}"
-
-
-def _device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return f"cuda ({torch.cuda.get_device_name()})"
-    return f"cpu ({os.cpu_count()} cores)"
-
-
-def _toybox() -> str:
-    from diffumask_datasets.generation.trial import paint_trial
-
-    return paint_trial().report
-
-
-def _store() -> str:
-    root = default_store_root()
-    open_store(root, "doctor").check_writable()
-    return f"{root} ({shutil.disk_usage(root).free / 1e9:.0f} GB free)"
+    findings = examine()
+    for finding in findings:
+        sign = "ok" if not finding.mend else ("FAIL" if finding.required else "-")
+        mend = f"  → {finding.mend}" if finding.mend else ""
+        typer.echo(f"{sign:5}{finding.name:17}{finding.state}{mend}")
+    if not all(finding.healthy for finding in findings):
+        raise typer.Exit(EXIT_BAD_INPUT)

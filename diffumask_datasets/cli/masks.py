@@ -136,7 +136,7 @@ def train_affinity(
     epochs: Annotated[int, typer.Option(help="Passes over them.", min=1)] = 8,
 ) -> None:
     """Train one affinity net for all classes of DATASET on its images and heat maps; made once, it is kept."""
-    from diffumask_datasets.generation.remask import train_affinity as train
+    from diffumask_datasets.generation.train_affinity_net import train_affinity as train
     from diffumask_datasets.masks.affinity_net import AffinityNetSettings
     from diffumask_datasets.masks.affinity_training import AffinityTraining
 
@@ -160,9 +160,9 @@ def tune_attention(
     import itertools
 
     from diffumask_datasets.dataset.reader import open_source
-    from diffumask_datasets.diffusion.attention_search import annotated_rows, rendered_scenes, write_report
-    from diffumask_datasets.diffusion.attention_search import tune_attention as search
     from diffumask_datasets.diffusion.registry import load_backbone
+    from diffumask_datasets.generation.attention_search import annotated_rows, rendered_scenes, write_report
+    from diffumask_datasets.generation.attention_search import tune_attention as search
 
     words = "phrase" if phrases else "class"
     if dataset is None:

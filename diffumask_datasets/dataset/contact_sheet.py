@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from diffumask_datasets.categories import id2label
 from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, decode_label, image_of, label_of
-from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.sample import BACKGROUND, IGNORE, id2label
 
 __all__ = ["card_of", "class_colours", "contact_sheet", "overlay", "sheet_of"]
 

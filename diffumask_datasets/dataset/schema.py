@@ -16,10 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.dataset.image_io import Pixels, read_image, read_label
 from diffumask_datasets.errors import DataError, ExportError, short_repr
-from diffumask_datasets.sample import ObjectAnnotation, Rle, Sample
+from diffumask_datasets.sample import BACKGROUND_NAME, ObjectAnnotation, Rle, Sample
 
 __all__ = [
     "HEAT_MAPS",

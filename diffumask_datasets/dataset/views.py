@@ -9,7 +9,6 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.dataset.schema import (
     Row,
     features_of,
@@ -20,7 +19,7 @@ from diffumask_datasets.dataset.schema import (
 )
 from diffumask_datasets.errors import ExportError, ShapeError, suggestion
 from diffumask_datasets.masks.rle import decode
-from diffumask_datasets.sample import IGNORE
+from diffumask_datasets.sample import BACKGROUND_NAME, IGNORE
 
 __all__ = [
     "CONFIG_FOLDERS",

@@ -22,7 +22,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from diffumask_datasets.categories import id2label
 from diffumask_datasets.dataset.atomic import whole_folder
 from diffumask_datasets.dataset.parquet import read_rows, split_files
 from diffumask_datasets.dataset.schema import Row, class_names, features_of
@@ -31,6 +30,7 @@ from diffumask_datasets.dataset.views import CONFIG_FOLDERS, card_configs, check
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.recipes.file import RECIPE_FILE, read_recipe_file, recipe_text
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.sample import id2label
 
 __all__ = ["check_target", "write_folder", "write_rows"]
 

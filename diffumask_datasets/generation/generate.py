@@ -13,7 +13,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.dataset.contact_sheet import contact_sheet
 from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.dataset.shards import SHARD_FILE, shard_text
@@ -21,6 +20,7 @@ from diffumask_datasets.dataset.storage import Place, place_of
 from diffumask_datasets.dataset.views import check_shown, view_row
 from diffumask_datasets.dataset.writer import FileContent, check_target, write_folder
 from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.generation.config import DiffuMaskConfig
 from diffumask_datasets.generation.engines import local
 from diffumask_datasets.generation.engines.devices import refiners_of
 from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer

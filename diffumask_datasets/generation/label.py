@@ -26,11 +26,11 @@ from diffumask_datasets.dataset.schema import Row, features_of, from_payload, ro
 from diffumask_datasets.dataset.storage import Place
 from diffumask_datasets.dataset.views import view_row
 from diffumask_datasets.dataset.writer import check_target, write_folder
-from diffumask_datasets.diffusion.attention_search import TIMESTEPS
 from diffumask_datasets.diffusion.options import LoadOptions
 from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
+from diffumask_datasets.generation.attention_search import TIMESTEPS
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
 from diffumask_datasets.generation.remote_store import open_store
 from diffumask_datasets.generation.sample_generator import prepare
@@ -86,7 +86,7 @@ def label_folder(
     Each image is noised to each of ``timesteps`` (None: nine, as far as they lie in ``attention_timesteps``), the denoiser
     runs once at each, and masks come from its attention as they do for painted images. The classes of an image are those
     that its caption names, else the one whose name its sub-folder bears, else all of ``classes``; see
-    :func:`diffumask_datasets.dataset.image_folder.find_images`. ``fields`` are those of a recipe. An image's label depends on
+    :func:`find_images`. ``fields`` are those of a recipe. An image's label depends on
     these, its pixels and its prompt alone; started again after any end, finished ones are taken from the store.
 
     Left out are files that are no images, and images whose caption names no class or whose shorter side has under 8 pixels.

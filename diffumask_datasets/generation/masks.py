@@ -72,7 +72,7 @@ class Refiner:
 
 
 def refine_in_process(recipe: Recipe) -> Work:
-    """The work of a process of a :class:`diffumask_datasets.generation.workers.Crew`: :class:`Painted` in, :class:`Refined` out."""
+    """The work of a process of a :class:`Crew`: :class:`Painted` in, :class:`Refined` out."""
     refiner = Refiner(recipe)
 
     def work(painted: Painted, _: Report) -> Refined:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_store(root: Place | None, digest: str) -> Store:
-    """The store of one recipe in a folder or at a URL; None is :func:`diffumask_datasets.generation.store.default_store_root`.
+    """The store of one recipe in a folder or at a URL; None is :func:`default_store_root`.
 
     Raises:
         MissingDependencyError: the package that speaks the URL's protocol is not installed.

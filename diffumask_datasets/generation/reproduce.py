@@ -11,12 +11,12 @@ from typing import Any
 import datasets
 import numpy as np
 
-from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.dataset.checked_row import CheckedRow
 from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.dataset.schema import Row, decode_image, decode_label, encoded_bytes
 from diffumask_datasets.dataset.views import SEMANTIC
 from diffumask_datasets.errors import ExportError, RecipeError
+from diffumask_datasets.generation.config import DiffuMaskConfig
 from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer
 from diffumask_datasets.recipes.hub_errors import readable_errors
 from diffumask_datasets.recipes.recipe import Recipe

@@ -1,6 +1,6 @@
 """Prompts + backbone + masks → samples: the one place that knows all three.
 
-A sample is painted (:mod:`diffumask_datasets.generation.images`), refined and encoded (:mod:`diffumask_datasets.generation.masks`), and
+A sample is painted (``images.py``), refined and encoded (``masks.py``), and
 stored. With ``refiners`` the three overlap: later batches are painted while earlier ones are refined in other processes and
 stored by threads, a bounded number on their way. Order and bytes are the same either way.
 """
@@ -15,7 +15,6 @@ from pathlib import Path
 
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
 from diffumask_datasets.augmentation.scene import scene_of
-from diffumask_datasets.categories import check_known
 from diffumask_datasets.dataset.schema import Row, from_payload
 from diffumask_datasets.dataset.storage import Place
 from diffumask_datasets.diffusion.options import resolve_checkpoint, resolve_lora
@@ -30,6 +29,7 @@ from diffumask_datasets.generation.store import Store
 from diffumask_datasets.prompts.sources import check_prompts, pin_prompts
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard
+from diffumask_datasets.sample import check_known
 
 __all__ = ["Runtime", "Synthesizer", "label_image", "pin_affinity_net", "prepare", "warn_of_missing_masks"]
 
@@ -39,7 +39,7 @@ class Runtime:
     """What changes how samples are made but not what they are.
 
     ``device`` and ``dtype`` are torch's names, None for the best the machine has; ``store`` is the folder or URL of the
-    sample store, None for :func:`diffumask_datasets.generation.store.default_store_root`. ``refiners`` are processes that make masks
+    sample store, None for :func:`default_store_root`. ``refiners`` are processes that make masks
     while the next images are painted; with 0 each image is finished before the next is begun.
     """
 

@@ -18,6 +18,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from diffumask_datasets.dataset.contact_sheet import contact_sheet
+from diffumask_datasets.dataset.decisions import ACCEPTED, read_decisions
 from diffumask_datasets.dataset.reader import DatasetSource, open_source
 from diffumask_datasets.dataset.views import CONFIG_FOLDERS, check_shown
 from diffumask_datasets.errors import HubError
@@ -26,7 +27,6 @@ from diffumask_datasets.hub.staging import stage
 from diffumask_datasets.hub.summary import Summary, area_histogram
 from diffumask_datasets.recipes.bounded_text import read_bounded
 from diffumask_datasets.recipes.hub_errors import BROKEN, CONNECTION_ERRORS, cause_of, readable_errors
-from diffumask_datasets.review.decisions import ACCEPTED, read_decisions
 
 __all__ = ["push"]
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diffumask_datasets.categories import id2label
 from diffumask_datasets.dataset.reader import DatasetSource
 from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.dataset.views import CONFIG_FOLDERS, view_features, view_row
 from diffumask_datasets.recipes.file import RECIPE_FILE, recipe_text
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.sample import id2label
 
 __all__ = ["stage"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageDraw
 
-from diffumask_datasets.categories import id2label
 from diffumask_datasets.dataset.contact_sheet import class_colours
 from diffumask_datasets.dataset.schema import Row
+from diffumask_datasets.sample import id2label
 
 __all__ = ["AREA_EDGES", "Summary", "area_histogram"]
 

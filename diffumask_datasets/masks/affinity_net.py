@@ -17,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from diffumask_datasets.dataset.atomic import whole_file
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.random_walk import neighbour_offsets, random_walk, shifted
 from diffumask_datasets.models.weights import fill, load_trunk
@@ -172,8 +171,7 @@ def save_affinity_net(net: AffinityNet, path: Path, *, facts: Mapping[str, str] 
     """Writes one safetensors file that :func:`load_affinity_net` reads without asking the Hub; ``facts`` go along."""
     config = json.dumps(net.backbone.config.to_dict(), default=str)
     metadata = {**(facts or {}), "settings": json.dumps(asdict(net.settings)), "backbone": config}
-    with whole_file(path) as draft:
-        save_file({name: value.contiguous() for name, value in net.state_dict().items()}, draft, metadata=metadata)
+    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, path, metadata=metadata)
 
 
 def read_facts(path: Path) -> dict[str, str]:

@@ -30,8 +30,8 @@ def separate_instances(
     """Semantic mask uint8 and instance mask uint16 (height, width) of ``labels`` (0 background, else 1 + class index).
 
     Each connected component of a class is one instance, with the limbs near it
-    (:func:`diffumask_datasets.masks.merge_fragments.join_limbs`); ids count from 1 in the order of ``class_ids``, then of rows.
-    With ``split_touching`` one with a waist becomes several (:func:`diffumask_datasets.masks.watershed.part_touching`), as
+    (:func:`join_limbs`); ids count from 1 in the order of ``class_ids``, then of rows.
+    With ``split_touching`` one with a waist becomes several (:func:`part_touching`), as
     long as each of them is large enough.
     ``unsure`` pixels become 255 and belong to no instance. ``min_area`` is a fraction of the image: a component smaller
     than that becomes background, one that is large enough only with its unsure pixels becomes 255 as a whole.

@@ -41,7 +41,7 @@ class StoredRecipe:
 
     @property
     def shown(self) -> dict[str, Any]:
-        """Which of the optional columns the dataset has, as :func:`diffumask_datasets.dataset.writer.write_folder` takes them."""
+        """Which of the optional columns the dataset has, as ``write_folder`` takes them."""
         return {name: bool(self.fields.get(name)) for name in ("keep_heat_maps", "keep_threshold_curve")}
 
     @property

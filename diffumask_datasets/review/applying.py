@@ -11,6 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffumask_datasets.dataset.decisions import (
+    ACCEPTED,
+    DECISIONS_FILE,
+    REJECTED,
+    SHOWN,
+    Decision,
+    decisions_text,
+    read_decisions,
+)
 from diffumask_datasets.dataset.reader import DatasetSource, open_source
 from diffumask_datasets.dataset.schema import Row, without_heat_maps
 from diffumask_datasets.dataset.writer import check_target, write_folder
@@ -20,15 +29,6 @@ from diffumask_datasets.recipes.file import origin
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SPLIT_STARTS, SplitPlan
 from diffumask_datasets.recipes.trust import check_trust
-from diffumask_datasets.review.decisions import (
-    ACCEPTED,
-    DECISIONS_FILE,
-    REJECTED,
-    SHOWN,
-    Decision,
-    decisions_text,
-    read_decisions,
-)
 
 __all__ = ["Applied", "apply_decisions"]
 

@@ -8,14 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diffumask_datasets.categories import id2label
-from diffumask_datasets.dataset.reader import DatasetSource, open_source
-from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, encoded_bytes, image_of, label_of, objects_of
-from diffumask_datasets.errors import DiffuMaskError, ExportError, ReviewError
-from diffumask_datasets.masks.quality import covered_share
-from diffumask_datasets.masks.rle import decode
-from diffumask_datasets.review.database import load_fiftyone
-from diffumask_datasets.review.decisions import (
+from diffumask_datasets.dataset.decisions import (
     ACCEPTED,
     DECISIONS_FILE,
     REJECTED,
@@ -24,8 +17,15 @@ from diffumask_datasets.review.decisions import (
     merge_decisions,
     read_decisions,
 )
+from diffumask_datasets.dataset.reader import DatasetSource, open_source
+from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, encoded_bytes, image_of, label_of, objects_of
+from diffumask_datasets.errors import DiffuMaskError, ExportError, ReviewError
+from diffumask_datasets.masks.quality import covered_share
+from diffumask_datasets.masks.rle import decode
+from diffumask_datasets.review.database import load_fiftyone
 from diffumask_datasets.review.features import embeddings_of, nearest, raw_disagreement
 from diffumask_datasets.review.layout import arrange
+from diffumask_datasets.sample import id2label
 
 __all__ = ["dataset_name", "decisions_of", "to_fiftyone"]
 

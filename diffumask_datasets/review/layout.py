@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffumask_datasets.dataset.contact_sheet import class_colours
-from diffumask_datasets.review.decisions import ACCEPTED, REJECTED
+from diffumask_datasets.dataset.decisions import ACCEPTED, REJECTED
 
 __all__ = ["VIEW_NAMES", "arrange", "class_view_name"]
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 from diffumask_datasets.dataset.atomic import whole_file
 from diffumask_datasets.dataset.contact_sheet import class_colours
+from diffumask_datasets.dataset.decisions import DECISIONS_FILE, read_decisions
 from diffumask_datasets.dataset.reader import DatasetSource, open_source
 from diffumask_datasets.dataset.schema import Row, image_of, label_of
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.review.decisions import DECISIONS_FILE, read_decisions
 
 __all__ = ["write_page"]
 

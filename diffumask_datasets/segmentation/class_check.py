@@ -7,9 +7,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.sample import IGNORE
+from diffumask_datasets.sample import BACKGROUND_NAME, IGNORE
 from diffumask_datasets.segmentation.labelled import read_mask
 from diffumask_datasets.segmentation.sources import SOURCE, Mixture
 

@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.dataset.contact_sheet import class_colours
 from diffumask_datasets.dataset.mask_decoding import Colour, ColourTable
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.recipes.text_lists import read_lines
-from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.sample import BACKGROUND, BACKGROUND_NAME, IGNORE
 from diffumask_datasets.segmentation.labelled import plain_name
 
 __all__ = ["COLOUR_FILES", "VOC_COLOURS", "numbered", "read_colours", "with_values"]

@@ -15,11 +15,10 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.dataset.atomic import whole_folder
 from diffumask_datasets.dataset.image_listing import told
 from diffumask_datasets.errors import DataError, ExportError, UnknownClassError, suggestion
-from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.sample import BACKGROUND, BACKGROUND_NAME, IGNORE
 from diffumask_datasets.segmentation.class_check import refuse_empty_masks
 from diffumask_datasets.segmentation.labelled import (
     Example,

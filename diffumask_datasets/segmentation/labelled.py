@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.dataset.image_io import ImageSource, Pixels, is_upright, open_image, read_image, read_label
 from diffumask_datasets.dataset.image_listing import LeftOut
 from diffumask_datasets.dataset.mask_decoding import ColourTable
 from diffumask_datasets.errors import DataError, ShapeError, UnknownClassError, short_repr, suggestion
 from diffumask_datasets.recipes.text import word_key
-from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.sample import BACKGROUND, BACKGROUND_NAME, IGNORE
 
 __all__ = [
     "COLUMNS",

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.dataset.mask_decoding import ColourTable
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.recipes.json_reader import parse_json
 from diffumask_datasets.recipes.text_lists import read_lines, read_text
-from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.sample import BACKGROUND, BACKGROUND_NAME, IGNORE
 from diffumask_datasets.segmentation.colour_tables import COLOUR_FILES, VOC_COLOURS, numbered, read_colours, with_values
 from diffumask_datasets.segmentation.layout_tables import (
     CITYSCAPES_IDS,

@@ -13,11 +13,10 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.dataset.image_listing import LeftOut, merged
 from diffumask_datasets.dataset.mask_decoding import ColourTable
 from diffumask_datasets.errors import DataError, DiffuMaskError, short_repr
-from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.sample import BACKGROUND, BACKGROUND_NAME, IGNORE
 from diffumask_datasets.segmentation.foreign_files import own_files_only
 from diffumask_datasets.segmentation.labelled import COLUMNS, LabelledImages, plain_name, translation, undecoded
 from diffumask_datasets.segmentation.layout_classes import names_from_id2label

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.dataset.contact_sheet import class_colours
 from diffumask_datasets.errors import ExportError, suggestion
 from diffumask_datasets.exporters.cityscapes.constants import IGNORED, LABELS, UNLABELED, LabelRow
 from diffumask_datasets.exporters.classes import normal, same_names
-from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID
+from diffumask_datasets.sample import BACKGROUND_NAME, IGNORE, MAX_CLASS_ID
 
 __all__ = ["LabelTable", "mapped_labels", "own_labels"]
 

@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.classes import FormatClass, lookup
 from diffumask_datasets.exporters.contents import ExportSample
 from diffumask_datasets.exporters.voc.constants import DATABASE, MAX_OBJECTS, PALETTE, UNSPECIFIED, VOID, VOID_NAME
-from diffumask_datasets.sample import BACKGROUND
+from diffumask_datasets.sample import BACKGROUND, BACKGROUND_NAME
 
 __all__ = ["annotation_xml", "bndbox", "label_map", "segmentation_masks"]
 

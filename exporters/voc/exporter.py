@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from diffumask_datasets.categories import BACKGROUND_NAME
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.classes import FormatClass, Ids, check_year, format_classes
 from diffumask_datasets.exporters.contents import Contents
 from diffumask_datasets.exporters.voc import constants as voc
 from diffumask_datasets.exporters.voc.reader import VocReader
 from diffumask_datasets.exporters.voc.writer import VocWriter
+from diffumask_datasets.sample import BACKGROUND_NAME
 
 __all__ = ["VocExporter"]
 

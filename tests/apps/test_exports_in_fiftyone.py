@@ -13,7 +13,7 @@ from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.exporters.voc.constants import PALETTE
 from diffumask_datasets.masks import rle
 from diffumask_datasets.review.database import load_fiftyone
-from tests.exporters.made import CLASSES, dataset, drawn
+from tests.helpers.made_datasets import CLASSES, dataset, drawn
 
 NUMBERS = range(3)
 ROWS = {f"made-{number:04d}": drawn(number) for number in NUMBERS}

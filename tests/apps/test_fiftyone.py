@@ -24,8 +24,8 @@ from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.review import Decision, apply_decisions, decisions_text
 from diffumask_datasets.review.app import install_plugin, launch
 from diffumask_datasets.review.fiftyone_dataset import decisions_of
-from tests.browser import chromium
 from tests.conftest import PLANTED
+from tests.helpers.browser import chromium
 
 # FiftyOne's service object, told to connect to a running server, fails in __del__ as it has no child process to stop.
 pytestmark = pytest.mark.filterwarnings(

@@ -14,8 +14,8 @@ from diffumask_datasets import generate
 from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.review import Decision, decisions_text, read_decisions, write_page
-from tests.browser import chromium
 from tests.conftest import PLANTED
+from tests.helpers.browser import chromium
 
 
 @pytest.fixture(scope="module")

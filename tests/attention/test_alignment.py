@@ -7,7 +7,7 @@ import pytest
 from diffumask_datasets.attention.alignment import align_terms
 from diffumask_datasets.errors import TokenAlignmentError
 from diffumask_datasets.prompts.prompt import Prompt, Term
-from tests.attention.byte_pairs import byte_pair_tokenizer
+from tests.helpers.byte_pairs import byte_pair_tokenizer
 
 PIECES = ("a</w>", "photo</w>", "of</w>", "car</w>", "potted</w>", "plant</w>", "tv</w>")
 PIECES += ("monitor</w>", "motor", "bike</w>")

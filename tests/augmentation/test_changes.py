@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from diffumask_datasets.augmentation.changes import blurred, occluded, seen_from_elsewhere, warped
 from diffumask_datasets.augmentation.scene import Scene, tidied
 from diffumask_datasets.recipes.augment_settings import Blur, Occlude, Perspective
-from tests.augmentation.scenes import check_row, random_scene, row_of_scene, scenes, told_apart
+from tests.helpers.scenes import check_row, random_scene, row_of_scene, scenes, told_apart
 
 
 @settings(max_examples=25)

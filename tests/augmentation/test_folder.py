@@ -9,7 +9,7 @@ from datasets import load_dataset
 from diffumask_datasets import generate
 from diffumask_datasets.augmentation.folder import augment_folder
 from diffumask_datasets.errors import ExportError, RecipeError
-from tests.augmentation.scenes import check_row
+from tests.helpers.scenes import check_row
 
 
 @pytest.fixture

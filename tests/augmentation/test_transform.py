@@ -9,7 +9,7 @@ import pytest
 from diffumask_datasets.augmentation.transform import Augment
 from diffumask_datasets.dataset.schema import features_of
 from diffumask_datasets.errors import DataError, RecipeError
-from tests.augmentation.scenes import CLASSES, check_row, random_scene, row_of_scene
+from tests.helpers.scenes import CLASSES, check_row, random_scene, row_of_scene
 
 
 @pytest.fixture

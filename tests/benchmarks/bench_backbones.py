@@ -30,10 +30,10 @@ from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.allocation import allocated_mb
 from tests.benchmarks.harness import paired_ratio, run
 from tests.benchmarks.peers import StoreAll, SumPerHead, processors
-from tests.diffusion.tiny import vocabularies
-from tests.diffusion.tiny.cases import CAR
-from tests.diffusion.tiny.parts import SHIFTING, autoencoder, clip_encoder, t5_encoder
-from tests.diffusion.tiny.table import write_table
+from tests.helpers.tiny_models import vocabularies
+from tests.helpers.tiny_models.cases import CAR
+from tests.helpers.tiny_models.parts import SHIFTING, autoencoder, clip_encoder, t5_encoder
+from tests.helpers.tiny_models.table import write_table
 
 REQUESTS = [PaintRequest(CAR, 1)]
 CLOCK = time.process_time

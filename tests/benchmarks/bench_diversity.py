@@ -24,12 +24,12 @@ from diffumask_datasets.recipes.vocabulary import VOCABULARIES, load_vocabulary
 from diffumask_datasets.toybox.captions import PLACES
 from diffumask_datasets.toybox.scene import Demand, render_scene
 from diffumask_datasets.toybox.world import BACKGROUNDS, CLASS_NAMES, COLOURS
-from tests.attention.byte_pairs import byte_pair_tokenizer
-from tests.attention.sentence_pieces import sentence_piece_tokenizer
-from tests.augmentation.scenes import random_scene
 from tests.benchmarks.diversity_networks import segmenter_miou, trained_judge
 from tests.benchmarks.harness import run
-from tests.prompts.spans import TEMPLATES, known_words, missed
+from tests.helpers.byte_pairs import byte_pair_tokenizer
+from tests.helpers.scenes import random_scene
+from tests.helpers.sentence_pieces import sentence_piece_tokenizer
+from tests.helpers.spans import TEMPLATES, known_words, missed
 
 TOYBOX = {
     name: {

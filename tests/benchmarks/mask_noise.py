@@ -13,7 +13,7 @@ from diffumask_datasets.curation.noise import cross_validated_agreements, doubts
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
-from tests.curation.rows import rows_of
+from tests.helpers.noisy_rows import rows_of
 
 DAMAGED_SHARE = 0.3
 KINDS = ("shifted", "eroded", "half missing", "wrong class", "empty")

@@ -13,7 +13,7 @@ from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.dataset.schema import png_cell
 from tests.benchmarks.photos_damage import DAMAGED_SHARE, KINDS, damaged
 from tests.benchmarks.photos_data import Pixels, street_classes, street_photos
-from tests.curation.rows import rows_of
+from tests.helpers.noisy_rows import rows_of
 
 FOLDS = 3
 SEED = 1

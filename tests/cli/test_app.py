@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from diffumask_datasets.cli import main
-from tests.command import diffumask, diffumask_here
-from tests.waiting import wait_until
+from tests.helpers.command import diffumask, diffumask_here
+from tests.helpers.waiting import wait_until
 
 PLANTED = ["--model", "planted", "--set", "height=48", "--set", "width=64", "--set", "refinement=null"]
 

@@ -17,7 +17,7 @@ from diffumask_datasets.curation.noise import (
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ModelError, RecipeError
-from tests.curation.rows import rows_of
+from tests.helpers.noisy_rows import rows_of
 
 
 def agreed(value: float, *, share: float = 1.0, rival: int = 2) -> Agreement:

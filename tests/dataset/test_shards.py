@@ -14,7 +14,7 @@ from diffumask_datasets.errors import DataError, ExportError, RecipeError
 from diffumask_datasets.recipes.splits import ShardNumber, SplitPlan
 from tests.conftest import PLANTED
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from diffumask_datasets.diffusion.unet import UNetBackbone
-from tests.attention.byte_pairs import byte_pair_tokenizer
+from tests.helpers.byte_pairs import byte_pair_tokenizer
 
 WORDS = ("a</w>", "photo</w>", "of</w>", "and</w>", "red</w>", "car</w>", "boat</w>", "potted</w>")
 

@@ -16,7 +16,7 @@ from diffumask_datasets.diffusion import attention_processors as native
 from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
 from diffumask_datasets.errors import CaptureError, ModelError, RecipeError, TokenAlignmentError
 from diffumask_datasets.prompts.prompt import Prompt, Term
-from tests.diffusion.tiny.cases import CAR, CASES, REQUESTS
+from tests.helpers.tiny_models.cases import CAR, CASES, REQUESTS
 
 BY_MODEL = {case.model: case for case in CASES}
 FLUX, PIXART, SD3 = BY_MODEL["flux"], BY_MODEL["pixart_alpha"], BY_MODEL["sd3"]

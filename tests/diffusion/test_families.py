@@ -8,9 +8,9 @@ import torch
 
 from diffumask_datasets.diffusion.registry import _family
 from diffumask_datasets.errors import RecipeError
-from tests.diffusion.tiny.cases import CASES, REQUESTS
-from tests.diffusion.tiny.checks import GRID, lights_up, planted_heat, reference
-from tests.diffusion.tiny.table import MODELS, static_cells
+from tests.helpers.tiny_models.cases import CASES, REQUESTS
+from tests.helpers.tiny_models.checks import GRID, lights_up, planted_heat, reference
+from tests.helpers.tiny_models.table import MODELS, static_cells
 
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.model)
 

@@ -9,7 +9,7 @@ from diffusers import DDPMScheduler
 
 from diffumask_datasets.diffusion.image_noising import latents_of, noised
 from diffumask_datasets.errors import ModelError, RecipeError
-from tests.diffusion.tiny.cases import CAR, CASES, Case
+from tests.helpers.tiny_models.cases import CAR, CASES, Case
 
 OWN_FORM = {"FLUX.2 dev", "FLUX.2 klein", "Qwen-Image"}
 TOKENS = (4, 8)

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from diffumask_datasets.attention.alignment import align_terms
-from diffumask_datasets.diffusion.attention_search import AnnotatedImage, tune_attention, write_report
 from diffumask_datasets.diffusion.fake_model import PlantedBackbone
 from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.generation.attention_search import AnnotatedImage, tune_attention, write_report
 from diffumask_datasets.prompts.prompt import Prompt, Term
 
 CAR = Prompt("a photo of a red car", (Term("car", 17, 20),))

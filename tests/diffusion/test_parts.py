@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from diffumask_datasets.diffusion.options import LoadOptions
 from diffumask_datasets.diffusion.pipelines import load_pipeline
 from diffumask_datasets.errors import ModelError
-from tests.diffusion.tiny import models
-from tests.diffusion.tiny.single_file import single_file
+from tests.helpers.tiny_models import models
+from tests.helpers.tiny_models.single_file import single_file
 
 Weights = dict[str, torch.Tensor]
 

@@ -18,9 +18,9 @@ from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.errors import MissingDependencyError, ModelError
 from diffumask_datasets.generation.sample_generator import prepare
 from diffumask_datasets.recipes.recipe import Recipe
-from tests.diffusion.tiny import models
-from tests.diffusion.tiny.cases import CASES, REQUESTS
-from tests.diffusion.tiny.single_file import single_file
+from tests.helpers.tiny_models import models
+from tests.helpers.tiny_models.cases import CASES, REQUESTS
+from tests.helpers.tiny_models.single_file import single_file
 
 SD = CASES[0]
 

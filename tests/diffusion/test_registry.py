@@ -23,8 +23,8 @@ from diffumask_datasets.diffusion.registry import known_classes, load_backbone, 
 from diffumask_datasets.diffusion.revision import fingerprint
 from diffumask_datasets.diffusion.unet import UNetBackbone
 from diffumask_datasets.errors import ModelError
-from tests.diffusion.tiny import models
-from tests.diffusion.tiny.cases import CASES, REQUESTS
+from tests.helpers.tiny_models import models
+from tests.helpers.tiny_models.cases import CASES, REQUESTS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

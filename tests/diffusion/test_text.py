@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from diffumask_datasets.diffusion.text import Both, Text, chat, lowered, wrapped
 from diffumask_datasets.errors import TokenAlignmentError
 from diffumask_datasets.prompts.prompt import Prompt, Term
-from tests.diffusion.tiny import vocabularies
-from tests.diffusion.tiny.cases import CAR, PLANT
+from tests.helpers.tiny_models import vocabularies
+from tests.helpers.tiny_models.cases import CAR, PLANT
 
 
 def shown(prompt):

@@ -13,8 +13,8 @@ from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
 from diffumask_datasets.diffusion.families.unknown import family_of
 from diffumask_datasets.diffusion.registry import load_backbone
 from diffumask_datasets.errors import CaptureError
-from tests.diffusion.tiny import models
-from tests.diffusion.tiny.cases import CASES, REQUESTS
+from tests.helpers.tiny_models import models
+from tests.helpers.tiny_models.cases import CASES, REQUESTS
 
 BY_MODEL = {case.model: case for case in CASES}
 GRID = (4, 8)

@@ -19,7 +19,7 @@ from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.cityscapes.constants import LABELS
 from diffumask_datasets.exporters.cityscapes.convert import layers_of, paint_polygons, polygons_of
 from diffumask_datasets.exporters.cityscapes.labels import mapped_labels
-from tests.exporters.made import dataset, drawn, extreme_maps, instance_maps, row_of_instances, sample_of
+from tests.helpers.made_datasets import dataset, drawn, extreme_maps, instance_maps, row_of_instances, sample_of
 
 CLASSES = ("car", "vegetation", "truck")
 TABLE = mapped_labels(CLASSES, {})

@@ -21,7 +21,15 @@ from diffumask_datasets.exporters.classes import format_classes
 from diffumask_datasets.exporters.coco.constants import CATEGORIES
 from diffumask_datasets.exporters.coco.convert import instance_annotations, panoptic_segments
 from diffumask_datasets.exporters.coco.polygons import edge_polygons
-from tests.exporters.made import CLASSES, dataset, drawn, extreme_maps, instance_maps, row_of_instances, sample_of
+from tests.helpers.made_datasets import (
+    CLASSES,
+    dataset,
+    drawn,
+    extreme_maps,
+    instance_maps,
+    row_of_instances,
+    sample_of,
+)
 
 KNOWN = format_classes(CLASSES, table=CATEGORIES, ids="auto", owner="COCO")
 

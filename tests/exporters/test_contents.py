@@ -10,7 +10,7 @@ from PIL import Image
 from diffumask_datasets.dataset.schema import decode_image
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.pictures import image_file, jpeg_file
-from tests.exporters.made import drawn, sample_of
+from tests.helpers.made_datasets import drawn, sample_of
 
 
 def stored(picture: Image.Image, kind: str = "PNG", **how: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from hypothesis import given
 from PIL import Image
 
 from diffumask_datasets.exporters.outlines import outline, paint, parts_of
-from tests.exporters.made import extreme_maps, instance_maps
+from tests.helpers.made_datasets import extreme_maps, instance_maps
 
 
 def painted(mask: np.ndarray) -> np.ndarray:

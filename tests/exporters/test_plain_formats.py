@@ -14,7 +14,7 @@ from PIL import Image
 
 from diffumask_datasets import export, verify
 from diffumask_datasets.errors import ExportError
-from tests.exporters.made import CLASSES, dataset, drawn, extreme_maps, row_of_instances, tree
+from tests.helpers.made_datasets import CLASSES, dataset, drawn, extreme_maps, row_of_instances, tree
 
 
 @pytest.fixture

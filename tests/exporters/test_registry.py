@@ -8,7 +8,7 @@ from diffumask_datasets import export, verify
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters import formats
 from diffumask_datasets.exporters.registry import BUILT_IN, GROUP
-from tests.exporters.made import dataset, drawn
+from tests.helpers.made_datasets import dataset, drawn
 
 THIRD_PARTY = """
 from dataclasses import dataclass

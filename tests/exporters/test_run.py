@@ -17,8 +17,8 @@ from diffumask_datasets import export, generate, verify
 from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.masks import rle
-from tests.exporters.made import CLASSES, dataset, drawn, made_row, tree
-from tests.waiting import wait_until
+from tests.helpers.made_datasets import CLASSES, dataset, drawn, made_row, tree
+from tests.helpers.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -106,7 +106,7 @@ SLOW_EXPORT = """
 import sys, time
 from diffumask_datasets import export
 from diffumask_datasets.exporters.voc import writer
-from tests.exporters.made import dataset, drawn
+from tests.helpers.made_datasets import dataset, drawn
 
 write = writer.VocWriter.write
 def slow(self, sample):
@@ -146,7 +146,7 @@ def test_an_end_at_any_instant_can_be_resumed(how: signal.Signals, workers: int,
 FULL_DISK = """
 import resource, signal, sys
 from diffumask_datasets import export
-from tests.exporters.made import dataset, drawn
+from tests.helpers.made_datasets import dataset, drawn
 
 source = dataset([drawn(number) for number in range(3)] + [drawn(3, height=400, width=400)])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

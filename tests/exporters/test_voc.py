@@ -14,7 +14,15 @@ from diffumask_datasets.exporters.voc.constants import CLASSES, PALETTE
 from diffumask_datasets.exporters.voc.convert import bndbox, segmentation_masks
 from diffumask_datasets.exporters.voc.exporter import VocExporter
 from diffumask_datasets.exporters.voc.reader import read_palette_mask
-from tests.exporters.made import dataset, drawn, extreme_maps, instance_maps, made_row, row_of_instances, sample_of
+from tests.helpers.made_datasets import (
+    dataset,
+    drawn,
+    extreme_maps,
+    instance_maps,
+    made_row,
+    row_of_instances,
+    sample_of,
+)
 
 OWN = VocExporter(ids="own")._classes(Contents(("a", "b", "c"), ("train",)))
 

@@ -12,7 +12,8 @@ from datasets import load_dataset
 from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.errors import ExportError, ModelError, RecipeError
 from diffumask_datasets.generation.generate import generate
-from diffumask_datasets.generation.remask import remask, train_affinity
+from diffumask_datasets.generation.remask import remask
+from diffumask_datasets.generation.train_affinity_net import train_affinity
 from diffumask_datasets.masks.affinity_net import AffinityNetSettings, read_facts
 from diffumask_datasets.masks.affinity_training import AffinityTraining
 from diffumask_datasets.recipes.file import read_recipe_file

@@ -12,8 +12,8 @@ from diffumask_datasets.dataset.writer import write_folder
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation.sample_generator import prepare
 from diffumask_datasets.recipes.recipe import Recipe
-from tests.command import diffumask_here
-from tests.hub_server import GOOD_TOKEN, LocalHub
+from tests.helpers.command import diffumask_here
+from tests.helpers.hub_server import GOOD_TOKEN, LocalHub
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from diffumask_datasets.errors import StoreError
 from diffumask_datasets.generation.store import STALE_SECONDS, SampleStore, default_store_root
-from tests.waiting import wait_until
+from tests.helpers.waiting import wait_until
 
 
 def entry(root: Path, index: int) -> Path:

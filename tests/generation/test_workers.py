@@ -10,9 +10,9 @@ import pytest
 
 from diffumask_datasets.errors import ModelError, WorkerError
 from diffumask_datasets.generation.workers import Crew, Report, Work
-from tests.waiting import wait_until
+from tests.helpers.waiting import wait_until
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 """That of scripts which import the tests."""
 
 # What crews run stands in diffumask_datasets or in a module of the tests: the processes import it by name.

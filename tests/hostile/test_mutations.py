@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from diffumask_datasets.dataset.checked_row import CheckedRow
 from diffumask_datasets.dataset.views import VIEWS, view_row
 from diffumask_datasets.errors import ExportError
-from tests.exporters.made import drawn
+from tests.helpers.made_datasets import drawn
 
 CELLS = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 300), st.floats(), st.text(max_size=3), st.binary(max_size=3), st.just([]),

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffumask_datasets import generate
-from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.cli import main
 from diffumask_datasets.errors import DiffuMaskError, RecipeError
+from diffumask_datasets.generation.config import DiffuMaskConfig
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.segmentation.settings import read_experiment
 from tests.conftest import PLANTED

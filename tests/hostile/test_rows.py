@@ -16,8 +16,8 @@ from diffumask_datasets import export
 from diffumask_datasets.cli.app import main
 from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.errors import ExportError
+from tests.helpers.hub_server import GOOD_TOKEN, LocalHub
 from tests.hostile import folders as made
-from tests.hub_server import GOOD_TOKEN, LocalHub
 
 Row = dict[str, Any]
 

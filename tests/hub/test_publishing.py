@@ -22,7 +22,7 @@ from diffumask_datasets.errors import ExportError, HubError, RecipeError, Review
 from diffumask_datasets.hub.card import make_card
 from diffumask_datasets.hub.summary import Summary
 from diffumask_datasets.recipes.hub_errors import readable_errors
-from tests.hub_server import GOOD_TOKEN, READ_TOKEN, LocalHub, validate
+from tests.helpers.hub_server import GOOD_TOKEN, READ_TOKEN, LocalHub, validate
 
 NAME = "me/boats"
 

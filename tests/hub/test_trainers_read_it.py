@@ -11,8 +11,8 @@ from huggingface_hub import DatasetCard, hf_hub_download
 
 from diffumask_datasets import generate, merge, push, reproduce
 from diffumask_datasets.errors import ExportError, RecipeError
-from tests.exporters.made import tree
-from tests.hub_server import GOOD_TOKEN, LocalHub
+from tests.helpers.hub_server import GOOD_TOKEN, LocalHub
+from tests.helpers.made_datasets import tree
 
 NAME = "me/boats"
 

@@ -126,7 +126,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from tests.attention.byte_pairs import byte_pair_tokenizer
+    from tests.helpers.byte_pairs import byte_pair_tokenizer
 
     folder = tmp_path_factory.mktemp("encoder")
     tokenizer = byte_pair_tokenizer(("dog</w>", "car</w>", "a</w>", "photo</w>"), model_max_length=77)
@@ -193,7 +193,7 @@ def test_an_encoder_of_an_encoder_decoder_model(tmp_path: Path) -> None:
     from transformers import T5Config, T5Model
 
     from diffumask_datasets.prompts.text_models import embed
-    from tests.attention.sentence_pieces import sentence_piece_tokenizer
+    from tests.helpers.sentence_pieces import sentence_piece_tokenizer
 
     tokenizer = sentence_piece_tokenizer(("dog", "car"), model_max_length=16)
     tokenizer.save_pretrained(tmp_path)

@@ -10,9 +10,9 @@ from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.prompts.wording import fill, noun
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.vocabulary import VOCABULARIES, load_vocabulary
-from tests.attention.byte_pairs import byte_pair_tokenizer
-from tests.attention.sentence_pieces import sentence_piece_tokenizer
-from tests.prompts.spans import TEMPLATES, known_words, missed
+from tests.helpers.byte_pairs import byte_pair_tokenizer
+from tests.helpers.sentence_pieces import sentence_piece_tokenizer
+from tests.helpers.spans import TEMPLATES, known_words, missed
 
 
 @pytest.fixture(scope="module", params=["byte pairs", "sentence pieces"])

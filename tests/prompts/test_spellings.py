@@ -13,9 +13,9 @@ from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.captions import mentions, read_captions
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.text import normalise, word_key
-from tests.attention.byte_pairs import byte_pair_tokenizer
-from tests.attention.sentence_pieces import sentence_piece_tokenizer
-from tests.prompts.spans import missed
+from tests.helpers.byte_pairs import byte_pair_tokenizer
+from tests.helpers.sentence_pieces import sentence_piece_tokenizer
+from tests.helpers.spans import missed
 
 CLASSES = ("ice-cream cone", "café table", "child's toy", "lane marking - general", "garçon_cap", "traffic light")
 WORDS = tuple((name, name) for name in CLASSES)

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 from diffumask_datasets import export
 from diffumask_datasets.dataset.schema import decode_image, decode_label
-from tests.exporters.made import dataset, drawn, row_of_instances
+from tests.helpers.made_datasets import dataset, drawn, row_of_instances
 
 COCO = ("car", "potted plant", "boat")
 STREET = ("car", "vegetation", "bus")

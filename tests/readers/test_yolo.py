@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diffumask_datasets import export
-from tests.exporters.made import dataset, drawn
+from tests.helpers.made_datasets import dataset, drawn
 from tests.readers import read_yolo, stubs
 from tests.readers.exported import OTHER, Export, truths, two_posts
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffumask_datasets import generate
-from diffumask_datasets.builders.diffumask import DiffuMaskConfig
 from diffumask_datasets.errors import DiffuMaskError, RecipeError
+from diffumask_datasets.generation.config import DiffuMaskConfig
 from diffumask_datasets.recipes.shared import read_shared_recipe, stored_recipe, with_shared_recipe
 
 

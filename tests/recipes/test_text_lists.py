@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from diffumask_datasets.dataset.decisions import read_decisions
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.recipes.captions import read_captions
 from diffumask_datasets.recipes.text_lists import read_lines, read_text
-from diffumask_datasets.review.decisions import read_decisions
 
 LINES = ["a café.jpg", "two  blanks.png", "naïve"]
 TEXT = "a café.jpg\n\n  two  blanks.png \nnaïve"

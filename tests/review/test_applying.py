@@ -10,7 +10,7 @@ from diffumask_datasets import generate
 from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.errors import ExportError, ReviewError
 from diffumask_datasets.review import Decision, apply_decisions, decisions_text, read_decisions
-from tests.command import diffumask_here
+from tests.helpers.command import diffumask_here
 
 
 @pytest.fixture

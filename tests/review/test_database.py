@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from diffumask_datasets import generate
-from tests.command import diffumask_here
+from tests.helpers.command import diffumask_here
 
 
 def test_without_fiftyone_there_is_a_pip_line_and_the_page_still_works(

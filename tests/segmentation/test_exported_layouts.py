@@ -11,7 +11,7 @@ from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.segmentation.evaluation import match_classes
 from diffumask_datasets.segmentation.labelled import labelled_rows, translated
 from diffumask_datasets.segmentation.layouts import read_layout
-from tests.exporters.made import dataset, drawn
+from tests.helpers.made_datasets import dataset, drawn
 
 VOC = "VOCdevkit/VOC2012"
 ADE = "ADEChallengeData2016"

@@ -18,7 +18,7 @@ from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer,
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SplitPlan
 from tests.dataset.test_shards import files
-from tests.waiting import wait_until
+from tests.helpers.waiting import wait_until
 
 
 @given(

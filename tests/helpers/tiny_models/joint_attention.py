@@ -8,8 +8,17 @@ import diffusers
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from tests.diffusion.tiny import vocabularies
-from tests.diffusion.tiny.parts import HEADS, LLM, SHIFTING, WIDTH, autoencoder, clip_encoder, gemma_encoder, t5_encoder
+from tests.helpers.tiny_models import vocabularies
+from tests.helpers.tiny_models.parts import (
+    HEADS,
+    LLM,
+    SHIFTING,
+    WIDTH,
+    autoencoder,
+    clip_encoder,
+    gemma_encoder,
+    t5_encoder,
+)
 
 
 def sd3(**options: Any) -> Any:

@@ -28,7 +28,7 @@ from diffumask_datasets.diffusion.family import Family
 from diffumask_datasets.diffusion.protocol import PaintRequest
 from diffumask_datasets.prompts.prompt import Prompt, Term
 from diffumask_datasets.recipes.recipe import Recipe
-from tests.diffusion.tiny import models
+from tests.helpers.tiny_models import models
 
 CAR = Prompt("a photo of a red car", (Term("car", 17, 20),))
 PLANT = Prompt("a potted plant", (Term("potted plant", 2, 14),))

@@ -14,8 +14,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
-from tests.diffusion.tiny import vocabularies
-from tests.diffusion.tiny.parts import WIDTH, autoencoder, chat_glm_encoder, clip_encoder
+from tests.helpers.tiny_models import vocabularies
+from tests.helpers.tiny_models.parts import WIDTH, autoencoder, chat_glm_encoder, clip_encoder
 
 
 def unet(**options: Any) -> UNet2DConditionModel:

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from diffumask_datasets.cli.doctor import Finding, examine
+from diffumask_datasets.cli.installation import Finding, examine
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from typing import Any
 import diffusers
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
-from tests.diffusion.tiny import vocabularies
-from tests.diffusion.tiny.parts import HEADS, SMALL, WIDTH, autoencoder, gemma_encoder, t5_encoder
+from tests.helpers.tiny_models import vocabularies
+from tests.helpers.tiny_models.parts import HEADS, SMALL, WIDTH, autoencoder, gemma_encoder, t5_encoder
 
 
 def pixart(name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tests.diffusion.tiny import cross_attention, flux, joint_attention, unets
+from tests.helpers.tiny_models import cross_attention, flux, joint_attention, unets
 
 PIPELINES = ChainMap(*map(vars, (unets, cross_attention, flux, joint_attention)))
 

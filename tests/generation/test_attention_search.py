@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diffumask_datasets.dataset.schema import png_cell
-from diffumask_datasets.diffusion.attention_search import annotated_rows, rendered_scenes
+from diffumask_datasets.generation.attention_search import annotated_rows, rendered_scenes
 from diffumask_datasets.prompts.phrases import with_phrases
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.toybox import render_scene

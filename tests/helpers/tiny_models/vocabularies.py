@@ -21,7 +21,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from tests.attention.byte_pairs import byte_pair_tokenizer
+from tests.helpers.byte_pairs import byte_pair_tokenizer
 
 WORDS = ("a", "photo", "of", "red", "car", "potted", "plant")
 CHATML = (

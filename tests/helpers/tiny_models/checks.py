@@ -9,9 +9,9 @@ import torch
 
 from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
 from diffumask_datasets.recipes.recipe import Recipe
-from tests.diffusion.tiny.cases import PIECES, REQUESTS, Case
-from tests.diffusion.tiny.eager import eager_attention
-from tests.diffusion.tiny.planting import planted, planted_unet
+from tests.helpers.tiny_models.cases import PIECES, REQUESTS, Case
+from tests.helpers.tiny_models.eager import eager_attention
+from tests.helpers.tiny_models.planting import planted, planted_unet
 
 GRID = (4, 8)
 REGION = torch.zeros(GRID, dtype=torch.bool)

@@ -7,8 +7,8 @@ from typing import Any
 import diffusers
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from tests.diffusion.tiny import vocabularies
-from tests.diffusion.tiny.parts import HEADS, LLM, SHIFTING, SMALL, WIDTH, autoencoder, clip_encoder, t5_encoder
+from tests.helpers.tiny_models import vocabularies
+from tests.helpers.tiny_models.parts import HEADS, LLM, SHIFTING, SMALL, WIDTH, autoencoder, clip_encoder, t5_encoder
 
 
 def flux(*, guidance_embeds: bool = True) -> Any:

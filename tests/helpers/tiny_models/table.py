@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.diffusion.tiny.cases import CASES, Case
-from tests.diffusion.tiny.checks import lights_up, planted_heat, reference_error
+from tests.helpers.tiny_models.cases import CASES, Case
+from tests.helpers.tiny_models.checks import lights_up, planted_heat, reference_error
 
 MODELS = Path(__file__).parents[3] / "docs" / "models.md"
-START, END = "<!-- table: written by tests/diffusion/tiny/table.py -->", "<!-- end of table -->"
+START, END = "<!-- table: written by tests/helpers/tiny_models/table.py -->", "<!-- end of table -->"
 HEAD = "| model | class | capture | reference error | planted test | sizes |\n|---|---|---|---|---|---|"
 
 

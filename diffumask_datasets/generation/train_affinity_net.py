@@ -1,0 +1,84 @@
+"""Trains an affinity net on a finished dataset that kept its heat maps."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from diffumask_datasets.dataset.atomic import whole_file
+from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.schema import Row, image_of, soft_maps_of
+from diffumask_datasets.masks.quantization import expand
+from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.recipes.shared import stored_recipe
+
+if TYPE_CHECKING:
+    from diffumask_datasets.masks.affinity_net import AffinityNetSettings
+    from diffumask_datasets.masks.affinity_training import AffinityTraining
+
+__all__ = ["train_affinity"]
+
+
+def train_affinity(
+    dataset: str | Path,
+    output: str | Path,
+    *,
+    settings: AffinityNetSettings | None = None,
+    training: AffinityTraining | None = None,
+    images: int = 1000,
+) -> bool:
+    """Trains one affinity net for all classes on the kept heat maps of ``dataset`` and saves it in the file ``output``.
+
+    False where ``output`` holds the net of the same samples and settings already.
+
+    Raises:
+        ExportError: ``dataset`` is no dataset folder or kept no heat maps.
+        RecipeError: nothing to learn from.
+        ModelError: the backbone cannot be loaded, or ``output`` is some other file.
+    """
+    import torch
+
+    from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, read_facts, save_affinity_net
+    from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
+    from diffumask_datasets.models.determinism import single_thread
+
+    dataset, output = Path(dataset), Path(output)
+    settings, training = settings or AffinityNetSettings(), training or AffinityTraining()
+    recipe = stored_recipe(dataset, needs_heat_maps=True).recipe
+    identity = json.dumps([recipe.digest, images, asdict(settings), asdict(training)], sort_keys=True)
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    if output.exists() and read_facts(output).get("key") == key:
+        return False
+    rows = itertools.islice((row for _, row in open_source(dataset).rows()), images)
+    with (
+        model_lock,
+        single_thread(),
+        torch.random.fork_rng(devices=[]),
+        tqdm(total=training.epochs, unit="epoch", disable=None) as progress,
+    ):
+        torch.manual_seed(training.seed)
+        examples = list(make_examples(map(_picture, rows), input_side=settings.input_side))
+        net = AffinityNet.fresh(settings)
+
+        def heard(epoch: int, loss: float) -> None:
+            progress.set_postfix(loss=f"{loss:.3f}")
+            progress.update()
+
+        losses = train_affinity_net(net, examples, training, progress=heard)
+    facts = {"key": key, "images": str(len(examples)), "loss": f"{losses[-1]:.4f}", "recipe": recipe.digest}
+    with whole_file(output) as draft:
+        save_affinity_net(net, draft, facts=facts)
+    return True
+
+
+def _picture(row: Row) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    image = image_of(row)
+    return image, expand(soft_maps_of(row)[1], height=image.shape[0], width=image.shape[1])
