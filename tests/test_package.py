@@ -14,55 +14,31 @@ import diffumask_datasets
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "diffumask_datasets"
 
-ROOMS = {
-    "errors": [],
-    "sample": ["errors"],
-    "models": ["errors"],
-    "recipes": ["errors", "sample"],
-    "prompts": ["errors", "models", "recipes"],
-    "attention": ["errors", "prompts"],
-    "masks": ["errors", "sample", "models", "recipes"],
-    "dataset": ["errors", "sample", "recipes", "masks"],
-    "augmentation": ["errors", "sample", "recipes", "masks", "dataset"],
-    "toybox": ["errors", "sample", "models", "recipes", "masks", "dataset"],
-    "diffusion": ["errors", "models", "recipes", "prompts", "attention", "toybox"],
-    "segmentation": ["errors", "sample", "models", "recipes", "dataset", "augmentation", "toybox"],
-    "curation": ["errors", "sample", "recipes", "masks", "dataset", "segmentation"],
-    "generation": [
-        "errors",
-        "sample",
-        "models",
-        "recipes",
-        "prompts",
-        "attention",
-        "masks",
-        "dataset",
-        "augmentation",
-        "toybox",
-        "diffusion",
-    ],
-    "builders": ["errors", "recipes", "dataset", "generation"],
-    "exporters": ["errors", "sample", "recipes", "masks", "dataset"],
-    "review": ["errors", "sample", "recipes", "masks", "dataset", "diffusion", "generation"],
-    "hub": ["errors", "sample", "recipes", "dataset"],
-    "cli": [
-        "errors",
-        "recipes",
-        "prompts",
-        "masks",
-        "dataset",
-        "augmentation",
-        "diffusion",
-        "segmentation",
-        "curation",
-        "generation",
-        "exporters",
-        "review",
-        "hub",
-    ],
-    "__init__": ["sample", "recipes", "dataset", "generation", "builders", "exporters", "review", "hub"],
-    "__main__": ["cli"],
-}
+_TABLE = """
+errors:
+sample: errors
+models: errors
+recipes: errors sample
+prompts: errors models recipes
+attention: errors prompts
+masks: errors sample models recipes
+dataset: errors sample recipes masks
+augmentation: errors sample recipes masks dataset
+toybox: errors sample models recipes masks dataset
+diffusion: errors models recipes prompts attention toybox
+segmentation: errors sample models recipes dataset augmentation toybox
+curation: errors sample recipes masks dataset segmentation
+generation: errors sample models recipes prompts attention masks dataset augmentation toybox diffusion
+builders: errors recipes dataset generation
+exporters: errors sample recipes masks dataset
+review: errors sample recipes masks dataset diffusion generation
+hub: errors sample recipes dataset
+cli: errors recipes prompts masks dataset augmentation diffusion segmentation curation generation exporters review hub
+__init__: sample recipes dataset generation builders exporters review hub
+__main__: cli
+"""
+
+ROOMS = {room: lower.split() for room, _, lower in (line.partition(":") for line in _TABLE.strip().splitlines())}
 """Each room, lowest first, and those below it that it imports from."""
 
 MOST_ARROWS = 100
@@ -218,7 +194,7 @@ def test_agpl_readers_stay_in_their_own_environment() -> None:
         assert "ultralytics" not in (root / name).read_text(encoding="utf-8")
 
 
-READERS = {"json_reader.py", "yaml_reader.py"}
+READERS = {"recipes/json_reader.py", "recipes/yaml_reader.py"}
 OF_OUR_OWN_TEXT = {"exporters/imagefolder.py", "exporters/target.py", "exporters/webdataset.py"}
 """These parse what they have just written themselves."""
 
