@@ -67,10 +67,10 @@ def planted() -> dict[str, Any]:
 @pytest.fixture
 def painted() -> Callable[[], int]:
     """How many images the planted double has painted since the test began: call it."""
-    from diffumask_datasets.diffusion.fake_model import PlantedBackbone
+    from diffumask_datasets.diffusion.fake_model import FakeModel
 
-    before = PlantedBackbone.images_painted
-    return lambda: PlantedBackbone.images_painted - before
+    before = FakeModel.images_painted
+    return lambda: FakeModel.images_painted - before
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def generate(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that paint, one a GPU or CPU; default: 1, with ray all GPUs.")
     ] = None,
-    refiners: Annotated[
+    mask_workers: Annotated[
         int | None, typer.Option(min=0, help="Processes a worker that make masks meanwhile; default: 2 on a GPU.")
     ] = None,
     address: Annotated[
@@ -79,7 +79,7 @@ def generate(
     if num_samples is not None:
         fields.pop("splits", None)
     with resumable(SAMPLES_ARE_KEPT):
-        how: dict[str, Any] = {"engine": engine, "workers": workers, "refiners": refiners, "address": address}
+        how: dict[str, Any] = {"engine": engine, "workers": workers, "mask_workers": mask_workers, "address": address}
         generate_folder(output, view=view, preview=preview, shard=shard, **how, **fields)
     typer.echo(f"wrote {output}")
 

@@ -160,7 +160,7 @@ def tune_attention(
     import itertools
 
     from diffumask_datasets.dataset.reader import open_source
-    from diffumask_datasets.diffusion.registry import load_backbone
+    from diffumask_datasets.diffusion.registry import load_model
     from diffumask_datasets.generation.attention_search import annotated_rows, rendered_scenes, write_report
     from diffumask_datasets.generation.attention_search import tune_attention as search
 
@@ -171,7 +171,7 @@ def tune_attention(
         source = open_source(dataset)
         rows = annotated_rows((row for _, row in source.rows()), source.classes, attention_words=words)
         samples = itertools.islice(rows, images)
-    backbone = load_backbone(model, device=device)
+    backbone = load_model(model, device=device)
     tuning = search(backbone, samples, progress=lambda message: typer.echo(message, err=True))
     write_report(tuning, output)
     fields = {"attention_words": words} | tuning.recipe_fields

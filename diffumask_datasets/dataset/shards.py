@@ -19,7 +19,7 @@ import datasets
 from diffumask_datasets.dataset.names import read_class_names
 from diffumask_datasets.dataset.parquet import count_rows, read_features, read_rows, split_files
 from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
-from diffumask_datasets.dataset.storage import Place, fetched, place_of
+from diffumask_datasets.dataset.storage import Location, fetched, parse_location
 from diffumask_datasets.dataset.writer import write_rows
 from diffumask_datasets.errors import DataError, ExportError
 from diffumask_datasets.recipes.bounded_text import read_bounded
@@ -56,13 +56,13 @@ def merge(parts: Iterable[str | Path], output: str | Path, *, view: str = "defau
         DataError: a folder that is no shard, shards of different recipes or numbers, one that is missing or comes twice.
     """
     with ExitStack() as copies:
-        folders = [copies.enter_context(fetched(place_of(part))) for part in parts]
+        folders = [copies.enter_context(fetched(parse_location(part))) for part in parts]
         found = sorted(map(_read, folders), key=lambda part: part.number.index)
         _check(found)
-        _join(found, place_of(output), view)
+        _join(found, parse_location(output), view)
 
 
-def _join(found: Sequence[_Part], output: Place, view: str) -> None:
+def _join(found: Sequence[_Part], output: Location, view: str) -> None:
     features = _features([path for part in found for paths in part.files.values() for path in paths])
     counts = [count_rows(part.files) for part in found]
     splits = list(found[0].ranges)

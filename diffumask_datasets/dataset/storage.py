@@ -13,9 +13,9 @@ import fsspec
 
 from diffumask_datasets.errors import ExportError, MissingDependencyError, RecipeError
 
-__all__ = ["Place", "fetched", "filesystem", "place_of", "remote_errors", "whole_remote"]
+__all__ = ["Location", "fetched", "filesystem", "parse_location", "remote_errors", "whole_remote"]
 
-Place = Path | str
+Location = Path | str
 """A folder is a Path, a URL a str."""
 
 PACKAGES = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gs"), "gcs": ("gcsfs", "gs")}
@@ -25,7 +25,7 @@ CLIENT_ERRORS = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientEr
 """What clients raise beside OSError."""
 
 
-def place_of(given: str | Path) -> Place:
+def parse_location(given: str | Path) -> Location:
     """A URL as it is; anything else, ``file://`` included, as a path with ``~`` expanded."""
     text = str(given)
     if "://" in text and not text.startswith("file://"):
@@ -85,7 +85,7 @@ def _replace(url: str, folder: Path, last: str) -> None:
 
 
 @contextmanager
-def fetched(place: Place) -> Iterator[Path]:
+def fetched(place: Location) -> Iterator[Path]:
     """A folder with the files of a place: itself, or a copy that is gone afterwards."""
     if isinstance(place, Path):
         yield place

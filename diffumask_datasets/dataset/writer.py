@@ -25,7 +25,7 @@ import yaml
 from diffumask_datasets.dataset.atomic import whole_folder
 from diffumask_datasets.dataset.parquet import read_rows, split_files
 from diffumask_datasets.dataset.schema import Row, class_names, features_of
-from diffumask_datasets.dataset.storage import Place, filesystem, remote_errors, whole_remote
+from diffumask_datasets.dataset.storage import Location, filesystem, remote_errors, whole_remote
 from diffumask_datasets.dataset.views import CONFIG_FOLDERS, card_configs, check_shown, view_features, view_row
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.recipes.file import RECIPE_FILE, read_recipe_file, recipe_text
@@ -42,7 +42,7 @@ FileContent = str | Callable[[], bytes]
 """The text of a file, or what gives its bytes."""
 
 
-def check_target(output: Place) -> None:
+def check_target(output: Location) -> None:
     """Raises ExportError unless ``output`` is new, empty, or a dataset folder that this package wrote."""
     if isinstance(output, str):
         _check_remote(output)
@@ -54,7 +54,7 @@ def check_target(output: Place) -> None:
 
 
 def write_folder(
-    output: Place,
+    output: Location,
     rows: Mapping[str, Iterable[Row]],
     *,
     recipe: Recipe,
@@ -85,7 +85,7 @@ def write_folder(
 
 
 def write_rows(
-    output: Place,
+    output: Location,
     rows: Mapping[str, Iterable[Row]],
     *,
     features: datasets.Features,
@@ -126,7 +126,7 @@ def _write_view(draft: Path, view: str, *, classes: Sequence[str], counts: Mappi
     (draft / "README.md").write_text(f"---\n{yaml.safe_dump(card, sort_keys=False)}---\n", encoding="utf-8")
 
 
-def _whole(output: Place) -> AbstractContextManager[Path]:
+def _whole(output: Location) -> AbstractContextManager[Path]:
     return whole_remote(output, last=RECIPE_FILE) if isinstance(output, str) else whole_folder(output)
 
 

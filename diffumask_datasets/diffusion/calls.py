@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from diffumask_datasets.diffusion.protocol import PaintRequest
+from diffumask_datasets.diffusion.protocol import GenerationRequest
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["call_arguments", "check_size", "check_timesteps"]
 
 
-def call_arguments(requests: Sequence[PaintRequest], recipe: Recipe) -> dict[str, Any]:
+def call_arguments(requests: Sequence[GenerationRequest], recipe: Recipe) -> dict[str, Any]:
     """The arguments that all pipelines take: prompts, size, steps and noise, for images (batch, height, width, 3)."""
     return {
         "prompt": [request.prompt.text for request in requests],

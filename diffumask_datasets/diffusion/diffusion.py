@@ -23,16 +23,16 @@ from diffumask_datasets.diffusion.image_noising import latents_of, shown
 from diffumask_datasets.diffusion.options import PLAIN, LoadOptions
 from diffumask_datasets.diffusion.pipelines import load_pipeline
 from diffumask_datasets.diffusion.pixels import to_uint8
-from diffumask_datasets.diffusion.protocol import Painting, PaintRequest
+from diffumask_datasets.diffusion.protocol import GenerationRequest, ImageWithAttention
 from diffumask_datasets.errors import CaptureError, RecipeError
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["DiffusionBackbone"]
+__all__ = ["DiffusersModel"]
 
 
-class DiffusionBackbone:
+class DiffusersModel:
     """A diffusers pipeline whose attention is read, as its ``family`` declares, while it paints."""
 
     def __init__(self, pipeline: Any, family: Family) -> None:
@@ -50,7 +50,7 @@ class DiffusionBackbone:
         device: str | None = None,
         dtype: str | None = None,
         options: LoadOptions = PLAIN,
-    ) -> DiffusionBackbone:
+    ) -> DiffusersModel:
         """Loads a folder or Hub id of ``family``; see :func:`diffumask_datasets.diffusion.pipelines.load_pipeline`."""
         pipeline = load_pipeline(
             model, revision=revision, device=device, dtype=dtype, options=options, accelerated_dtype=family.dtype
@@ -91,8 +91,8 @@ class DiffusionBackbone:
         for prompt in prompts:
             self.family.text(self.pipeline, [prompt])
 
-    def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
-        """Paints one batch, in order; see :class:`diffumask_datasets.diffusion.protocol.Backbone`."""
+    def paint(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> list[ImageWithAttention]:
+        """Paints one batch, in order; see :class:`diffumask_datasets.diffusion.protocol.DiffusionModel`."""
         if not requests:
             return []
         texts = self.family.text(self.pipeline, [request.prompt for request in requests])
@@ -107,7 +107,7 @@ class DiffusionBackbone:
                 f"no call of the {self.family.denoiser} of {type(self.pipeline).__name__} was given the text that "
                 "encode_prompt made of the prompt: no prompt token reaches the image, or its family is declared wrongly"
             )
-        return [Painting(image, maps) for image, maps in zip(images, recorder.maps(), strict=True)]
+        return [ImageWithAttention(image, maps) for image, maps in zip(images, recorder.maps(), strict=True)]
 
     @torch.no_grad()
     def observe(
@@ -144,7 +144,7 @@ class DiffusionBackbone:
                 )
         return recorder.observation({})
 
-    def _run(self, requests: Sequence[PaintRequest], recipe: Recipe) -> Any:
+    def _run(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> Any:
         """Float images (batch, height, width, 3) in [0, 1]."""
         with single_thread():
             return self.pipeline(

@@ -15,17 +15,17 @@ import torch
 
 from diffumask_datasets.attention.maps import AttentionMaps
 from diffumask_datasets.diffusion.pixels import to_uint8
-from diffumask_datasets.diffusion.protocol import Painting, PaintRequest
+from diffumask_datasets.diffusion.protocol import GenerationRequest, ImageWithAttention
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["PlantedBackbone", "planted_colour", "planted_mask"]
+__all__ = ["FakeModel", "planted_colour", "planted_mask"]
 
 SMALLEST = 16
 
 
-class PlantedBackbone:
+class FakeModel:
     """Paints each class as one solid shape on noise and says exactly where it looked.
 
     Attention comes at image resolution: 1 on the shape, 0.02 to 0.1 elsewhere, so that any sensible threshold gives
@@ -40,7 +40,7 @@ class PlantedBackbone:
         self._broken_seeds = broken_seeds
 
     @classmethod
-    def from_environment(cls) -> PlantedBackbone:
+    def from_environment(cls) -> FakeModel:
         """Reads ``DIFFUMASK_PLANTED_SECONDS`` and ``DIFFUMASK_PLANTED_BROKEN`` (seeds with commas between them)."""
         broken = os.environ.get("DIFFUMASK_PLANTED_BROKEN", "")
         return cls(
@@ -57,11 +57,11 @@ class PlantedBackbone:
     def check_prompts(self, prompts: Iterable[Prompt]) -> None:
         """Nothing: prompts of any length are read whole."""
 
-    def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
+    def paint(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> list[ImageWithAttention]:
         """Paints one batch, in order; raises ModelError for a broken seed."""
         return [self._paint_one(request, recipe.height, recipe.width) for request in requests]
 
-    def _paint_one(self, request: PaintRequest, height: int, width: int) -> Painting:
+    def _paint_one(self, request: GenerationRequest, height: int, width: int) -> ImageWithAttention:
         time.sleep(self._seconds_per_image)
         mask = planted_mask(request.prompt, request.seed, height=height, width=width)
         noise = np.random.default_rng(request.seed)
@@ -70,13 +70,13 @@ class PlantedBackbone:
             image[mask == index + 1] = np.array(planted_colour(category)) / 255
         if request.seed in self._broken_seeds:
             image[:] = np.nan
-        painting = Painting(to_uint8(image[None])[0], _attention(request.prompt, mask, noise))
-        PlantedBackbone.images_painted += 1
+        painting = ImageWithAttention(to_uint8(image[None])[0], _attention(request.prompt, mask, noise))
+        FakeModel.images_painted += 1
         return painting
 
 
 def planted_mask(prompt: Prompt, seed: int, *, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Where :class:`PlantedBackbone` paints: uint8 (``height``, ``width``), 0 or 1 + index in ``prompt.categories``.
+    """Where :class:`FakeModel` paints: uint8 (``height``, ``width``), 0 or 1 + index in ``prompt.categories``.
 
     Each class stands in a cell of its own of a square grid, as a rectangle or an ellipse, both drawn from ``seed``.
     """

@@ -14,11 +14,11 @@ from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["Backbone", "Observer", "PaintRequest", "Painting"]
+__all__ = ["DiffusionModel", "GenerationRequest", "ImageWithAttention", "Observer"]
 
 
 @dataclass(frozen=True, slots=True)
-class PaintRequest:
+class GenerationRequest:
     """One image to paint. ``seed`` alone decides its noise, whatever else is in the batch."""
 
     prompt: Prompt
@@ -26,14 +26,14 @@ class PaintRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Painting:
+class ImageWithAttention:
     """A painted image, uint8 (height, width, 3), and the attention of its class terms."""
 
     image: npt.NDArray[np.uint8]
     attention: AttentionMaps
 
 
-class Backbone(Protocol):
+class DiffusionModel(Protocol):
     """A text-to-image model whose attention can be read."""
 
     def check(self, recipe: Recipe) -> None:
@@ -51,7 +51,7 @@ class Backbone(Protocol):
             TokenAlignmentError: a class term is not in its prompt or would be truncated away.
         """
 
-    def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
+    def paint(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> list[ImageWithAttention]:
         """Paints one batch, in order.
 
         Raises:

@@ -16,9 +16,9 @@ from diffumask_datasets.toybox import world
 
 if TYPE_CHECKING:
     from diffumask_datasets.diffusion.family import Family
-    from diffumask_datasets.diffusion.protocol import Backbone
+    from diffumask_datasets.diffusion.protocol import DiffusionModel
 
-__all__ = ["FamilyLoader", "known_classes", "load_backbone", "model_folder", "register_family", "resolve_revision"]
+__all__ = ["FamilyLoader", "known_classes", "load_model", "model_folder", "register_family", "resolve_revision"]
 
 PLANTED_REVISION = "planted-1"
 """Raised whenever the planted double paints other bytes than before."""
@@ -29,7 +29,7 @@ class FamilyLoader(Protocol):
 
     def __call__(
         self, model: str, *, revision: str | None, device: str | None, dtype: str | None, options: LoadOptions
-    ) -> Backbone:
+    ) -> DiffusionModel:
         """Loads the pipeline ``model``, a folder or Hub id; None means the family's default."""
 
 
@@ -58,7 +58,7 @@ _FAMILY_FILES = {
 
 # As text, so that no family is imported before it is needed.
 _FAMILIES: dict[str, FamilyLoader | Family | str] = {
-    "StableDiffusionPipeline": "diffumask_datasets.diffusion.unet:UNetBackbone.load",
+    "StableDiffusionPipeline": "diffumask_datasets.diffusion.unet:UNetModel.load",
     **{
         pipeline: f"diffumask_datasets.diffusion.families.{place}"
         for place, pipelines in _FAMILY_FILES.items()
@@ -85,14 +85,14 @@ def register_family(pipeline: str, loader: FamilyLoader | Family | str) -> None:
 
 
 @model_lock
-def load_backbone(
+def load_model(
     model: str,
     *,
     revision: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
     options: LoadOptions = PLAIN,
-) -> Backbone:
+) -> DiffusionModel:
     """The backbone of ``"toybox"``, ``"planted"`` (a test double), a local folder or a Hub id ``owner/name``.
 
     ``revision`` is that of a Hub model, and what :func:`resolve_revision` gave for the others.
@@ -101,14 +101,14 @@ def load_backbone(
         ModelError: no such model, not a diffusers pipeline, of a family that cannot be read, or not loadable.
     """
     if model == "planted":
-        from diffumask_datasets.diffusion.fake_model import PlantedBackbone
+        from diffumask_datasets.diffusion.fake_model import FakeModel
 
         if options != PLAIN:
             raise ModelError(
                 "the model 'planted' has no weights: leave out lora, checkpoint, scheduler, variant and pickle_weights"
             )
 
-        return PlantedBackbone.from_environment()
+        return FakeModel.from_environment()
     folder = model_folder(model)
     index = folder / INDEX if folder else hub_index(model, revision)
     load = _loader(_family(model, pipeline_class(index)))
@@ -158,10 +158,10 @@ def _family(model: str, pipeline: str) -> FamilyLoader | Family:
 
 def _loader(family: FamilyLoader | Family) -> FamilyLoader:
     # torch is loaded with a model, not before.
-    from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
+    from diffumask_datasets.diffusion.diffusion import DiffusersModel
     from diffumask_datasets.diffusion.family import Family
 
-    return partial(DiffusionBackbone.load, family=family) if isinstance(family, Family) else family
+    return partial(DiffusersModel.load, family=family) if isinstance(family, Family) else family
 
 
 def _offered(pipeline: str) -> str | None:

@@ -25,17 +25,17 @@ from diffumask_datasets.diffusion.family import guidance
 from diffumask_datasets.diffusion.options import PLAIN, LoadOptions
 from diffumask_datasets.diffusion.pipelines import load_pipeline
 from diffumask_datasets.diffusion.pixels import to_uint8
-from diffumask_datasets.diffusion.protocol import Painting, PaintRequest
+from diffumask_datasets.diffusion.protocol import GenerationRequest, ImageWithAttention
 from diffumask_datasets.diffusion.unet_layers import attention_layers
 from diffumask_datasets.diffusion.unet_observation import observe, word_count
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["UNetBackbone"]
+__all__ = ["UNetModel"]
 
 
-class UNetBackbone:
+class UNetModel:
     """A ``StableDiffusionPipeline`` whose cross-attention is read while it paints.
 
     With guidance the UNet sees the unconditional rows first and the conditional rows, the only ones read, after them.
@@ -54,7 +54,7 @@ class UNetBackbone:
         device: str | None = None,
         dtype: str | None = None,
         options: LoadOptions = PLAIN,
-    ) -> UNetBackbone:
+    ) -> UNetModel:
         """Loads a folder or Hub id; see :func:`diffumask_datasets.diffusion.pipelines.load_pipeline`."""
         pipeline = load_pipeline(
             model, revision=revision, device=device, dtype=dtype, options=options, accelerated_dtype="float16"
@@ -79,8 +79,8 @@ class UNetBackbone:
         for prompt in prompts:
             align_terms(prompt, self.pipeline.tokenizer)
 
-    def paint(self, requests: Sequence[PaintRequest], recipe: Recipe) -> list[Painting]:
-        """Paints one batch, in order; see :class:`diffumask_datasets.diffusion.protocol.Backbone`."""
+    def paint(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> list[ImageWithAttention]:
+        """Paints one batch, in order; see :class:`diffumask_datasets.diffusion.protocol.DiffusionModel`."""
         if not requests:
             return []
         columns = [align_terms(request.prompt, self.pipeline.tokenizer) for request in requests]
@@ -100,7 +100,7 @@ class UNetBackbone:
         if itself.layers:
             found = zip(maps, itself.affinities(), strict=True)
             maps = [replace(attention, affinities=affinities) for attention, affinities in found]
-        return [Painting(image, attention) for image, attention in zip(images, maps, strict=True)]
+        return [ImageWithAttention(image, attention) for image, attention in zip(images, maps, strict=True)]
 
     def observe(
         self, image: npt.NDArray[np.uint8], prompt: Prompt, *, timesteps: Sequence[int], seed: int = 0
@@ -110,7 +110,7 @@ class UNetBackbone:
             check_size(name, side, self.unit)
         return observe(self.pipeline, image, prompt, timesteps=timesteps, seed=seed)
 
-    def _run(self, requests: Sequence[PaintRequest], recipe: Recipe) -> Any:
+    def _run(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> Any:
         """Float images (batch, height, width, 3) in [0, 1]."""
         with single_thread():
             return self.pipeline(
@@ -151,7 +151,7 @@ class UNetBackbone:
         return select_layers(layers, recipe.attention_grids, recipe.attention_layers)
 
     def _sinks(
-        self, requests: Sequence[PaintRequest], columns: Sequence[dict[str, tuple[int, ...]]]
+        self, requests: Sequence[GenerationRequest], columns: Sequence[dict[str, tuple[int, ...]]]
     ) -> list[dict[str, tuple[int, ...]]]:
         counts = [word_count(self.pipeline.tokenizer, request.prompt.text) for request in requests]
         return [sinks_of(column, words=count) for column, count in zip(columns, counts, strict=True)]

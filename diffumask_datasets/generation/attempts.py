@@ -8,18 +8,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from diffumask_datasets.generation.images import Painted, Painter
-from diffumask_datasets.generation.masks import Refined, warn_of_missing_masks
-from diffumask_datasets.generation.stages import Stages
+from diffumask_datasets.generation.images import GeneratedImage, ImageGenerator
+from diffumask_datasets.generation.masks import LabelledAttempt, warn_of_missing_masks
+from diffumask_datasets.generation.stages import Pipeline
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["Batch", "Making", "Refining", "Storing"]
+__all__ = ["Batch", "BatchJob", "Refining", "WriteJob"]
 
 
 class Refining(Protocol):
     """What refines, here or elsewhere."""
 
-    def submit(self, task: Painted, /) -> Future[Refined]:
+    def submit(self, task: GeneratedImage, /) -> Future[LabelledAttempt]:
         """Masks and the encoded row of a painted image."""
 
 
@@ -37,18 +37,18 @@ class Batch:
         return [index for index in self.indices if index not in self.found]
 
 
-class Making:
-    """A batch on its way through painter and refiners; what is poor is painted again, up to the recipe's attempts."""
+class BatchJob:
+    """A batch on its way through generator and mask_workers; what is poor is painted again, up to the recipe's attempts."""
 
     def __init__(
-        self, batch: Batch, recipe: Recipe, painter: Painter, refiner: Refining, rejected: Counter[str]
+        self, batch: Batch, recipe: Recipe, generator: ImageGenerator, labeller: Refining, rejected: Counter[str]
     ) -> None:
         self._batch, self._recipe, self._rejected = batch, recipe, rejected
-        self._painter, self._refiner = painter, refiner
-        self._best: dict[int, Refined] = {}
+        self._generator, self._labeller = generator, labeller
+        self._best: dict[int, LabelledAttempt] = {}
         self._wanted = batch.missing
         self._attempt = 0
-        self._refining: list[Future[Refined]] = []
+        self._refining: list[Future[LabelledAttempt]] = []
         self._paint()
 
     def advance(self) -> None:
@@ -69,8 +69,8 @@ class Making:
         return self._batch, {index: self._best[index].payload for index in self._batch.missing}
 
     def _paint(self) -> None:
-        painted = self._painter.paint(self._batch.first, self._wanted, self._attempt) if self._wanted else []
-        self._refining = [self._refiner.submit(one) for one in painted]
+        painted = self._generator.paint(self._batch.first, self._wanted, self._attempt) if self._wanted else []
+        self._refining = [self._labeller.submit(one) for one in painted]
 
     def _judge(self) -> None:
         """Keeps what is better than earlier attempts, and begins the next attempt at what is still poor."""
@@ -88,7 +88,7 @@ class Making:
         self._attempt += 1
         self._paint()
 
-    def _is_poor(self, best: Refined | None) -> bool:
+    def _is_poor(self, best: LabelledAttempt | None) -> bool:
         """Whether the best attempt so far is not good enough; counts why."""
         if best is None:
             self._rejected["no usable heat map"] += 1
@@ -101,10 +101,10 @@ class Making:
         return True
 
 
-class Storing:
+class WriteJob:
     """A finished batch on its way into the store."""
 
-    def __init__(self, batch: Batch, made: dict[int, bytes], stages: Stages) -> None:
+    def __init__(self, batch: Batch, made: dict[int, bytes], stages: Pipeline) -> None:
         self._batch, self._made = batch, made
         self._stored = stages.store(made)
 

@@ -16,7 +16,7 @@ from diffumask_datasets.attention.observation import Place
 from diffumask_datasets.attention.search import Annotated, AttentionChoice, choice_iou, place_ious, search_choice
 from diffumask_datasets.dataset.atomic import whole_file
 from diffumask_datasets.dataset.schema import Row, image_of, label_of
-from diffumask_datasets.diffusion.protocol import Backbone, Observer
+from diffumask_datasets.diffusion.protocol import DiffusionModel, Observer
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock
@@ -90,7 +90,7 @@ class Tuning:
 
 
 def tune_attention(
-    backbone: Backbone,
+    backbone: DiffusionModel,
     images: Iterable[AnnotatedImage],
     *,
     timesteps: Sequence[int] = TIMESTEPS,

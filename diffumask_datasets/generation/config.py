@@ -12,10 +12,10 @@ from typing import Any
 
 import datasets
 
-from diffumask_datasets.dataset.storage import place_of
+from diffumask_datasets.dataset.storage import parse_location
 from diffumask_datasets.dataset.views import VIEWS
 from diffumask_datasets.errors import RecipeError, suggestion
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
 from diffumask_datasets.recipes.recipe import Recipe, check_fields
 from diffumask_datasets.recipes.shared import with_shared_recipe
 from diffumask_datasets.recipes.splits import SplitPlan
@@ -84,7 +84,7 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         self.plan = SplitPlan.of(
             num_samples=num_samples, splits=splits, num_shards=num_shards, batch_size=batch_size, skip=skip
         )
-        self.runtime = Runtime(batch_size, device, dtype, place_of(store) if store else None)
+        self.runtime = Runtime(batch_size, device, dtype, parse_location(store) if store else None)
         self.keep_heat_maps = bool(keep_heat_maps)
         self.keep_threshold_curve = bool(keep_threshold_curve)
         self.recipe: Recipe | RenderedScenes = (
@@ -107,9 +107,9 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         """The view whose columns the rows have."""
         return self.name if self.name in VIEWS else VIEWS[0]
 
-    def open_source(self) -> Synthesizer | RenderedScenes:
+    def open_source(self) -> SampleGenerator | RenderedScenes:
         """What gives the ``default`` rows of a range of indices."""
-        return self.recipe if isinstance(self.recipe, RenderedScenes) else Synthesizer(self.recipe, self.runtime)
+        return self.recipe if isinstance(self.recipe, RenderedScenes) else SampleGenerator(self.recipe, self.runtime)
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
         """The name, the recipe and the sizes asked for: a list and a tuple of classes share one cache."""

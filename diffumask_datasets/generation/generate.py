@@ -16,14 +16,14 @@ from tqdm import tqdm
 from diffumask_datasets.dataset.contact_sheet import contact_sheet
 from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.dataset.shards import SHARD_FILE, shard_text
-from diffumask_datasets.dataset.storage import Place, place_of
+from diffumask_datasets.dataset.storage import Location, parse_location
 from diffumask_datasets.dataset.views import check_shown, view_row
 from diffumask_datasets.dataset.writer import FileContent, check_target, write_folder
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.generation.config import DiffuMaskConfig
 from diffumask_datasets.generation.engines import local
-from diffumask_datasets.generation.engines.devices import refiners_of
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer
+from diffumask_datasets.generation.engines.devices import mask_workers_of
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard, ShardNumber
 
@@ -44,7 +44,7 @@ def generate(
     shard: str | None = None,
     engine: str = "local",
     workers: int | None = None,
-    refiners: int | None = None,
+    mask_workers: int | None = None,
     address: str | None = None,
     **fields: Any,
 ) -> None:
@@ -54,17 +54,17 @@ def generate(
     ``load_dataset(output)`` gives: ``instance`` or ``detection`` add that view to the folder, and the columns of ``default``
     are then its config ``semantic``. ``preview`` adds ``preview.png``, a contact sheet of the first samples.
     ``shard="i/n"`` makes the share of one of n machines, i from 0, for :func:`diffumask_datasets.merge`. ``workers``
-    processes paint at once, each on a GPU of its own where there are some; ``refiners`` processes for each of them make the
-    masks meanwhile (default: 2 on a GPU, 0 on the CPU). A script that asks for either must guard its start by
-    ``if __name__ == "__main__":``, as for any of multiprocessing. ``engine="ray"`` paints on the Ray cluster at ``address``,
-    with as many workers as it has GPUs.
+    processes generate images at once, each on a GPU of its own where there are some; ``mask_workers`` processes for each
+    of them make the masks meanwhile (default: 2 on a GPU, 0 on the CPU). A script that asks for either must guard its
+    start by ``if __name__ == "__main__":``, as for any of multiprocessing. ``engine="ray"`` generates on the Ray
+    cluster at ``address``, with as many workers as it has GPUs.
 
     Raises:
         RecipeError: fields that are unknown or illegal, no size, or no such shard.
         ExportError: ``output`` holds something that is not ours, or cannot be written, or an unknown view.
         WorkerError: a worker that dies again and again at the same place, or a cluster that cannot be reached.
     """
-    place = place_of(output)
+    place = parse_location(output)
     number = None if shard is None else ShardNumber.parse(shard)
     check_shown(view)
     if shard is not None and view != "default":
@@ -76,7 +76,7 @@ def generate(
     config.plan.check_finite()
     check_target(place)
     wanted = config.plan.shard(number or ShardNumber(0, 1))
-    runtime = dataclasses.replace(config.runtime, refiners=refiners_of(config.runtime.device, refiners))
+    runtime = dataclasses.replace(config.runtime, mask_workers=mask_workers_of(config.runtime.device, mask_workers))
     rejected: Counter[str] = Counter()
     with tqdm(total=sum(map(_size, wanted.values())), unit="image", disable=None) as progress:
         every = list(itertools.chain.from_iterable(wanted.values()))
@@ -84,13 +84,13 @@ def generate(
         if filled is not None:
             rejected = filled
             # Nothing is left to do but what the store has lost.
-            runtime, progress.disable = dataclasses.replace(runtime, refiners=0), True
-        with Synthesizer(config.recipe, runtime) as synthesizer:
+            runtime, progress.disable = dataclasses.replace(runtime, mask_workers=0), True
+        with SampleGenerator(config.recipe, runtime) as generator:
             extra: dict[str, FileContent] = {**_shard_files(config, number)}
             if preview and any(wanted.values()):
-                extra["preview.png"] = lambda: _preview(wanted, synthesizer)
-            _write(place, config, wanted, extra, view, synthesizer, progress)
-            rejected += synthesizer.rejected
+                extra["preview.png"] = lambda: _preview(wanted, generator)
+            _write(place, config, wanted, extra, view, generator, progress)
+            rejected += generator.rejected
     for reason, count in rejected.items():
         logger.warning("%d attempts were painted again: %s", count, reason)
 
@@ -124,18 +124,18 @@ def _fill(
 
 
 def _write(
-    output: Place,
+    output: Location,
     config: DiffuMaskConfig,
     wanted: Mapping[str, Sequence[Shard]],
     extra_files: Mapping[str, FileContent],
     view: str,
-    synthesizer: Synthesizer,
+    generator: SampleGenerator,
     progress: tqdm[Any],
 ) -> None:
     write_folder(
         output,
-        {name: _rows(synthesizer, config, shards, progress) for name, shards in wanted.items()},
-        recipe=synthesizer.recipe,
+        {name: _rows(generator, config, shards, progress) for name, shards in wanted.items()},
+        recipe=generator.recipe,
         sizes={name: size for name, size in config.plan.sizes.items() if size is not None},
         keep_heat_maps=config.keep_heat_maps,
         keep_threshold_curve=config.keep_threshold_curve,
@@ -157,10 +157,10 @@ def _shard_files(config: DiffuMaskConfig, number: ShardNumber | None) -> dict[st
 
 
 def _rows(
-    synthesizer: Synthesizer, config: DiffuMaskConfig, shards: Sequence[Shard], progress: tqdm[Any]
+    generator: SampleGenerator, config: DiffuMaskConfig, shards: Sequence[Shard], progress: tqdm[Any]
 ) -> Iterator[Row]:
     for start, stop in shards:
-        for _, row in synthesizer.rows(start, stop):
+        for _, row in generator.rows(start, stop):
             yield view_row(
                 row,
                 "default",
@@ -171,11 +171,11 @@ def _rows(
             progress.update()
 
 
-def _preview(wanted: Mapping[str, Sequence[Shard]], synthesizer: Synthesizer) -> bytes:
+def _preview(wanted: Mapping[str, Sequence[Shard]], generator: SampleGenerator) -> bytes:
     """A PNG of the first samples."""
     shards = next((shards for shards in wanted.values() if shards), [])
-    stored = itertools.chain.from_iterable(synthesizer.rows(start, stop) for start, stop in shards)
+    stored = itertools.chain.from_iterable(generator.rows(start, stop) for start, stop in shards)
     rows = [row for _, row in itertools.islice(stored, PREVIEW_SAMPLES)]
     png = io.BytesIO()
-    contact_sheet(rows, synthesizer.recipe.classes).save(png, format="PNG")
+    contact_sheet(rows, generator.recipe.classes).save(png, format="PNG")
     return png.getvalue()

@@ -16,19 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.diffusion.options import LoadOptions
-from diffumask_datasets.diffusion.protocol import Backbone, Painting, PaintRequest
-from diffumask_datasets.diffusion.registry import load_backbone
+from diffumask_datasets.diffusion.protocol import DiffusionModel, GenerationRequest, ImageWithAttention
+from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.masks.quantization import compact, soft_size
+from diffumask_datasets.masks.quantization import quantize, soft_size
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.sources import caption_prompts, prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["Painted", "Painter", "single_thread"]
+__all__ = ["GeneratedImage", "ImageGenerator", "single_thread"]
 
 
 @dataclass(frozen=True, slots=True)
-class Painted:
+class GeneratedImage:
     """A painted image and all that its masks are made from, small enough to go to another process.
 
     ``image`` is uint8 (height, width, 3); ``soft_maps`` are uint8 (classes, height, width), of the class ids ``prompted``;
@@ -46,19 +46,19 @@ class Painted:
     error: ModelError | None = None
 
 
-class Painter:
+class ImageGenerator:
     """Paints the samples of one prepared recipe; loads the model when first needed. ``device`` and ``dtype`` are torch's."""
 
     def __init__(self, recipe: Recipe, *, batch_size: int, device: str | None, dtype: str | None) -> None:
         self._recipe = recipe
         self._batch_size, self._device, self._dtype = batch_size, device, dtype
-        self._backbone: Backbone | None = None
+        self._backbone: DiffusionModel | None = None
 
-    def paint(self, first: int, wanted: Sequence[int], attempt: int) -> list[Painted]:
+    def paint(self, first: int, wanted: Sequence[int], attempt: int) -> list[GeneratedImage]:
         """Paints the batch of indices from ``first`` on and gives those ``wanted``, in order. Each attempt has its noise.
 
         Raises:
-            As :meth:`diffumask_datasets.diffusion.protocol.Backbone.check` and ``paint``.
+            As :meth:`diffumask_datasets.diffusion.protocol.DiffusionModel.check` and ``paint``.
         """
         # All of it, loading and recording included: OpenMP's threads do not survive a fork, and the first operation on
         # several would wait for ever. All painters of a process share one model.
@@ -70,24 +70,24 @@ class Painter:
             painted = zip(rows, requests, backbone.paint(requests, self._recipe), strict=True)
             return [self._painted(index, request, painting) for index, request, painting in painted if index in wanted]
 
-    def _checked_backbone(self) -> Backbone:
+    def _checked_backbone(self) -> DiffusionModel:
         if self._backbone is None:
             self._backbone = _checked(self._recipe, self._device, self._dtype)
         return self._backbone
 
-    def _request(self, index: int, attempt: int) -> PaintRequest:
+    def _request(self, index: int, attempt: int) -> GenerationRequest:
         again = f"/{attempt}" if attempt else ""
         noise = hashlib.sha256(f"{self._recipe.seed}/noise/{index}{again}".encode()).digest()
-        return PaintRequest(prompt_for(self._recipe, index), seed=int.from_bytes(noise[:8], "big") >> 1)
+        return GenerationRequest(prompt_for(self._recipe, index), seed=int.from_bytes(noise[:8], "big") >> 1)
 
-    def _painted(self, index: int, request: PaintRequest, painting: Painting) -> Painted:
+    def _painted(self, index: int, request: GenerationRequest, painting: ImageWithAttention) -> GeneratedImage:
         soft_maps = spread_maps = error = None
         try:
             soft_maps, spread_maps = _soft_maps(painting, self._recipe)
         except ModelError as found:  # a heat map without any signal: other noise may have some
             error = found
         prompted = tuple(self._recipe.classes.index(name) + 1 for name in painting.attention.categories)
-        return Painted(
+        return GeneratedImage(
             index, request.prompt.text, request.seed, painting.image, prompted, soft_maps, spread_maps, error
         )
 
@@ -99,7 +99,9 @@ def single_thread() -> AbstractContextManager[None]:
     return steady.single_thread()
 
 
-def _soft_maps(painting: Painting, recipe: Recipe) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
+def _soft_maps(
+    painting: ImageWithAttention, recipe: Recipe
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
     """The maps that masks are made from, and those that γ is chosen by where self-attention is to do that."""
     power = recipe.affinity_power if recipe.affinity == "self-attention" else 0
     if power and recipe.threshold == "affinity":
@@ -107,17 +109,17 @@ def _soft_maps(painting: Painting, recipe: Recipe) -> tuple[npt.NDArray[np.uint8
     return _fused(painting, recipe, power=power), None
 
 
-def _fused(painting: Painting, recipe: Recipe, *, power: int) -> npt.NDArray[np.uint8]:
+def _fused(painting: ImageWithAttention, recipe: Recipe, *, power: int) -> npt.NDArray[np.uint8]:
     from diffumask_datasets.attention.fusion import fuse
 
     height, width = soft_size(*painting.image.shape[:2])
     maps = fuse(painting.attention, height=height, width=width, competition=recipe.competition, affinity_power=power)
-    return compact(maps.numpy())
+    return quantize(maps.numpy())
 
 
 @functools.lru_cache(maxsize=1)
-def _checked(recipe: Recipe, device: str | None, dtype: str | None) -> Backbone:
-    # Kept, as every shard of a stream has a painter of its own, and there may be many captions.
+def _checked(recipe: Recipe, device: str | None, dtype: str | None) -> DiffusionModel:
+    # Kept, as every shard of a stream has a generator of its own, and there may be many captions.
     backbone = _loaded(recipe.model, recipe.revision, device, dtype, LoadOptions.of(recipe))
     backbone.check(recipe)
     backbone.check_prompts(caption_prompts(recipe))
@@ -125,5 +127,7 @@ def _checked(recipe: Recipe, device: str | None, dtype: str | None) -> Backbone:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(model: str, revision: str | None, device: str | None, dtype: str | None, options: LoadOptions) -> Backbone:
-    return load_backbone(model, revision=revision, device=device, dtype=dtype, options=options)
+def _loaded(
+    model: str, revision: str | None, device: str | None, dtype: str | None, options: LoadOptions
+) -> DiffusionModel:
+    return load_model(model, revision=revision, device=device, dtype=dtype, options=options)

@@ -23,18 +23,18 @@ from diffumask_datasets.dataset.image_folder import FoundImage, find_images
 from diffumask_datasets.dataset.image_io import Pixels, read_image
 from diffumask_datasets.dataset.image_listing import LeftOut, merged
 from diffumask_datasets.dataset.schema import Row, features_of, from_payload, row_of, to_payload
-from diffumask_datasets.dataset.storage import Place
+from diffumask_datasets.dataset.storage import Location
 from diffumask_datasets.dataset.views import view_row
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.diffusion.options import LoadOptions
 from diffumask_datasets.diffusion.protocol import Observer
-from diffumask_datasets.diffusion.registry import load_backbone
+from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
 from diffumask_datasets.generation.attention_search import TIMESTEPS
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
 from diffumask_datasets.generation.remote_store import open_store
 from diffumask_datasets.generation.sample_generator import prepare
-from diffumask_datasets.masks.quantization import compact, soft_size
+from diffumask_datasets.masks.quantization import quantize, soft_size
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.phrases import attended
@@ -78,7 +78,7 @@ def label_folder(
     keep_heat_maps: bool = False,
     device: str | None = None,
     dtype: str | None = None,
-    store: Place | None = None,
+    store: Location | None = None,
     **fields: Any,
 ) -> Labelled:
     """Labels the images of a folder and writes them as a dataset folder, in the format of ``diffumask generate``.
@@ -138,7 +138,7 @@ class _Labeller:
     """Labels images one by one, asking the store first; loads the model when first needed."""
 
     def __init__(
-        self, recipe: Recipe, timesteps: tuple[int, ...], device: str | None, dtype: str | None, root: Place | None
+        self, recipe: Recipe, timesteps: tuple[int, ...], device: str | None, dtype: str | None, root: Location | None
     ) -> None:
         self._recipe, self._timesteps = recipe, timesteps
         self._device, self._dtype = device, dtype
@@ -192,7 +192,7 @@ class _Labeller:
         with model_lock, single_thread():
             maps = _chosen(self._observed(image, prompt, seed), recipe)
             heat = fuse(maps, height=height, width=width, competition=recipe.competition, affinity_power=power)
-        return compact(heat.numpy())
+        return quantize(heat.numpy())
 
     def _observed(self, image: Pixels, prompt: Prompt, seed: int) -> Observation:
         observer = self._observer()
@@ -203,7 +203,7 @@ class _Labeller:
     def _observer(self) -> Observer:
         if self._loaded is None:
             recipe = self._recipe
-            backbone = load_backbone(
+            backbone = load_model(
                 recipe.model,
                 revision=recipe.revision,
                 device=self._device,

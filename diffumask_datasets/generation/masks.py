@@ -10,19 +10,19 @@ import numpy.typing as npt
 
 from diffumask_datasets.dataset.schema import features_of, row_of, to_payload
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.generation.images import Painted, single_thread
-from diffumask_datasets.generation.workers import Report, Work
+from diffumask_datasets.generation.images import GeneratedImage, single_thread
+from diffumask_datasets.generation.workers import Progress, Work
 from diffumask_datasets.masks.soft_pipeline import masks_of_soft_maps
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.sample import IGNORE, Sample
 
-__all__ = ["Refined", "Refiner", "label_image", "refine_in_process", "warn_of_missing_masks"]
+__all__ = ["LabelledAttempt", "Labeller", "label_image", "label_in_process", "warn_of_missing_masks"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Refined:
+class LabelledAttempt:
     """One attempt at a sample, encoded for the store. ``maskless`` are the class ids prompted and not found.
 
     ``error`` stands in place of a payload where no masks could be made.
@@ -35,7 +35,7 @@ class Refined:
     error: ModelError | None = None
 
 
-class Refiner:
+class Labeller:
     """Makes the samples of one prepared recipe from what was painted."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -43,15 +43,17 @@ class Refiner:
         self._digest = recipe.digest
         self._features = features_of(recipe.classes, heat_maps=True, threshold_curve=True)
 
-    def refine(self, painted: Painted) -> Refined:
+    def label(self, painted: GeneratedImage) -> LabelledAttempt:
         """Masks, objects, quality and the encoded row of one painted image."""
         try:
             sample = self.sample(painted)
         except ModelError as error:
-            return Refined(painted.index, 0.0, painted.prompted, b"", error)
-        return Refined(painted.index, sample.quality, sample.maskless, to_payload(row_of(sample), self._features))
+            return LabelledAttempt(painted.index, 0.0, painted.prompted, b"", error)
+        return LabelledAttempt(
+            painted.index, sample.quality, sample.maskless, to_payload(row_of(sample), self._features)
+        )
 
-    def sample(self, painted: Painted) -> Sample:
+    def sample(self, painted: GeneratedImage) -> Sample:
         """The finished sample of one painted image.
 
         Raises:
@@ -71,12 +73,12 @@ class Refiner:
         )
 
 
-def refine_in_process(recipe: Recipe) -> Work:
-    """The work of a process of a :class:`Crew`: :class:`Painted` in, :class:`Refined` out."""
-    refiner = Refiner(recipe)
+def label_in_process(recipe: Recipe) -> Work:
+    """The work of a process of a :class:`WorkerPool`: :class:`GeneratedImage` in, :class:`LabelledAttempt` out."""
+    labeller = Labeller(recipe)
 
-    def work(painted: Painted, _: Report) -> Refined:
-        return refiner.refine(painted)
+    def work(painted: GeneratedImage, _: Progress) -> LabelledAttempt:
+        return labeller.label(painted)
 
     return work
 

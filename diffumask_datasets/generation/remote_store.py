@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from diffumask_datasets.dataset.storage import Place, filesystem, remote_errors
+from diffumask_datasets.dataset.storage import Location, filesystem, remote_errors
 from diffumask_datasets.errors import StoreError
 from diffumask_datasets.generation.store import (
     FOLDER_SIZE,
@@ -24,7 +24,7 @@ __all__ = ["RemoteStore", "open_store"]
 logger = logging.getLogger(__name__)
 
 
-def open_store(root: Place | None, digest: str) -> Store:
+def open_store(root: Location | None, digest: str) -> Store:
     """The store of one recipe in a folder or at a URL; None is :func:`default_store_root`.
 
     Raises:

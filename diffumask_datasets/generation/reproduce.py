@@ -17,7 +17,7 @@ from diffumask_datasets.dataset.schema import Row, decode_image, decode_label, e
 from diffumask_datasets.dataset.views import SEMANTIC
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.generation.config import DiffuMaskConfig
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.recipes.hub_errors import readable_errors
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.shared import is_hub_id, read_shared_recipe
@@ -74,7 +74,7 @@ def reproduce(
                 "another recipe, model or version of this package"
             )
         runtime = Runtime(batch_size, config.runtime.device, config.runtime.dtype, Path(store))
-        ((_, row),) = Synthesizer(config.recipe, runtime).rows(index, index + 1)
+        ((_, row),) = SampleGenerator(config.recipe, runtime).rows(index, index + 1)
     if output is not None:
         _write(Path(output), row)
     original = _original(sample_id, recipe, split_of(index))

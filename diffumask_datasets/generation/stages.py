@@ -7,25 +7,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from diffumask_datasets.generation.images import Painted
-from diffumask_datasets.generation.masks import Refined, Refiner, refine_in_process
+from diffumask_datasets.generation.images import GeneratedImage
+from diffumask_datasets.generation.masks import LabelledAttempt, Labeller, label_in_process
 from diffumask_datasets.generation.store import Store
-from diffumask_datasets.generation.workers import Crew, Inline
+from diffumask_datasets.generation.workers import Inline, WorkerPool
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["Pending", "Stages", "in_order"]
+__all__ = ["Job", "Pipeline", "in_order"]
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome", covariant=True)
 
-AHEAD = 2
-"""Images painted ahead for each refiner: one in its hands, one at its door."""
+PREFETCH = 2
+"""Images to prefetch per mask worker: one in progress, one queued."""
 
 WRITERS = 4
 """Threads that store samples while the next are painted; a store far away answers late."""
 
 
-class Pending(Protocol[Outcome]):
+class Job(Protocol[Outcome]):
     """Something begun and not ended."""
 
     def advance(self) -> None:
@@ -35,9 +35,9 @@ class Pending(Protocol[Outcome]):
         """Waits for the rest."""
 
 
-def in_order(begin: Callable[[Item], Pending[Outcome]], items: Iterable[Item], *, ahead: int) -> Iterator[Outcome]:
+def in_order(begin: Callable[[Item], Job[Outcome]], items: Iterable[Item], *, ahead: int) -> Iterator[Outcome]:
     """Begins items, ``ahead`` of them more than have ended, and ends them in their order."""
-    begun: deque[Pending[Outcome]] = deque()
+    begun: deque[Job[Outcome]] = deque()
     for item in items:
         begun.append(begin(item))
         while len(begun) > ahead:
@@ -48,20 +48,22 @@ def in_order(begin: Callable[[Item], Pending[Outcome]], items: Iterable[Item], *
         yield begun.popleft().end()
 
 
-class Stages:
-    """Where samples are refined and stored: here and now, or by ``refiners`` processes and a few threads."""
+class Pipeline:
+    """Where samples are refined and stored: here and now, or by ``mask_workers`` processes and a few threads."""
 
-    def __init__(self, recipe: Recipe, store: Store, *, refiners: int, batch_size: int) -> None:
+    def __init__(self, recipe: Recipe, store: Store, *, mask_workers: int, batch_size: int) -> None:
         self._store = store
-        self._crew: Crew[Painted, Refined] | None = None
+        self._crew: WorkerPool[GeneratedImage, LabelledAttempt] | None = None
         self._threads: ThreadPoolExecutor | None = None
         self.batches_refined_ahead = self.batches_stored_ahead = 0
-        if refiners:
-            self._crew = Crew(refine_in_process, [(recipe,)] * refiners, daemon=True)
+        if mask_workers:
+            self._crew = WorkerPool(label_in_process, [(recipe,)] * mask_workers, daemon=True)
             self._threads = ThreadPoolExecutor(WRITERS)
-            self.batches_refined_ahead = -(-AHEAD * refiners // batch_size)
+            self.batches_refined_ahead = -(-PREFETCH * mask_workers // batch_size)
             self.batches_stored_ahead = WRITERS
-        self.refiner: Crew[Painted, Refined] | Inline[Painted, Refined] = self._crew or Inline(Refiner(recipe).refine)
+        self.labeller: WorkerPool[GeneratedImage, LabelledAttempt] | Inline[GeneratedImage, LabelledAttempt] = (
+            self._crew or Inline(Labeller(recipe).label)
+        )
 
     def store(self, payloads: Mapping[int, bytes]) -> list[Future[None]]:
         """Puts payloads into the store; a future raises StoreError where one cannot be written."""

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from diffumask_datasets.dataset.storage import Place, place_of
+from diffumask_datasets.dataset.storage import Location, parse_location
 from diffumask_datasets.errors import StoreError
 
 __all__ = ["FOLDER_SIZE", "SUFFIX", "SampleStore", "Store", "default_store_root", "sealed", "unsealed"]
@@ -38,11 +38,11 @@ _ABSENT = (FileNotFoundError, NotADirectoryError)
 """There is no entry yet. Where the store cannot be a folder, the first write says so."""
 
 
-def default_store_root() -> Place:
+def default_store_root() -> Location:
     """``$DIFFUMASK_CACHE``, else ``diffumask`` in the Hugging Face home."""
     own = os.environ.get("DIFFUMASK_CACHE")
     if own:
-        return place_of(own)
+        return parse_location(own)
     # Asked of the environment and not of huggingface_hub: its constant is frozen at import.
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
     return Path(home).expanduser() / "diffumask"

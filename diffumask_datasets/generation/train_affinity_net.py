@@ -16,7 +16,7 @@ from tqdm import tqdm
 from diffumask_datasets.dataset.atomic import whole_file
 from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.dataset.schema import Row, image_of, soft_maps_of
-from diffumask_datasets.masks.quantization import expand
+from diffumask_datasets.masks.quantization import dequantize
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.recipes.shared import stored_recipe
 
@@ -81,4 +81,4 @@ def train_affinity(
 
 def _picture(row: Row) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
     image = image_of(row)
-    return image, expand(soft_maps_of(row)[1], height=image.shape[0], width=image.shape[1])
+    return image, dequantize(soft_maps_of(row)[1], height=image.shape[0], width=image.shape[1])

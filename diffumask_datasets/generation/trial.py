@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.generation.images import Painter
-from diffumask_datasets.generation.masks import Refiner
+from diffumask_datasets.generation.images import ImageGenerator
+from diffumask_datasets.generation.masks import Labeller
 from diffumask_datasets.generation.sample_generator import prepare
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.recipes.recipe import Recipe
@@ -47,8 +47,8 @@ def paint_trial() -> Trial:
     from diffumask_datasets.toybox.world import CLASS_NAMES
 
     recipe = prepare(Recipe.of(classes=[CLASS]))
-    (painted,) = Painter(recipe, batch_size=1, device=None, dtype=None).paint(0, [0], 0)
-    sample = Refiner(recipe).sample(painted)
+    (painted,) = ImageGenerator(recipe, batch_size=1, device=None, dtype=None).paint(0, [0], 0)
+    sample = Labeller(recipe).sample(painted)
     (verdict,) = load_judge().look([painted.image])
     ours, its = sample.label == 1, verdict.label == 1 + CLASS_NAMES.index(CLASS)
     trial = Trial(painted.prompt, verdict.best_class, sample.quality, iou(ours, its))

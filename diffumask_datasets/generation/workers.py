@@ -23,14 +23,14 @@ from typing import Any, Generic, TypeVar
 from diffumask_datasets.errors import DiffuMaskError, WorkerError
 from diffumask_datasets.models.locks import ForkSafeLock
 
-__all__ = ["Crew", "Inline", "Report", "Work"]
+__all__ = ["Inline", "Progress", "Work", "WorkerPool"]
 
 logger = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Report = Callable[[Any], None]
-Work = Callable[[Any, Report], Any]
+Progress = Callable[[Any], None]
+Work = Callable[[Any, Progress], Any]
 """Does one task, and may report on the way; runs in the process."""
 
 REPORT, DONE, FAILED = "report", "done", "failed"
@@ -48,7 +48,7 @@ _environment = ForkSafeLock()
 
 
 class Inline(Generic[Task, Result]):
-    """Does tasks here and now, with the face of a :class:`Crew`."""
+    """Does tasks here and now, with the face of a :class:`WorkerPool`."""
 
     def __init__(self, do: Callable[[Task], Result]) -> None:
         self._do = do
@@ -60,7 +60,7 @@ class Inline(Generic[Task, Result]):
         return future
 
 
-class Crew(Generic[Task, Result]):
+class WorkerPool(Generic[Task, Result]):
     """One process for each of ``arguments``. Each calls ``setup(*arguments)`` once, and what that gives for every task.
 
     ``setup`` and all that is sent must pickle. Processes start when their first task comes. ``daemon`` processes die with
@@ -70,13 +70,13 @@ class Crew(Generic[Task, Result]):
     def __init__(
         self, setup: Callable[..., Work], arguments: Sequence[tuple[Any, ...]], *, daemon: bool = False
     ) -> None:
-        self._members = [_Member(setup, given, daemon) for given in arguments]
+        self._members = [_Worker(setup, given, daemon) for given in arguments]
         self._threads = ThreadPoolExecutor(len(self._members))
-        self._idle: queue.SimpleQueue[_Member] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for member in self._members:
             self._idle.put(member)
 
-    def submit(self, task: Task, report: Report = lambda _: None) -> Future[Result]:
+    def submit(self, task: Task, report: Progress = lambda _: None) -> Future[Result]:
         """Does a task in the next free process; ``report`` is called in a thread with what it reports.
 
         The future raises the :class:`DiffuMaskError` that the task raised, or WorkerError where its process died again and
@@ -92,13 +92,13 @@ class Crew(Generic[Task, Result]):
             member.join()
         self._threads.shutdown(cancel_futures=True)
 
-    def __enter__(self) -> Crew[Task, Result]:
+    def __enter__(self) -> WorkerPool[Task, Result]:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _do(self, task: Task, report: Report) -> Any:
+    def _do(self, task: Task, report: Progress) -> Any:
         member = self._idle.get()
         try:
             return member.do(task, report)
@@ -106,7 +106,7 @@ class Crew(Generic[Task, Result]):
             self._idle.put(member)
 
 
-class _Member:
+class _Worker:
     def __init__(self, setup: Callable[..., Work], arguments: tuple[Any, ...], daemon: bool) -> None:
         self._setup, self._arguments, self._daemon = setup, arguments, daemon
         self._process: multiprocessing.process.BaseProcess | None = None
@@ -114,14 +114,14 @@ class _Member:
         self._closed = self._busy = False
         self._starting = threading.Lock()
 
-    def do(self, task: Any, report: Report) -> Any:
+    def do(self, task: Any, report: Progress) -> Any:
         try:
             return self._do(task, report)
         finally:
             with self._starting:
                 self._busy = False
 
-    def _do(self, task: Any, report: Report) -> Any:
+    def _do(self, task: Any, report: Progress) -> Any:
         deaths = 0
         while True:
             connection = self._connected()
@@ -137,7 +137,7 @@ class _Member:
                     report(value)
             except (EOFError, ConnectionError):
                 deaths += 1
-                self._bury(deaths)
+                self._handle_crash(deaths)
 
     def stop(self) -> None:
         with self._starting:
@@ -174,7 +174,7 @@ class _Member:
                 theirs.close()
             return self._connection
 
-    def _bury(self, deaths: int) -> None:
+    def _handle_crash(self, deaths: int) -> None:
         process, connection = self._process, self._connection
         assert process is not None
         assert connection is not None

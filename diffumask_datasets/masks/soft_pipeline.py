@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.masks.pipeline import Masks, make_masks
-from diffumask_datasets.masks.quantization import expand
+from diffumask_datasets.masks.quantization import dequantize
 from diffumask_datasets.masks.working_size import shrink_image, working_size
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.recipes.recipe import MaskSettings
@@ -34,8 +34,8 @@ def masks_of_soft_maps(
         As :func:`diffumask_datasets.masks.pipeline.make_masks`, and ModelError for an affinity net that cannot be read.
     """
     height, width = working_size(*image.shape[:2])
-    heat_maps = expand(soft_maps, height=height, width=width)
-    affinity_maps = None if spread_maps is None else expand(spread_maps, height=height, width=width)
+    heat_maps = dequantize(soft_maps, height=height, width=width)
+    affinity_maps = None if spread_maps is None else dequantize(spread_maps, height=height, width=width)
     if settings.affinity == "affinitynet":
         affinity_maps = _spread_by_net(shrink_image(image, (height, width)), heat_maps, settings)
     if affinity_maps is not None and settings.threshold != "affinity":

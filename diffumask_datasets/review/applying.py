@@ -24,7 +24,7 @@ from diffumask_datasets.dataset.reader import DatasetSource, open_source
 from diffumask_datasets.dataset.schema import Row, without_heat_maps
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ReviewError
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
 from diffumask_datasets.recipes.file import origin
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SPLIT_STARTS, SplitPlan
@@ -56,7 +56,7 @@ def apply_decisions(
 
     With ``refill`` the undecided samples stay too, and every rejected one is replaced by a fresh sample of the next index,
     until the result is as large as ``source`` was; review it again until nothing is undecided.
-    Painting follows the recipe of ``source``: local models and files that it names only with ``trust_recipe``.
+    ImageWithAttention follows the recipe of ``source``: local models and files that it names only with ``trust_recipe``.
 
     Raises:
         RecipeError: the recipe of ``source`` is not legal, or names what only the user may ask for.
@@ -165,7 +165,7 @@ def _refilled(
     if unknown:
         raise ReviewError(f"split {unknown[0]!r} cannot be refilled: it was not generated")
     plan = SplitPlan.of(splits=sizes, skip=sorted(skip))
-    synthesizer = Synthesizer(prepare(recipe), runtime)
+    generator = SampleGenerator(prepare(recipe), runtime)
     there = {_index(sample_id) for sample_id in present}
 
     def rows(split: str, indices: Iterable[int]) -> Iterator[Row]:
@@ -181,7 +181,7 @@ def _refilled(
                     if index == last:
                         break
             else:
-                for index, row in synthesizer.rows(min(wanted), max(wanted) + 1):
+                for index, row in generator.rows(min(wanted), max(wanted) + 1):
                     if index in wanted:
                         yield row if opened.heat_maps else without_heat_maps(row)
 

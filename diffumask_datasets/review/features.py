@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, soft_maps_of
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.normalization import normalize_locally
-from diffumask_datasets.masks.quantization import expand
+from diffumask_datasets.masks.quantization import dequantize
 
 __all__ = ["colour_embedding", "embeddings_of", "nearest", "raw_disagreement"]
 
@@ -33,7 +33,7 @@ def raw_disagreement(row: Row, label: Pixels, *, normalization: str | None = "lo
         return None
     height, width = label.shape
     categories, soft_maps = soft_maps_of(row)
-    maps = dict(zip(categories, expand(soft_maps, height=height, width=width), strict=True))
+    maps = dict(zip(categories, dequantize(soft_maps, height=height, width=width), strict=True))
     differences = []
     for class_id, threshold in zip(row["classes"], row["threshold"], strict=True):
         if class_id in maps:

@@ -15,7 +15,7 @@ from transformers import CLIPTokenizer
 
 from diffumask_datasets.toybox.autoencoder import load_autoencoder
 from diffumask_datasets.toybox.latents import LatentPool, caption_tokens, encode_scenes, load_pool
-from diffumask_datasets.toybox.model import Painter, build_scheduler
+from diffumask_datasets.toybox.model import ImageGenerator, build_scheduler
 from diffumask_datasets.toybox.optimizers import MatrixDescent
 from diffumask_datasets.toybox.samples import write_sample_sheet
 from diffumask_datasets.toybox.tokenizer import build_tokenizer
@@ -74,7 +74,7 @@ def draw_timesteps(count: int, generator: torch.Generator) -> Tensor:
 
 
 def denoising_loss(
-    painter: Painter,
+    painter: ImageGenerator,
     scheduler: DDIMScheduler,
     latents: Tensor,
     tokens: Tensor,
@@ -105,7 +105,7 @@ class DenoiserRun:
     def __init__(self, team: Team, pool: LatentPool, tokenizer: CLIPTokenizer, settings: Settings) -> None:
         torch.manual_seed(2)
         self.team, self.pool, self.tokenizer, self.settings = team, pool, tokenizer, settings
-        self.painter = Painter(tokenizer, **settings.unet).to(team.device)
+        self.painter = ImageGenerator(tokenizer, **settings.unet).to(team.device)
         if team.device.type == "cpu":
             # Torch's fused attention takes a third of a step on the way back; this takes half as long in all.
             self.painter.unet.set_attn_processor(AttnProcessor())
@@ -167,9 +167,9 @@ class DenoiserRun:
         self.average.values = {name: value.to(self.team.device) for name, value in saved["average"].items()}
         self.step, self.images_seen = saved["step"], saved["images_seen"]
 
-    def averaged_painter(self) -> Painter:
+    def averaged_painter(self) -> ImageGenerator:
         """A copy with the averaged weights, for looking at and for shipping."""
-        painter = Painter(self.tokenizer, **self.settings.unet)
+        painter = ImageGenerator(self.tokenizer, **self.settings.unet)
         painter.load_state_dict(self.average.state())
         return painter.eval().to(self.team.device)
 

@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL
 from diffumask_datasets.errors import DataError, ModelError
 from diffumask_datasets.recipes.json_reader import read_json, read_json_lines
 from diffumask_datasets.toybox.autoencoder import build_autoencoder, load_autoencoder
-from diffumask_datasets.toybox.model import Painter, assemble
+from diffumask_datasets.toybox.model import ImageGenerator, assemble
 from diffumask_datasets.toybox.tokenizer import build_tokenizer
 from diffumask_datasets.toybox.training import load_checkpoint
 
@@ -35,7 +35,7 @@ def export_weights(output: Path, weights: Path, *, card: str | None = None, **un
         raise FileNotFoundError(f"no {checkpoint}: run the 'denoiser' command first")
     saved = load_checkpoint(checkpoint)
     tokenizer = build_tokenizer()
-    painter = Painter(tokenizer, **unet_overrides)
+    painter = ImageGenerator(tokenizer, **unet_overrides)
     painter.load_state_dict(saved["average"])
     partial = weights.with_name(weights.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

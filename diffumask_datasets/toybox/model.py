@@ -38,7 +38,7 @@ TEXT_CONFIG: dict[str, Any] = {
 }
 
 
-class Painter(nn.Module):
+class ImageGenerator(nn.Module):
     """Text encoder and UNet under one roof: what the denoiser training trains, averages and saves."""
 
     def __init__(self, tokenizer: CLIPTokenizer, **unet_overrides: Any) -> None:
@@ -103,7 +103,7 @@ def build_scheduler() -> DDIMScheduler:
     )
 
 
-def assemble(painter: Painter, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer) -> StableDiffusionPipeline:
+def assemble(painter: ImageGenerator, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer) -> StableDiffusionPipeline:
     """An ordinary Stable Diffusion pipeline of the given parts, without safety checker."""
     pipeline = StableDiffusionPipeline(
         vae=autoencoder,

@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import CLIPTokenizer
 
 from diffumask_datasets.toybox.captions import with_article
-from diffumask_datasets.toybox.model import Painter, assemble
+from diffumask_datasets.toybox.model import ImageGenerator, assemble
 from diffumask_datasets.toybox.world import CLASS_NAMES, COLOURS
 
 GUIDANCE = 3.5
@@ -30,7 +30,7 @@ def sheet_prompts() -> list[str]:
 
 @torch.no_grad()
 def write_sample_sheet(
-    painter: Painter, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, path: Path, *, steps: int = 10
+    painter: ImageGenerator, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, path: Path, *, steps: int = 10
 ) -> None:
     """Paint ``sheet_prompts`` (fixed seeds) and save them at ``path``, row by row, ten a row."""
     pipeline = assemble(painter, autoencoder, tokenizer)

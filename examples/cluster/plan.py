@@ -19,7 +19,7 @@ class Inputs:
     refine_seconds: float = 0.34
     """One core: masks and encoding at 512 x 512 (measured, see docs/scaling.md)."""
     cores_per_gpu: float = 4
-    """That refine (assumed; --refiners)."""
+    """That refine (assumed; --mask_workers)."""
     store_seconds: float = 0.06
     """One connection: putting a sample into a bucket (assumed); each worker has 4."""
     megabytes: float = 0.6

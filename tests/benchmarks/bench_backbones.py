@@ -20,11 +20,11 @@ from diffumask_datasets.attention.affinity import MAX_AFFINITY_SIDE, SelfAttenti
 from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.layout import Layout, TextTokens, narrow
 from diffumask_datasets.attention.recorder import CHUNK_LOGITS, CrossAttentionRecorder
-from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
+from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.families.flux import FLUX
 from diffumask_datasets.diffusion.families.stable_diffusion import STABLE_DIFFUSION
-from diffumask_datasets.diffusion.protocol import PaintRequest
-from diffumask_datasets.diffusion.registry import load_backbone
+from diffumask_datasets.diffusion.protocol import GenerationRequest
+from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.generation.generate import generate
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.allocation import allocated_mb
@@ -35,7 +35,7 @@ from tests.helpers.tiny_models.cases import CAR
 from tests.helpers.tiny_models.parts import SHIFTING, autoencoder, clip_encoder, t5_encoder
 from tests.helpers.tiny_models.table import write_table
 
-REQUESTS = [PaintRequest(CAR, 1)]
+REQUESTS = [GenerationRequest(CAR, 1)]
 CLOCK = time.process_time
 """Painting on the CPU takes one thread of this process: other work on the machine is none of ours."""
 
@@ -66,7 +66,7 @@ def _on_cpu(quick: bool) -> Mapping[str, float]:
     }
 
 
-def stable_diffusion_15(*, whole: bool = False, **unet_options: Any) -> DiffusionBackbone:
+def stable_diffusion_15(*, whole: bool = False, **unet_options: Any) -> DiffusersModel:
     """The published architecture of the UNet with random weights, and of the decoder if ``whole``; the rest is tiny."""
     config = {"cross_attention_dim": 768, "attention_head_dim": 8, "sample_size": 64, **unet_options}
     tokenizer = vocabularies.clip()
@@ -80,7 +80,7 @@ def stable_diffusion_15(*, whole: bool = False, **unet_options: Any) -> Diffusio
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    return DiffusionBackbone(pipeline, STABLE_DIFFUSION)
+    return DiffusersModel(pipeline, STABLE_DIFFUSION)
 
 
 def _decoder_of_sd15() -> diffusers.AutoencoderKL:
@@ -93,7 +93,7 @@ def _decoder_of_sd15() -> diffusers.AutoencoderKL:
     ).eval()
 
 
-def flux_like(**options: Any) -> DiffusionBackbone:
+def flux_like(**options: Any) -> DiffusersModel:
     """FLUX.1's blocks at their published width, one double and two single ones, with random weights."""
     config = {
         "num_layers": 1,
@@ -112,7 +112,7 @@ def flux_like(**options: Any) -> DiffusionBackbone:
         tokenizer_2=t5,
         transformer=diffusers.FluxTransformer2DModel(**config).eval(),
     )
-    return DiffusionBackbone(pipeline, FLUX)
+    return DiffusersModel(pipeline, FLUX)
 
 
 def _recipe(size: int, grids: list[int], steps: int = 3) -> Recipe:
@@ -121,7 +121,7 @@ def _recipe(size: int, grids: list[int], steps: int = 3) -> Recipe:
     )
 
 
-def _stable_diffusion(backbone: DiffusionBackbone, size: int, steps: int, *, rounds: int) -> dict[str, float]:
+def _stable_diffusion(backbone: DiffusersModel, size: int, steps: int, *, rounds: int) -> dict[str, float]:
     recipe = _recipe(size, [size // scale for scale in (8, 16, 32)], steps)
     unet = backbone.denoiser
 
@@ -145,7 +145,7 @@ def _stable_diffusion(backbone: DiffusionBackbone, size: int, steps: int, *, rou
     return figures
 
 
-def _joint(backbone: DiffusionBackbone, *, rounds: int, size: int = 512) -> dict[str, float]:
+def _joint(backbone: DiffusersModel, *, rounds: int, size: int = 512) -> dict[str, float]:
     recipe = _recipe(size, [size // 16], steps=1)  # steps cost the same, with and without capture
     backbone.paint(REQUESTS, recipe)
     ratio, spread = paired_ratio(
@@ -275,7 +275,7 @@ def _on_gpu() -> dict[str, float]:
         return {**figures, **labelled_a_second(Path(folder), size=512, steps=50, count=96, batch_size=8)}
 
 
-def _gpu_ratios(name: str, backbone: DiffusionBackbone, recipe: Recipe, *, rounds: int) -> dict[str, float]:
+def _gpu_ratios(name: str, backbone: DiffusersModel, recipe: Recipe, *, rounds: int) -> dict[str, float]:
     backbone.paint(REQUESTS, recipe)
     ratio, spread = paired_ratio(
         lambda: backbone.paint(REQUESTS, recipe), lambda: backbone._run(REQUESTS, recipe), rounds=rounds
@@ -289,8 +289,8 @@ def labelled_a_second(folder: Path, *, size: int, steps: int, count: int, batch_
     shape = {"height": size, "width": size, "num_inference_steps": steps}
     fields = {"classes": ["car", "dog"], "model": str(folder / "model"), **shape}
     recipe = Recipe.of(**fields)
-    backbone = load_backbone(recipe.model)
-    requests = [PaintRequest(CAR, seed) for seed in range(batch_size)]
+    backbone = load_model(recipe.model)
+    requests = [GenerationRequest(CAR, seed) for seed in range(batch_size)]
     backbone._run(requests, recipe)
     started = time.perf_counter()
     for _ in range(3):

@@ -21,8 +21,8 @@ from diffumask_datasets.curation.noise import EPOCHS
 from diffumask_datasets.dataset.contact_sheet import overlay
 from diffumask_datasets.dataset.schema import HEAT_MAPS, decode_image, decode_label
 from diffumask_datasets.diffusion.protocol import Observer
-from diffumask_datasets.diffusion.registry import load_backbone
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
+from diffumask_datasets.diffusion.registry import load_model
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
 from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, spread_heat
 from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
 from diffumask_datasets.masks.components import separate_instances
@@ -48,7 +48,7 @@ PARTS = ("methods", "instances", "generated", "cost", "noise")
 def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
     count = 12 if quick else 300
     recipe = Recipe.of(classes=CLASS_NAMES)
-    model = load_backbone("toybox", device="cpu")
+    model = load_model("toybox", device="cpu")
     assert isinstance(model, Observer)
     parts: dict[str, Callable[[], dict[str, float]]] = {
         "methods": lambda: _methods(model, recipe, count=count, quick=quick),
@@ -197,7 +197,7 @@ def _generated(*, count: int) -> dict[str, float]:
     for name, classes_per_image in (("single", 1), ("multi", 2)):
         recipe = prepare(Recipe.of(classes=CLASS_NAMES, classes_per_image=classes_per_image))
         with tempfile.TemporaryDirectory() as store:
-            rows = [row for _, row in Synthesizer(recipe, Runtime(store=Path(store))).rows(0, count)]
+            rows = [row for _, row in SampleGenerator(recipe, Runtime(store=Path(store))).rows(0, count)]
         verdicts = judge.look([decode_image(row["image"]) for row in rows])
         ious = []
         for row, verdict in zip(rows, verdicts, strict=True):

@@ -17,11 +17,11 @@ import numpy as np
 
 from diffumask_datasets.generation.engines import local
 from diffumask_datasets.generation.generate import stages
-from diffumask_datasets.generation.images import Painted, Painter
-from diffumask_datasets.generation.masks import Refined, Refiner, refine_in_process
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
+from diffumask_datasets.generation.images import GeneratedImage, ImageGenerator
+from diffumask_datasets.generation.masks import LabelledAttempt, Labeller, label_in_process
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
 from diffumask_datasets.generation.store import FOLDER_SIZE, SUFFIX, SampleStore
-from diffumask_datasets.generation.workers import Report, Work
+from diffumask_datasets.generation.workers import Progress, Work
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.chaos import clean_cluster_runs, clean_runs, full_disk_is_said, read_only_store_is_said
 from tests.benchmarks.harness import run
@@ -70,11 +70,11 @@ def _stages(recipe: Recipe, count: int) -> dict[str, float]:
 
 def _refining_at_512(count: int) -> float:
     recipe = prepare(Recipe.of(classes=CLASSES[:2], model="planted", height=512, width=512))
-    painter, refiner = Painter(recipe, batch_size=1, device=None, dtype=None), Refiner(recipe)
-    painted = [painter.paint(index, [index], 0)[0] for index in range(count)]
+    generator, labeller = ImageGenerator(recipe, batch_size=1, device=None, dtype=None), Labeller(recipe)
+    painted = [generator.paint(index, [index], 0)[0] for index in range(count)]
     started = time.process_time()
     for one in painted:
-        refiner.refine(one)
+        labeller.label(one)
     return (time.process_time() - started) / count
 
 
@@ -139,16 +139,16 @@ def _slow_refinement(folder: Path, count: int) -> dict[str, float]:
     fields = {"classes": CLASSES[:2], "model": "planted", "height": 48, "width": 64, "refinement": None}
     os.environ["DIFFUMASK_PLANTED_SECONDS"] = "0.3"
     try:
-        with patch.object(stages, "refine_in_process", slow_refining):
+        with patch.object(stages, "label_in_process", slow_refining):
             return _overlap("overlap_ratio_slow_refinement", prepare(Recipe.of(**fields)), folder, count)
     finally:
         del os.environ["DIFFUMASK_PLANTED_SECONDS"]
 
 
 def slow_refining(recipe: Recipe) -> Work:
-    refine = refine_in_process(recipe)
+    refine = label_in_process(recipe)
 
-    def work(painted: Painted, report: Report) -> Refined:
+    def work(painted: GeneratedImage, report: Progress) -> LabelledAttempt:
         time.sleep(0.5)
         return refine(painted, report)
 
@@ -156,21 +156,21 @@ def slow_refining(recipe: Recipe) -> Work:
 
 
 def _overlap(name: str, recipe: Recipe, folder: Path, count: int) -> dict[str, float]:
-    """Wall time of an image with one refiner against the longer of its two stages alone."""
-    painter = Painter(recipe, batch_size=1, device=None, dtype=None)
-    refine = stages.refine_in_process(recipe)
-    refine(painter.paint(0, [0], 0)[0], print)
+    """Wall time of an image with one labeller against the longer of its two stages alone."""
+    generator = ImageGenerator(recipe, batch_size=1, device=None, dtype=None)
+    refine = stages.label_in_process(recipe)
+    refine(generator.paint(0, [0], 0)[0], print)
     started = time.perf_counter()
-    painted = [painter.paint(index, [index], 0)[0] for index in range(count)]
+    painted = [generator.paint(index, [index], 0)[0] for index in range(count)]
     painting = time.perf_counter() - started
     started = time.perf_counter()
     for one in painted:
         refine(one, print)
     refining = time.perf_counter() - started
-    with Synthesizer(recipe, Runtime(store=folder / name, refiners=1)) as synthesizer:
-        list(synthesizer.fill(0, 1))  # the refiner has started
+    with SampleGenerator(recipe, Runtime(store=folder / name, mask_workers=1)) as generator:
+        list(generator.fill(0, 1))  # the labeller has started
         started = time.perf_counter()
-        list(synthesizer.fill(1, count + 1))
+        list(generator.fill(1, count + 1))
         wall = time.perf_counter() - started
     alone = {f"{name}_painting_seconds": painting / count, f"{name}_refining_seconds": refining / count}
     return {name: wall / max(painting, refining), **alone}
@@ -187,8 +187,8 @@ def _memory(count: int) -> dict[str, float]:
 def fill_and_weigh(count: int) -> None:
     fields = {"classes": ["car", "boat"], "model": "planted", "height": 48, "width": 64, "refinement": None}
     with tempfile.TemporaryDirectory() as folder:
-        synthesizer = Synthesizer(prepare(Recipe.of(**fields)), Runtime(store=Path(folder)))
-        for number, _ in enumerate(synthesizer.fill(0, count), start=1):
+        generator = SampleGenerator(prepare(Recipe.of(**fields)), Runtime(store=Path(folder)))
+        for number, _ in enumerate(generator.fill(0, count), start=1):
             if number in (count // 10, count):
                 print(_resident_mb())
 

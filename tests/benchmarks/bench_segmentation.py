@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from diffumask_datasets.generation.workers import Crew, Report, Work
+from diffumask_datasets.generation.workers import Progress, Work, WorkerPool
 from diffumask_datasets.toybox import CLASS_NAMES
 from tests.benchmarks.harness import ROOT, run
 from tests.benchmarks.segmentation_cost import metrics_over_forward
@@ -78,7 +78,7 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
     sizes = QUICK if quick else FULL
     folder = ROOT / "build" / "benchmarks" / ("segmentation-quick" if quick else "segmentation")
     made = experiments(sizes)
-    with Crew[Task, float](_worker, [(folder,)] * PROCESSES) as crew:
+    with WorkerPool[Task, float](_worker, [(folder,)] * PROCESSES) as crew:
         for part in (part for part in PARTS if part in parts):
             _do_part(part, made[part], sizes, folder, crew)
             _print_table(_results(made[part], sizes, folder))
@@ -97,7 +97,9 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
     return {**headline, **_open_vocabulary(results), **_others(results), **judged, **cost}
 
 
-def _do_part(part: str, members: Sequence[Experiment], sizes: Sizes, folder: Path, crew: Crew[Task, float]) -> None:
+def _do_part(
+    part: str, members: Sequence[Experiment], sizes: Sizes, folder: Path, crew: WorkerPool[Task, float]
+) -> None:
     repeats = [Repeat(member, seed) for seed in range(sizes.repeats) for member in members]
     pending = [repeat for repeat in repeats if repeat.figures(folder) is None]
     print(f"{part}: {len(repeats) - len(pending)} of {len(repeats)} trainings are there", flush=True)
@@ -128,7 +130,7 @@ def _make_here(data: Data, folder: Path) -> None:
     print(f"data {type(data).__name__}  ({time.perf_counter() - started:.0f} s)", flush=True)
 
 
-def _do_all(tasks: Sequence[Task], crew: Crew[Task, float]) -> None:
+def _do_all(tasks: Sequence[Task], crew: WorkerPool[Task, float]) -> None:
     futures = {crew.submit(task): task for task in tasks}
     for done, future in enumerate(as_completed(futures), start=1):
         print(f"{done}/{len(tasks)}  {futures[future].name}  ({future.result():.0f} s)", flush=True)
@@ -144,7 +146,7 @@ def _worker(folder: Path) -> Work:
     os.environ["TQDM_DISABLE"] = "1"
     logging.disable(logging.WARNING)
 
-    def work(task: Task, _: Report) -> float:
+    def work(task: Task, _: Progress) -> float:
         started = time.process_time()
         task.do(folder)
         return time.process_time() - started

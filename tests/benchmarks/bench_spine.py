@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from diffumask_datasets.dataset.schema import decode_label
-from diffumask_datasets.diffusion.protocol import PaintRequest
-from diffumask_datasets.diffusion.registry import load_backbone
-from diffumask_datasets.diffusion.unet import UNetBackbone
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
+from diffumask_datasets.diffusion.protocol import GenerationRequest
+from diffumask_datasets.diffusion.registry import load_model
+from diffumask_datasets.diffusion.unet import UNetModel
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.harness import paired_ratio, run
@@ -36,14 +36,14 @@ def measure(quick: bool) -> Mapping[str, float]:
     }
 
 
-def _toybox() -> UNetBackbone:
-    backbone = load_backbone("toybox")
-    assert isinstance(backbone, UNetBackbone)
+def _toybox() -> UNetModel:
+    backbone = load_model("toybox")
+    assert isinstance(backbone, UNetModel)
     return backbone
 
 
-def _requests(recipe: Recipe) -> list[PaintRequest]:
-    return [PaintRequest(prompt_for(recipe, index), seed=index) for index in range(BATCH)]
+def _requests(recipe: Recipe) -> list[GenerationRequest]:
+    return [GenerationRequest(prompt_for(recipe, index), seed=index) for index in range(BATCH)]
 
 
 def _capture_time(recipe: Recipe, *, rounds: int) -> dict[str, float]:
@@ -86,20 +86,20 @@ def _laziness() -> dict[str, float]:
     from datasets import load_dataset
 
     painted = 0
-    paint = UNetBackbone.paint
+    paint = UNetModel.paint
 
-    def count(self: UNetBackbone, requests: list[PaintRequest], recipe: Recipe) -> object:
+    def count(self: UNetModel, requests: list[GenerationRequest], recipe: Recipe) -> object:
         nonlocal painted
         painted += len(requests)
         return paint(self, requests, recipe)
 
-    UNetBackbone.paint = count  # type: ignore[method-assign, assignment]
+    UNetModel.paint = count  # type: ignore[method-assign, assignment]
     try:
         with tempfile.TemporaryDirectory() as folder:
             stream = load_dataset("diffumask", classes=CLASSES, streaming=True, split="train", store=folder)
             next(iter(stream))
     finally:
-        UNetBackbone.paint = paint  # type: ignore[method-assign]
+        UNetModel.paint = paint  # type: ignore[method-assign]
     return {"first_sample_generations": painted}
 
 
@@ -122,8 +122,8 @@ def _identity(recipe: Recipe, count: int) -> dict[str, float]:
 
 def _labels(recipe: Recipe, count: int, batch_size: int) -> list[np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
-        synthesizer = Synthesizer(recipe, Runtime(batch_size=batch_size, store=Path(folder)))
-        return [decode_label(row["label"]) for _, row in synthesizer.rows(0, count)]
+        generator = SampleGenerator(recipe, Runtime(batch_size=batch_size, store=Path(folder)))
+        return [decode_label(row["label"]) for _, row in generator.rows(0, count)]
 
 
 def _iou(one: np.ndarray, other: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 SAMPLES = 24
 RECIPE = ["car", "boat", "--model", "planted", "--set", "height=48", "--set", "width=64", "--set", "refinement=null"]
-OPTIONS = ["--workers", "2", "--refiners", "1"]
+OPTIONS = ["--workers", "2", "--mask_workers", "1"]
 ENVIRONMENT = {"DIFFUMASK_PLANTED_SECONDS": "0.1", "OMP_NUM_THREADS": "1"}
 
 Kill = Callable[["subprocess.Popen[bytes]", random.Random], None]

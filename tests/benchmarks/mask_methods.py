@@ -20,7 +20,7 @@ from diffumask_datasets.masks.affinity_net import AffinityNet, spread_heat
 from diffumask_datasets.masks.densecrf import DenseCrf
 from diffumask_datasets.masks.normalization import normalize_locally
 from diffumask_datasets.masks.pipeline import Masks, make_masks
-from diffumask_datasets.masks.quantization import compact, expand, soft_size
+from diffumask_datasets.masks.quantization import dequantize, quantize, soft_size
 from diffumask_datasets.masks.unary import best_labels, label_probabilities
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
@@ -78,7 +78,7 @@ def our_heat(shown: Shown, recipe: Recipe) -> Heat:
     height, width = shown.truth.shape
     soft_height, soft_width = soft_size(height, width)
     heat = fuse(maps, height=soft_height, width=soft_width, competition=recipe.competition, affinity_power=power)
-    return expand(compact(heat.numpy()), height=height, width=width)
+    return dequantize(quantize(heat.numpy()), height=height, width=width)
 
 
 def our_maps(shown: Shown, recipe: Recipe) -> AttentionMaps:

@@ -93,7 +93,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Painted:
+class GeneratedImage:
     """What the shipped model paints and labels, with its soft maps; ``captions`` of so many drawn scenes are the prompts."""
 
     count: int
@@ -107,8 +107,8 @@ class Painted:
     def make(self, folder: Path) -> None:
         place = self.place(folder)
         if not (place / RECIPE_FILE).exists():
-            # Without refiners on a GPU too: these are small images, and a process for each core refines its own.
-            speed = {"workers": PROCESSES, "refiners": 0, "batch_size": BATCH_ON_GPU if gpu_count() else 1}
+            # Without mask_workers on a GPU too: these are small images, and a process for each core refines its own.
+            speed = {"workers": PROCESSES, "mask_workers": 0, "batch_size": BATCH_ON_GPU if gpu_count() else 1}
             wanted = {"num_samples": self.count, "keep_heat_maps": True, **speed}
             generate(place, store=str(folder / "store"), **wanted, **self.recipe(folder))
 
@@ -131,7 +131,7 @@ class Painted:
 class Remasked:
     """The same images with masks made anew from their soft maps."""
 
-    of: Painted
+    of: GeneratedImage
     settings: Fields
 
     @property
@@ -157,7 +157,7 @@ class Remasked:
 class Fold:
     """One part of the images, judged by a segmenter that is trained on the others for so many ``steps``."""
 
-    of: Painted
+    of: GeneratedImage
     number: int
     steps: int
 
@@ -213,7 +213,7 @@ class Believed:
     that do not show exactly one class. With ``ignore`` every image stays, and the pixels of a doubted class are ignored.
     """
 
-    of: Painted
+    of: GeneratedImage
     folds: tuple[Fold, ...]
     drop: float | None
     count: int
@@ -260,7 +260,7 @@ def _opened(place: Path, folder: Path) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _digest(painted: Painted, folder: Path) -> str:
+def _digest(painted: GeneratedImage, folder: Path) -> str:
     return prepare(Recipe.of(**painted.recipe(folder))).digest
 
 

@@ -15,7 +15,7 @@ from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import labelled_of
 from diffumask_datasets.segmentation.training import train
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES
-from tests.benchmarks.segmentation_data import FOLDS, TRAINING, Believed, Data, Drawn, Fold, Painted, Remasked
+from tests.benchmarks.segmentation_data import FOLDS, TRAINING, Believed, Data, Drawn, Fold, GeneratedImage, Remasked
 
 PARTS = ("headline", "open", "masks", "noise", "augmentations", "prompts", "domains", "sizes", "steps")
 """In the order in which they are worth having."""
@@ -161,7 +161,7 @@ class _Maker:
         self._test = Drawn("test", sizes.test)
         self._synthetic = self._painted(sizes.images)
         self._ablated = self._painted(sizes.ablated)
-        self._plain = Painted(sizes.ablated)
+        self._plain = GeneratedImage(sizes.ablated)
         self._only_real = self._of("real", Part(self._real))
         self._only_synthetic = self._of("synthetic", Part(self._synthetic))
         self._fine_tuning = round(FINE_TUNING * sizes.steps)
@@ -187,7 +187,7 @@ class _Maker:
         """
         withheld = {"rename": dict.fromkeys(UNSEEN, "withheld"), "others": "ignore"}
         real = Part(self._real, source={**withheld, "weight": 0.5})
-        unseen = Painted(self._sizes.images, fields=(("classes", UNSEEN),))
+        unseen = GeneratedImage(self._sizes.images, fields=(("classes", UNSEEN),))
         every = self._of("open vocabulary all", real, Part(self._synthetic, source={"weight": 0.5}))
         return [
             self._of("open vocabulary", real, Part(unseen, source={"weight": 0.5})),
@@ -230,7 +230,7 @@ class _Maker:
         ]
 
     def prompts(self) -> list[Experiment]:
-        sub_classes = Painted(self._sizes.ablated, fields=(("classes", "toybox"),))
+        sub_classes = GeneratedImage(self._sizes.ablated, fields=(("classes", "toybox"),))
         return [
             self._of("prompts plain", Part(self._plain)),
             self._of("prompts sub-classes", Part(sub_classes)),
@@ -259,8 +259,8 @@ class _Maker:
             self._of("all real → far", Part(self._real), test=far),
         ]
 
-    def _painted(self, count: int, **fields: Any) -> Painted:
-        return Painted(count, fields=tuple(fields.items()), captions=self._sizes.images)
+    def _painted(self, count: int, **fields: Any) -> GeneratedImage:
+        return GeneratedImage(count, fields=tuple(fields.items()), captions=self._sizes.images)
 
     def _tuned(self, name: str, mixed: Experiment) -> Experiment:
         """Synthetic images first, then the mixture, as in the paper, which fine-tunes on real images."""

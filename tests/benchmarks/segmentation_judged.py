@@ -11,7 +11,7 @@ from diffumask_datasets.dataset.schema import decode_image, decode_label
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.toybox.judge import load_judge
-from tests.benchmarks.segmentation_data import Believed, Painted
+from tests.benchmarks.segmentation_data import Believed, GeneratedImage
 
 BATCH = 100
 
@@ -29,7 +29,7 @@ def _confirmed_and_doubted(believed: Believed, ious: Sequence[Sequence[float]], 
     return _mean(confirmed), _mean(doubted)
 
 
-def _ious(painted: Painted, folder: Path) -> list[list[float]]:
+def _ious(painted: GeneratedImage, folder: Path) -> list[list[float]]:
     """Of every image those of its classes; ignored pixels do not count."""
     judge, rows, found = load_judge(), painted.rows(folder), []
     for start in range(0, len(rows), BATCH):

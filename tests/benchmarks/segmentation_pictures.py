@@ -11,7 +11,7 @@ from PIL import Image
 from diffumask_datasets.augmentation.transform import Augment
 from diffumask_datasets.dataset.contact_sheet import card_of, overlay, sheet_of
 from diffumask_datasets.dataset.schema import decode_image, decode_label
-from tests.benchmarks.segmentation_data import Believed, Painted, Remasked
+from tests.benchmarks.segmentation_data import Believed, GeneratedImage, Remasked
 from tests.benchmarks.segmentation_experiments import Experiment
 
 IMAGES = 6
@@ -75,7 +75,7 @@ def _dropped(believed: Believed, folder: Path) -> list[Image.Image]:
 
 
 def _images_of(data: object) -> object:
-    return data.of if isinstance(data, Remasked) else data if isinstance(data, Painted) else None
+    return data.of if isinstance(data, Remasked) else data if isinstance(data, GeneratedImage) else None
 
 
 def _card(rows: Mapping[str, Any], place: int) -> Image.Image:

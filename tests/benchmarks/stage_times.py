@@ -17,8 +17,8 @@ from unittest.mock import patch
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder
 from diffumask_datasets.generation.generate import images as painting
 from diffumask_datasets.generation.generate import masks as refining
-from diffumask_datasets.generation.images import Painter
-from diffumask_datasets.generation.masks import Refiner
+from diffumask_datasets.generation.images import ImageGenerator
+from diffumask_datasets.generation.masks import Labeller
 from diffumask_datasets.generation.store import SampleStore
 from diffumask_datasets.masks import pipeline
 from diffumask_datasets.masks.densecrf import DenseCrf
@@ -27,11 +27,11 @@ from diffumask_datasets.recipes.recipe import Recipe
 
 def stage_seconds(recipe: Recipe, count: int) -> dict[str, float]:
     """CPU seconds of one image in each stage, mean over ``count`` in batches of one; ``paint`` and ``refine`` are sums."""
-    painter = Painter(recipe, batch_size=1, device="cpu", dtype=None)
-    refiner = Refiner(recipe)
-    painter.paint(0, [0], 0)
+    generator = ImageGenerator(recipe, batch_size=1, device="cpu", dtype=None)
+    labeller = Labeller(recipe)
+    generator.paint(0, [0], 0)
     spent: Counter[str] = Counter()
-    pipe = painter._checked_backbone().pipeline  # type: ignore[attr-defined]
+    pipe = generator._checked_backbone().pipeline  # type: ignore[attr-defined]
     places: list[tuple[Any, str, str]] = [
         (pipe.text_encoder, "forward", "text encoder"),
         (pipe.unet, "forward", "denoise"),
@@ -50,9 +50,9 @@ def stage_seconds(recipe: Recipe, count: int) -> dict[str, float]:
             clocks.enter_context(_clocked(owner, name, stage, spent))
         for index in range(1, count + 1):
             with _clock("paint", spent):
-                (painted,) = painter.paint(index, [index], 0)
+                (painted,) = generator.paint(index, [index], 0)
             with _clock("refine", spent):
-                refined = refiner.refine(painted)
+                refined = labeller.label(painted)
             with _clock("write", spent):
                 store.put(index, refined.payload)
     spent["denoise"] -= spent["capture"]

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from diffumask_datasets.dataset.schema import decode_label
-from tests.benchmarks.segmentation_data import FOLDS, Believed, Drawn, Fold, Painted, Remasked
+from tests.benchmarks.segmentation_data import FOLDS, Believed, Drawn, Fold, GeneratedImage, Remasked
 from tests.benchmarks.segmentation_experiments import (
     FULL,
     PARTS,
@@ -78,7 +78,7 @@ def test_a_repeat_is_done_once_and_another_one_has_another_name(
 
 
 def test_painted_images_through_every_kind_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    painted = Painted(6, fields=(*PLANTED, ("prompts", ("a photo of a car", "a photo of a car beside a boat"))))
+    painted = GeneratedImage(6, fields=(*PLANTED, ("prompts", ("a photo of a car", "a photo of a car beside a boat"))))
     painted.make(tmp_path)
     assert len(painted.rows(tmp_path)) == 6
     others = Remasked(painted, (("threshold", 0.9),))

@@ -166,17 +166,17 @@ def test_a_killed_run_goes_on_where_it_stopped(planted: dict[str, Any], tmp_path
 import os, signal, sys
 from datasets import load_dataset
 import diffumask_datasets
-from diffumask_datasets.diffusion.fake_model import PlantedBackbone
+from diffumask_datasets.diffusion.fake_model import FakeModel
 last = int(sys.argv[1])
-paint = PlantedBackbone.paint
+paint = FakeModel.paint
 def paint_or_die(self, requests, recipe):
-    if PlantedBackbone.images_painted >= last:
+    if FakeModel.images_painted >= last:
         os.kill(os.getpid(), signal.SIGKILL)
     return paint(self, requests, recipe)
-PlantedBackbone.paint = paint_or_die
+FakeModel.paint = paint_or_die
 fields = {planted!r}
 load_dataset("diffumask", num_samples=12, split="train", cache_dir=sys.argv[2], batch_size=2, **fields)
-print("painted", PlantedBackbone.images_painted)
+print("painted", FakeModel.images_painted)
 """
 
     def run(stop_after: int, where: str) -> subprocess.CompletedProcess[str]:

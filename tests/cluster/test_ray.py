@@ -10,7 +10,7 @@ from ray.cluster_utils import Cluster
 from diffumask_datasets import generate
 from diffumask_datasets.errors import ModelError, WorkerError
 from diffumask_datasets.generation.engines.ray import fill
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.dataset.test_shards import files
 
@@ -23,7 +23,7 @@ OBJECT_STORE = 200 * 2**20
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A head node, and this process connected to it; nodes are real raylets with workers of their own."""
-    # Room for both painters and a refiner once the other node is gone.
+    # Room for both painters and a labeller once the other node is gone.
     node = {"num_cpus": 3, "object_store_memory": OBJECT_STORE}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     yield cluster
@@ -47,7 +47,7 @@ def test_a_node_is_killed_amid_the_run_and_nothing_changes(
             cluster.remove_node(node, allow_graceful=False)
 
     recipe = prepare(Recipe.of(**planted))
-    fill(recipe, Runtime(store=tmp_path / "store", refiners=1), [(0, 20)], workers=2, address=None, made=note)
+    fill(recipe, Runtime(store=tmp_path / "store", mask_workers=1), [(0, 20)], workers=2, address=None, made=note)
     assert len([node for node in ray.nodes() if node["Alive"]]) == 1
     assert sorted(made) == list(range(20))
     generate(tmp_path / "ds", num_samples=20, store=tmp_path / "store", **planted)
@@ -61,7 +61,7 @@ def test_one_stage_attempts_and_errors(
     generate(tmp_path / "one", store=tmp_path / "store 1", **fields)
     generate(tmp_path / "ray", store=tmp_path / "store 2", engine="ray", address=cluster.address, workers=1, **fields)
     assert files(tmp_path / "ray") == files(tmp_path / "one")
-    broken = next(Synthesizer(prepare(Recipe.of(**planted))).rows(3, 4))[1]["seed"]
+    broken = next(SampleGenerator(prepare(Recipe.of(**planted))).rows(3, 4))[1]["seed"]
     ray.shutdown()
     ray.init(
         address=cluster.address,

@@ -10,7 +10,7 @@ import pytest
 from datasets import load_dataset
 
 from diffumask_datasets import generate, merge
-from diffumask_datasets.dataset.storage import filesystem, place_of
+from diffumask_datasets.dataset.storage import filesystem, parse_location
 from diffumask_datasets.errors import ExportError, MissingDependencyError, RecipeError, StoreError
 from diffumask_datasets.generation.remote_store import RemoteStore, open_store
 from diffumask_datasets.generation.store import SampleStore, default_store_root
@@ -56,10 +56,10 @@ def remote_files(url: str) -> dict[str, bytes]:
 
 
 def test_what_is_a_url_and_what_a_folder() -> None:
-    assert place_of("s3://bucket/ds/") == "s3://bucket/ds"
-    assert place_of("out/ds") == place_of(Path("out/ds")) == Path("out/ds")
-    assert place_of("file:///data/ds") == Path("/data/ds")
-    assert place_of("~/ds") == Path.home() / "ds"
+    assert parse_location("s3://bucket/ds/") == "s3://bucket/ds"
+    assert parse_location("out/ds") == parse_location(Path("out/ds")) == Path("out/ds")
+    assert parse_location("file:///data/ds") == Path("/data/ds")
+    assert parse_location("~/ds") == Path.home() / "ds"
 
 
 def test_the_root_may_be_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_store_and_output_in_a_bucket(planted: dict[str, Any], tmp_path: Path, b
     generate(tmp_path / "ds", num_samples=5, preview=True, **planted)
     before = painted()
     generate(f"{bucket}/ds", num_samples=9, store=f"{bucket}/store", **planted)
-    generate(f"{bucket}/ds", num_samples=5, store=f"{bucket}/store", preview=True, refiners=1, **planted)
+    generate(f"{bucket}/ds", num_samples=5, store=f"{bucket}/store", preview=True, mask_workers=1, **planted)
     assert painted() - before == 9
     assert remote_files(f"{bucket}/ds") == files(tmp_path / "ds")
     files_there = f"{bucket}/ds/data/*.parquet"

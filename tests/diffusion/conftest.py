@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from diffumask_datasets.diffusion.unet import UNetBackbone
+from diffumask_datasets.diffusion.unet import UNetModel
 from tests.helpers.byte_pairs import byte_pair_tokenizer
 
 WORDS = ("a</w>", "photo</w>", "of</w>", "and</w>", "red</w>", "car</w>", "boat</w>", "potted</w>")
@@ -64,5 +64,5 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def backbone(pipeline_folder: Path) -> UNetBackbone:
-    return UNetBackbone.load(str(pipeline_folder), device="cpu")
+def backbone(pipeline_folder: Path) -> UNetModel:
+    return UNetModel.load(str(pipeline_folder), device="cpu")

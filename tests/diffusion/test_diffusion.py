@@ -13,7 +13,7 @@ from torch.overrides import _len_torch_function_stack
 
 from diffumask_datasets.attention.layout import Layout
 from diffumask_datasets.diffusion import attention_processors as native
-from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
+from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.errors import CaptureError, ModelError, RecipeError, TokenAlignmentError
 from diffumask_datasets.prompts.prompt import Prompt, Term
 from tests.helpers.tiny_models.cases import CAR, CASES, REQUESTS
@@ -148,7 +148,7 @@ def test_check_refuses_before_any_work(model, fields, error, message):
 )
 def test_wrong_declarations_are_found_out(changes, message):
     backbone = FLUX.backbone()
-    wrong = DiffusionBackbone(backbone.pipeline, replace(FLUX.family, **changes))
+    wrong = DiffusersModel(backbone.pipeline, replace(FLUX.family, **changes))
     with pytest.raises(CaptureError, match=message):
         wrong.paint(REQUESTS, FLUX.recipe())
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from diffumask_datasets.attention.fusion import fuse
-from diffumask_datasets.diffusion.fake_model import PlantedBackbone, planted_colour, planted_mask
-from diffumask_datasets.diffusion.protocol import PaintRequest
+from diffumask_datasets.diffusion.fake_model import FakeModel, planted_colour, planted_mask
+from diffumask_datasets.diffusion.protocol import GenerationRequest
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.prompts.prompt import Prompt, Term
 from diffumask_datasets.recipes.recipe import Recipe
@@ -24,7 +24,7 @@ def recipe(height=48, width=64):
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (48, 64), (97, 33)])
 @pytest.mark.parametrize("seed", [0, 7, 2**63 - 1])
 def test_attention_and_image_show_the_mask_exactly(height, width, seed):
-    (painting,) = PlantedBackbone().paint([PaintRequest(TWO, seed)], recipe(height, width))
+    (painting,) = FakeModel().paint([GenerationRequest(TWO, seed)], recipe(height, width))
     mask = planted_mask(TWO, seed, height=height, width=width)
     assert mask.dtype == np.uint8
     assert set(np.unique(mask)) == {0, 1, 2}
@@ -45,9 +45,9 @@ def test_colours_are_fixed_by_the_name():
 
 
 def test_an_image_does_not_depend_on_its_batch():
-    requests = [PaintRequest(TWO, 1), PaintRequest(ONE, 2), PaintRequest(TWO, 3)]
-    together = PlantedBackbone().paint(requests, recipe())
-    alone = [PlantedBackbone().paint([request], recipe())[0] for request in reversed(requests)][::-1]
+    requests = [GenerationRequest(TWO, 1), GenerationRequest(ONE, 2), GenerationRequest(TWO, 3)]
+    together = FakeModel().paint(requests, recipe())
+    alone = [FakeModel().paint([request], recipe())[0] for request in reversed(requests)][::-1]
     for one, other in zip(together, alone, strict=True):
         assert (one.image == other.image).all()
         assert torch.equal(one.attention.grids[48, 64], other.attention.grids[48, 64])
@@ -63,8 +63,8 @@ def test_places_differ_between_seeds_and_both_shapes_occur():
 
 
 def test_counts_images_over_instances(painted):
-    PlantedBackbone().paint([PaintRequest(ONE, 1), PaintRequest(ONE, 2)], recipe())
-    PlantedBackbone().paint([PaintRequest(ONE, 1)], recipe())
+    FakeModel().paint([GenerationRequest(ONE, 1), GenerationRequest(ONE, 2)], recipe())
+    FakeModel().paint([GenerationRequest(ONE, 1)], recipe())
     assert painted() == 3
 
 
@@ -76,7 +76,7 @@ def test_254_classes_fit_the_smallest_image():
 
 def test_broken_seed_paints_nan():
     with pytest.raises(ModelError) as error:
-        PlantedBackbone(broken_seeds=frozenset({2})).paint([PaintRequest(ONE, 2)], recipe())
+        FakeModel(broken_seeds=frozenset({2})).paint([GenerationRequest(ONE, 2)], recipe())
     assert str(error.value) == (
         "the model painted NaN in 1 of 1 images; try dtype='float32', another guidance_scale or another checkpoint"
     )
@@ -87,14 +87,14 @@ def test_environment(monkeypatch):
     monkeypatch.setattr("time.sleep", naps.append)
     monkeypatch.setenv("DIFFUMASK_PLANTED_SECONDS", "0.25")
     monkeypatch.setenv("DIFFUMASK_PLANTED_BROKEN", "5,9")
-    backbone = PlantedBackbone.from_environment()
-    backbone.paint([PaintRequest(ONE, 4)], recipe())
+    backbone = FakeModel.from_environment()
+    backbone.paint([GenerationRequest(ONE, 4)], recipe())
     assert naps == [0.25]
     with pytest.raises(ModelError, match="painted NaN"):
-        backbone.paint([PaintRequest(ONE, 9)], recipe())
+        backbone.paint([GenerationRequest(ONE, 9)], recipe())
 
 
 def test_small_sizes_are_refused():
-    PlantedBackbone().check(recipe(16, 17))
+    FakeModel().check(recipe(16, 17))
     with pytest.raises(RecipeError, match="width 15 cannot be painted by this model: sizes are at least 16"):
-        PlantedBackbone().check(recipe(16, 15))
+        FakeModel().check(recipe(16, 15))

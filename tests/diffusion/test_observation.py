@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from diffumask_datasets.attention.alignment import align_terms
-from diffumask_datasets.diffusion.fake_model import PlantedBackbone
+from diffumask_datasets.diffusion.fake_model import FakeModel
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.generation.attention_search import AnnotatedImage, tune_attention, write_report
 from diffumask_datasets.prompts.prompt import Prompt, Term
@@ -108,7 +108,7 @@ def test_the_layer_that_looks_at_the_object_is_found(backbone, tmp_path):
 def test_what_cannot_be_shown(backbone):
     with pytest.raises(RecipeError, match="height 100 cannot be painted by this model: it takes multiples of 32"):
         backbone.observe(photo(100, 64), CAR, timesteps=[1])
-    with pytest.raises(ModelError, match="PlantedBackbone cannot be shown an image"):
-        tune_attention(PlantedBackbone(), [])
+    with pytest.raises(ModelError, match="FakeModel cannot be shown an image"):
+        tune_attention(FakeModel(), [])
     with pytest.raises(RecipeError, match="no annotated image"):
         tune_attention(backbone, [])

@@ -11,10 +11,10 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
+from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.options import LoadOptions, resolve_checkpoint, resolve_lora
 from diffumask_datasets.diffusion.pipelines import load_pipeline
-from diffumask_datasets.diffusion.registry import load_backbone
+from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import MissingDependencyError, ModelError
 from diffumask_datasets.generation.sample_generator import prepare
 from diffumask_datasets.recipes.recipe import Recipe
@@ -50,7 +50,7 @@ def test_a_lora_is_merged_into_the_weights(folder, lora):
     names = [name for name, _ in merged.unet.named_modules()]
     assert names == [name for name, _ in plain.unet.named_modules()]
     heats = [
-        DiffusionBackbone(pipeline, SD.family).paint(REQUESTS[:1], SD.recipe())[0].attention.grids[4, 8]
+        DiffusersModel(pipeline, SD.family).paint(REQUESTS[:1], SD.recipe())[0].attention.grids[4, 8]
         for pipeline in (merged, beside, plain)
     ]
     torch.testing.assert_close(heats[0], heats[1], atol=1e-3, rtol=0)
@@ -87,7 +87,7 @@ def test_lora_without_peft(folder, monkeypatch):
 
 def test_another_scheduler(folder):
     options = LoadOptions(scheduler="DPMSolverMultistepScheduler")
-    pipeline = load_backbone(str(folder), device="cpu", options=options).pipeline
+    pipeline = load_model(str(folder), device="cpu", options=options).pipeline
     assert type(pipeline.scheduler).__name__ == "DPMSolverMultistepScheduler"
     assert pipeline.scheduler.config.clip_sample is False
     with pytest.raises(
@@ -121,7 +121,7 @@ def test_a_single_file_has_the_weights_of_the_model_beside_it(folder, tmp_path):
         expected, found = (getattr(one, part).state_dict() for one in (pipeline, loaded))
         assert expected.keys() == found.keys()
         assert all(torch.equal(weight, found[name]) for name, weight in expected.items())
-    one, other = (DiffusionBackbone(each, SD.family).paint(REQUESTS[:1], SD.recipe())[0] for each in (pipeline, loaded))
+    one, other = (DiffusersModel(each, SD.family).paint(REQUESTS[:1], SD.recipe())[0] for each in (pipeline, loaded))
     assert (one.image == other.image).all()
     torch.testing.assert_close(one.attention.grids[4, 8], other.attention.grids[4, 8], atol=0, rtol=0)
 

@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from diffumask_datasets.diffusion import registry
-from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
-from diffumask_datasets.diffusion.fake_model import PlantedBackbone
+from diffumask_datasets.diffusion.diffusion import DiffusersModel
+from diffumask_datasets.diffusion.fake_model import FakeModel
 from diffumask_datasets.diffusion.families.flux import FLUX
 from diffumask_datasets.diffusion.options import PLAIN, LoadOptions
-from diffumask_datasets.diffusion.registry import known_classes, load_backbone, register_family, resolve_revision
+from diffumask_datasets.diffusion.registry import known_classes, load_model, register_family, resolve_revision
 from diffumask_datasets.diffusion.revision import fingerprint
-from diffumask_datasets.diffusion.unet import UNetBackbone
+from diffumask_datasets.diffusion.unet import UNetModel
 from diffumask_datasets.errors import ModelError
 from tests.helpers.tiny_models import models
 from tests.helpers.tiny_models.cases import CASES, REQUESTS
@@ -53,9 +53,9 @@ def hub_cache(tmp_path, monkeypatch):
 
 
 def test_planted_and_tiny_pipeline(pipeline_folder):
-    assert isinstance(load_backbone("planted"), PlantedBackbone)
-    backbone = load_backbone(str(pipeline_folder), revision="ignored for folders", device="cpu", dtype="bfloat16")
-    assert isinstance(backbone, UNetBackbone)
+    assert isinstance(load_model("planted"), FakeModel)
+    backbone = load_model(str(pipeline_folder), revision="ignored for folders", device="cpu", dtype="bfloat16")
+    assert isinstance(backbone, UNetModel)
     assert str(backbone.pipeline.unet.dtype) == str(backbone.pipeline.vae.dtype) == "torch.bfloat16"
 
 
@@ -65,18 +65,18 @@ def test_a_registered_family_is_used(folder, monkeypatch):
 
     def loader(model, **options):
         calls.append((model, options))
-        return PlantedBackbone()
+        return FakeModel()
 
     register_family("NewPipeline", loader)
-    load_backbone(str(folder), device="cpu")
+    load_model(str(folder), device="cpu")
     assert calls == [(str(folder), {"revision": None, "device": "cpu", "dtype": None, "options": PLAIN})]
-    register_family("NewPipeline", "diffumask_datasets.diffusion.fake_model:PlantedBackbone.from_environment")
-    assert registry._family("m", "NewPipeline") == PlantedBackbone.from_environment
+    register_family("NewPipeline", "diffumask_datasets.diffusion.fake_model:FakeModel.from_environment")
+    assert registry._family("m", "NewPipeline") == FakeModel.from_environment
 
 
 def test_the_planted_double_has_nothing_to_load():
     with pytest.raises(ModelError, match="the model 'planted' has no weights: leave out lora"):
-        load_backbone("planted", options=LoadOptions(variant="fp16"))
+        load_model("planted", options=LoadOptions(variant="fp16"))
 
 
 def test_a_declared_family_is_used(monkeypatch):
@@ -92,18 +92,16 @@ def test_an_installed_package_offers_a_family(tmp_path, monkeypatch):
     (own / "entry_points.txt").write_text(
         "[diffumask_datasets.families]\nNewPipeline = own_families:FAMILY\nFluxPipeline = own_families:OTHER\n"
     )
-    (tmp_path / "own_families.py").write_text(
-        "from diffumask_datasets.diffusion.fake_model import PlantedBackbone as FAMILY"
-    )
+    (tmp_path / "own_families.py").write_text("from diffumask_datasets.diffusion.fake_model import FakeModel as FAMILY")
     monkeypatch.syspath_prepend(tmp_path)
-    assert registry._family("m", "NewPipeline") is PlantedBackbone
+    assert registry._family("m", "NewPipeline") is FakeModel
     # Ours win, so that no package changes what a registered model gives.
     assert registry._family("m", "FluxPipeline") is FLUX
 
 
 def test_a_class_that_diffusers_has_not(folder):
     with pytest.raises(ModelError) as error:
-        load_backbone(str(folder))
+        load_model(str(folder))
     assert str(error.value) == (
         f"the model {str(folder)!r} is a NewPipeline, a family nobody registered and diffusers {diffusers.__version__} "
         "does not have; upgrade diffusers, or register it with diffumask_datasets.diffusion.registry.register_family"
@@ -113,7 +111,7 @@ def test_a_class_that_diffusers_has_not(folder):
 def test_a_model_without_prompt_tokens_is_refused(folder):
     (folder / "model_index.json").write_text('{"_class_name": "KandinskyV22Pipeline"}')
     with pytest.raises(ModelError) as error:
-        load_backbone(str(folder))
+        load_model(str(folder))
     assert str(error.value) == (
         f"the model {str(folder)!r} is a KandinskyV22Pipeline: no prompt token reaches its image tokens (its decoder sees "
         "an image embedding), so there is no cross-attention to read; take another model"
@@ -125,24 +123,24 @@ def test_own_code_in_a_model_is_named_and_not_run(folder):
         (folder / "model_index.json").write_text(json.dumps({"_class_name": ["evil", name]}))
         (folder / "evil.py").write_text("raise SystemExit")
         with pytest.raises(ModelError, match=r"brings code of its own \(evil\.py\), which is never run"):
-            load_backbone(str(folder))
+            load_model(str(folder))
 
 
 @pytest.mark.parametrize("model", ["flux", "z_image"])
 def test_families_load_what_they_saved(model, tmp_path):
     models.built(model).save_pretrained(tmp_path)
-    backbone = load_backbone(str(tmp_path), device="cpu", dtype="bfloat16")
-    assert isinstance(backbone, DiffusionBackbone)
+    backbone = load_model(str(tmp_path), device="cpu", dtype="bfloat16")
+    assert isinstance(backbone, DiffusersModel)
     assert str(backbone.denoiser.dtype) == str(backbone.pipeline.vae.dtype) == "torch.bfloat16"
     case = next(case for case in CASES if case.model == model)
     assert backbone.family is case.family
-    (painting,) = load_backbone(str(tmp_path), device="cpu").paint(REQUESTS[:1], case.recipe())
+    (painting,) = load_model(str(tmp_path), device="cpu").paint(REQUESTS[:1], case.recipe())
     (expected,) = case.backbone().paint(REQUESTS[:1], case.recipe())
     assert np.abs(painting.image.astype(int) - expected.image).max() <= 1  # other places in memory, other last bits
     torch.testing.assert_close(painting.attention.grids[4, 8], expected.attention.grids[4, 8], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("ask", [load_backbone, resolve_revision])
+@pytest.mark.parametrize("ask", [load_model, resolve_revision])
 def test_names_that_are_no_model(ask, tmp_path):
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"")
@@ -158,14 +156,14 @@ def test_names_that_are_no_model(ask, tmp_path):
 def test_broken_index(folder):
     (folder / "model_index.json").write_text("{")
     with pytest.raises(ModelError, match=r"model_index\.json is not JSON"):
-        load_backbone(str(folder))
+        load_model(str(folder))
 
 
 def test_broken_weights(pipeline_folder, tmp_path):
     index = json.loads((pipeline_folder / "model_index.json").read_text())
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(ModelError, match="cannot load the model"):
-        load_backbone(str(tmp_path))
+        load_model(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -177,14 +175,14 @@ def test_broken_weights(pipeline_folder, tmp_path):
 )
 def test_unknown_device_and_dtype(pipeline_folder, option, message):
     with pytest.raises(ModelError, match=message):
-        load_backbone(str(pipeline_folder), **option)
+        load_model(str(pipeline_folder), **option)
 
 
 def test_hub_model_in_the_cache(hub_cache):
     assert resolve_revision("me/model") == COMMIT
     assert resolve_revision("me/model", COMMIT) == COMMIT
     with pytest.raises(ModelError, match="the model 'me/model' is a NewPipeline"):
-        load_backbone("me/model")
+        load_model("me/model")
 
 
 def test_hub_model_that_cannot_be_had(hub_cache):

@@ -12,7 +12,7 @@ from torch.overrides import _len_torch_function_stack
 
 from diffumask_datasets.attention.alignment import align_terms
 from diffumask_datasets.attention.fusion import fuse
-from diffumask_datasets.diffusion.protocol import PaintRequest
+from diffumask_datasets.diffusion.protocol import GenerationRequest
 from diffumask_datasets.errors import CaptureError, ModelError, RecipeError, TokenAlignmentError
 from diffumask_datasets.prompts.prompt import Prompt, Term
 from diffumask_datasets.recipes.recipe import Recipe
@@ -52,7 +52,7 @@ def one_thread():
 
 @pytest.mark.parametrize("fields", [{}, {"guidance_scale": 1.0}, {"negative_prompt": "boat", "width": 128}])
 def test_capture_changes_no_pixel(backbone, one_thread, fields):
-    requests = [PaintRequest(CAR, 1), PaintRequest(TWO, 2)]
+    requests = [GenerationRequest(CAR, 1), GenerationRequest(TWO, 2)]
     paintings = backbone.paint(requests, recipe(**fields))
     expected = plain(backbone, requests, recipe(**fields))
     assert [painting.image.tobytes() for painting in paintings] == [image.tobytes() for image in expected]
@@ -63,7 +63,8 @@ def test_capture_changes_no_pixel(backbone, one_thread, fields):
 
 def test_negative_prompt_matters(backbone):
     images = [
-        backbone.paint([PaintRequest(CAR, 1)], recipe(negative_prompt=text))[0].image.tobytes() for text in ("", "boat")
+        backbone.paint([GenerationRequest(CAR, 1)], recipe(negative_prompt=text))[0].image.tobytes()
+        for text in ("", "boat")
     ]
     assert images[0] != images[1]
 
@@ -72,7 +73,7 @@ def test_negative_prompt_matters(backbone):
 def test_maps_equal_the_reference_processor(backbone, guidance_scale):
     """Every layer and step recomputed by diffusers' own eager get_attention_scores."""
     fields = recipe(guidance_scale=guidance_scale, width=128)
-    requests = [PaintRequest(CAR, 1), PaintRequest(TWO, 2)]
+    requests = [GenerationRequest(CAR, 1), GenerationRequest(TWO, 2)]
     columns = [align_terms(request.prompt, backbone.pipeline.tokenizer) for request in requests]
     layers = backbone._chosen_layers(fields)
     maps = {}
@@ -143,7 +144,7 @@ def test_planted_region_lights_up(backbone, guidance_scale, rows, height, width)
     fields = recipe(guidance_scale=guidance_scale, height=height, width=width)
     region = torch.zeros(height // 8, width // 8, dtype=torch.bool)
     region[1:3, 0:5] = True
-    requests = [PaintRequest(CAR, 1), PaintRequest(Prompt("a red car", (Term("car", 6, 9),)), 2)]
+    requests = [GenerationRequest(CAR, 1), GenerationRequest(Prompt("a red car", (Term("car", 6, 9),)), 2)]
     # start, a, photo, of, a, red, car: the car is token 6 of the first prompt and 3 of the second.
     with planted_attention(backbone, backbone._chosen_layers(fields), rows, tokens=[6, 3], region=region):
         paintings = backbone.paint(requests, fields)
@@ -160,13 +161,13 @@ def test_only_the_conditional_half_is_read(backbone):
     region = torch.zeros(8, 8, dtype=torch.bool)
     region[0:2] = True
     with planted_attention(backbone, backbone._chosen_layers(recipe()), [0], tokens=[6], region=region):
-        (painting,) = backbone.paint([PaintRequest(CAR, 1)], recipe())
+        (painting,) = backbone.paint([GenerationRequest(CAR, 1)], recipe())
     assert torch.equal(painting.attention.grids[8, 8][0] > 0.5, ~region)
 
 
 def test_grids_and_timesteps_are_selected(backbone):
     (painting,) = backbone.paint(
-        [PaintRequest(CAR, 1)],
+        [GenerationRequest(CAR, 1)],
         recipe(width=128, attention_grids=[8, 2], num_inference_steps=4, attention_timesteps=(0, 500)),
     )
     # 3 layers at 8x16 and 4 at 2x4 (with the middle block), 2 of the 4 timesteps 751, 501, 251, 1
@@ -175,7 +176,7 @@ def test_grids_and_timesteps_are_selected(backbone):
 
 def test_bytes_depend_on_prompt_and_seed_alone(backbone):
     """At one batch size: not on neighbours, row, number of threads or what ran before."""
-    one, two, three = PaintRequest(CAR, 1), PaintRequest(TWO, 2), PaintRequest(CAR, 3)
+    one, two, three = GenerationRequest(CAR, 1), GenerationRequest(TWO, 2), GenerationRequest(CAR, 3)
 
     def painted(*requests):
         return [
@@ -200,7 +201,7 @@ def test_other_processors_are_native_during_capture_and_restored(backbone):
     try:
         for processor in (eager, own):
             module.set_processor(processor)
-            (painting,) = backbone.paint([PaintRequest(CAR, 1)], recipe())
+            (painting,) = backbone.paint([GenerationRequest(CAR, 1)], recipe())
             assert painting.attention.counts == {(8, 8): 6}
             assert module.processor is processor
     finally:
@@ -219,7 +220,7 @@ def test_unseen_attention_is_an_error(backbone, monkeypatch):
         module.set_processor(Hidden())
     try:
         with pytest.raises(CaptureError, match="no scaled_dot_product_attention call was seen in 3 attention layers"):
-            backbone.paint([PaintRequest(CAR, 1)], recipe())
+            backbone.paint([GenerationRequest(CAR, 1)], recipe())
     finally:
         for module in modules:
             module.set_processor(AttnProcessor2_0())
@@ -233,7 +234,7 @@ def test_nothing_is_left_behind(backbone, monkeypatch):
         ], _len_torch_function_stack()
 
     clean = hooks()
-    backbone.paint([PaintRequest(CAR, 1)], recipe())
+    backbone.paint([GenerationRequest(CAR, 1)], recipe())
     assert hooks() == clean
     assert sum(clean[0]) == clean[1] == 0
 
@@ -242,7 +243,7 @@ def test_nothing_is_left_behind(backbone, monkeypatch):
 
     monkeypatch.setattr(backbone.pipeline.unet.get_submodule(FINEST).to_v, "forward", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
-        backbone.paint([PaintRequest(CAR, 1)], recipe())
+        backbone.paint([GenerationRequest(CAR, 1)], recipe())
     assert hooks() == clean
 
 
@@ -252,13 +253,13 @@ def test_nan_is_an_error(backbone, monkeypatch):
         backbone.pipeline.vae, "decode", lambda *args, **kwargs: (decode(*args, **kwargs)[0] * torch.nan,)
     )
     with pytest.raises(ModelError, match="the model painted NaN in 2 of 2 images; try dtype='float32'"):
-        backbone.paint([PaintRequest(CAR, 1), PaintRequest(CAR, 2)], recipe())
+        backbone.paint([GenerationRequest(CAR, 1), GenerationRequest(CAR, 2)], recipe())
 
 
 def test_truncated_term_is_refused_before_painting(backbone):
     prompt = Prompt("a photo of a photo of a photo of a photo of a red car", (Term("car", 50, 53),))
     with pytest.raises(TokenAlignmentError, match=r"'car' is truncated away: .* has 17 tokens, this model reads 16"):
-        backbone.paint([PaintRequest(prompt, 1)], recipe())
+        backbone.paint([GenerationRequest(prompt, 1)], recipe())
 
 
 def test_empty_batch(backbone):
@@ -308,7 +309,7 @@ def test_check_refuses_more_steps_than_trained(backbone, monkeypatch):
 
 
 def test_layers_are_chosen_by_name(backbone):
-    (painting,) = backbone.paint([PaintRequest(CAR, 1)], recipe(attention_layers=["up_blocks.*"]))
+    (painting,) = backbone.paint([GenerationRequest(CAR, 1)], recipe(attention_layers=["up_blocks.*"]))
     assert painting.attention.counts == {(8, 8): 4}
     with pytest.raises(
         CaptureError, match=r"no cross-attention layer fits attention_layers \['mid_block\.\*'\]; on these"
@@ -320,7 +321,7 @@ def test_layers_are_chosen_by_name(backbone):
 def test_self_attention_is_that_of_the_conditional_rows(backbone, guidance_scale):
     """Against diffusers' own scores, and without it nothing else changes."""
     fields = recipe(guidance_scale=guidance_scale, affinity="self-attention", attention_grids=[8], affinity_grids=[4])
-    requests = [PaintRequest(CAR, 1), PaintRequest(TWO, 2)]
+    requests = [GenerationRequest(CAR, 1), GenerationRequest(TWO, 2)]
     unet, seen = backbone.pipeline.unet, []
     names = [name for name in dict(unet.named_modules()) if name.endswith("attn1")]
     names = [name for name in names if name.startswith(("down_blocks.1", "up_blocks.1"))]
@@ -353,8 +354,8 @@ def test_affinity_grids_the_model_does_not_have(backbone):
 
 
 def test_contrast_sets_a_class_against_the_start_token(backbone):
-    plain = backbone.paint([PaintRequest(CAR, 1)], recipe())[0]
-    start = backbone.paint([PaintRequest(CAR, 1)], recipe(contrast="start"))[0]
+    plain = backbone.paint([GenerationRequest(CAR, 1)], recipe())[0]
+    start = backbone.paint([GenerationRequest(CAR, 1)], recipe(contrast="start"))[0]
     assert start.image.tobytes() == plain.image.tobytes()
     assert start.attention.categories == ("car",)
     assert not torch.equal(start.attention.grids[8, 8], plain.attention.grids[8, 8])

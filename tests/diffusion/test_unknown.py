@@ -9,9 +9,9 @@ import torch
 
 from diffumask_datasets.attention.layout import Layout
 from diffumask_datasets.diffusion import registry
-from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
+from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.families.unknown import family_of
-from diffumask_datasets.diffusion.registry import load_backbone
+from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import CaptureError
 from tests.helpers.tiny_models import models
 from tests.helpers.tiny_models.cases import CASES, REQUESTS
@@ -33,7 +33,7 @@ GRID = (4, 8)
 def test_what_is_found_equals_what_is_declared(model, layout):
     case = BY_MODEL[model]
     declared = case.backbone()
-    found = DiffusionBackbone(declared.pipeline, family_of(declared.pipeline))
+    found = DiffusersModel(declared.pipeline, family_of(declared.pipeline))
     assert found.family.layout == layout
     assert found._chosen_layers(case.recipe()) == declared._chosen_layers(case.recipe())
     for one, other in zip(found.paint(REQUESTS, case.recipe()), declared.paint(REQUESTS, case.recipe()), strict=True):
@@ -53,7 +53,7 @@ def test_an_unregistered_class_is_loaded_and_the_assumptions_are_said(tmp_path, 
     models.built("chroma").save_pretrained(tmp_path)
     monkeypatch.delitem(registry._FAMILIES, "ChromaPipeline")
     with caplog.at_level(logging.WARNING):
-        backbone = load_backbone(str(tmp_path), device="cpu")
+        backbone = load_model(str(tmp_path), device="cpu")
     assert (
         "is a ChromaPipeline, which is not registered. Assumed from one step: 2 layers of joint attention in "
         "'transformer', tokens of 16 pixels, sequence order 'text first' with 0 tokens before, the text of 'tokenizer' "

@@ -21,7 +21,7 @@ from diffumask_datasets.dataset.image_io import read_image
 from diffumask_datasets.dataset.schema import decode_image, decode_label
 from diffumask_datasets.diffusion.families.stable_diffusion import STABLE_DIFFUSION
 from diffumask_datasets.diffusion.registry import register_family
-from diffumask_datasets.diffusion.unet import UNetBackbone
+from diffumask_datasets.diffusion.unet import UNetModel
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, ReviewError, TokenAlignmentError
 from diffumask_datasets.exporters import export
 from diffumask_datasets.generation.label import Labelled, fitting_size, label_folder
@@ -54,14 +54,14 @@ def fields(pipeline_folder: Path) -> dict[str, Any]:  # noqa: F811
 @contextlib.contextmanager
 def planted(monkeypatch: pytest.MonkeyPatch, token: int, region: torch.Tensor) -> Iterator[None]:
     """Within the block every tiny pipeline's finest layer looks at ``token`` inside ``region`` (8, 8) alone."""
-    own = UNetBackbone.observe
+    own = UNetModel.observe
 
-    def observe(self: UNetBackbone, *args: Any, **options: Any) -> Any:
+    def observe(self: UNetModel, *args: Any, **options: Any) -> Any:
         with looking_at(self.pipeline.unet.get_submodule(FINEST), token, region):
             return own(self, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(UNetBackbone, "observe", observe)
+        patch.setattr(UNetModel, "observe", observe)
         yield
 
 

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffumask_datasets.dataset.schema import decode_label
-from diffumask_datasets.diffusion.fake_model import PlantedBackbone, planted_mask
+from diffumask_datasets.diffusion.fake_model import FakeModel, planted_mask
 from diffumask_datasets.errors import ModelError, RecipeError, StoreError, TokenAlignmentError, UnknownClassError
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.conftest import PLANTED
 
 
 def rows(recipe: Recipe, start: int, stop: int, **runtime: Any) -> dict[int, Any]:
-    return dict(Synthesizer(recipe, Runtime(**runtime)).rows(start, stop))
+    return dict(SampleGenerator(recipe, Runtime(**runtime)).rows(start, stop))
 
 
 def test_the_mask_is_what_was_planted(planted: dict[str, Any]) -> None:
@@ -38,7 +38,7 @@ def test_prompts_are_checked_once_whatever_the_number_of_shards(
     planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[int] = []
-    monkeypatch.setattr(PlantedBackbone, "check_prompts", lambda self, prompts: checked.append(1))
+    monkeypatch.setattr(FakeModel, "check_prompts", lambda self, prompts: checked.append(1))
     recipe = prepare(Recipe.of(**planted, seed=4242))
     assert [len(rows(recipe, start, start + 2)) for start in (0, 2, 4)] == [2, 2, 2]
     assert checked == [1]
@@ -119,7 +119,7 @@ def test_a_complete_store_need_not_be_writable(
     read_only()
     before = painted()
     assert rows(recipe, 0, 3) == first
-    assert list(Synthesizer(recipe).fill(0, 3)) == [0, 1, 2]
+    assert list(SampleGenerator(recipe).fill(0, 3)) == [0, 1, 2]
     # One more is refused before anything is painted.
     with pytest.raises(
         StoreError, match=r"cannot write the sample store at .*: Read-only file system; free space or set"
@@ -143,7 +143,7 @@ def test_a_store_that_is_read_only_is_said_before_painting(
 
 
 def test_one_sample_is_one_painting(planted: dict[str, Any], painted: Callable[[], int]) -> None:
-    next(Synthesizer(prepare(Recipe.of(**planted))).rows(0, 1000))
+    next(SampleGenerator(prepare(Recipe.of(**planted))).rows(0, 1000))
     assert painted() == 1
 
 
@@ -210,14 +210,14 @@ def test_poor_samples_are_painted_again_with_seeds_of_their_own(
     poor = [index for index, row in once.items() if not row["classes"]]
     assert 0 < len(poor) < 12
     before = painted()
-    synthesizer = Synthesizer(prepare(Recipe.of(**fields, max_attempts=6)), Runtime(store=tmp_path / "often"))
-    often = dict(synthesizer.rows(0, 12))
-    assert synthesizer.rejected == {"a class has no mask": painted() - before - 12}
+    generator = SampleGenerator(prepare(Recipe.of(**fields, max_attempts=6)), Runtime(store=tmp_path / "often"))
+    often = dict(generator.rows(0, 12))
+    assert generator.rejected == {"a class has no mask": painted() - before - 12}
     for index, row in often.items():
         assert (row["seed"] == once[index]["seed"]) == (index not in poor) or not row["classes"]
     assert sum(not row["classes"] for row in often.values()) < len(poor)
     # whatever the order, the batch and the neighbours
-    alone = Synthesizer(synthesizer.recipe, Runtime(batch_size=5, store=tmp_path / "alone"))
+    alone = SampleGenerator(generator.recipe, Runtime(batch_size=5, store=tmp_path / "alone"))
     for index in (11, poor[0], 3):
         assert next(alone.rows(index, index + 1))[1] == often[index]
 

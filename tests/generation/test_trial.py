@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffumask_datasets.diffusion.registry import load_backbone
+from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.generation.trial import paint_trial
 
 
 def test_a_text_encoder_with_random_weights_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = load_backbone("toybox", device="cpu")
+    backbone = load_model("toybox", device="cpu")
     torch.manual_seed(0)
     for module in backbone.pipeline.text_encoder.modules():  # type: ignore[attr-defined]
         if hasattr(module, "reset_parameters"):

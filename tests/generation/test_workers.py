@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diffumask_datasets.errors import ModelError, WorkerError
-from diffumask_datasets.generation.workers import Crew, Report, Work
+from diffumask_datasets.generation.workers import Progress, Work, WorkerPool
 from tests.helpers.waiting import wait_until
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -21,7 +21,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 def careless(folder: Path) -> Work:
     """Does ("die" | "fail" | "wait" | a number); dies of one name once, of another always."""
 
-    def work(task: tuple[str, int], report: Report) -> tuple[int, int]:
+    def work(task: tuple[str, int], report: Progress) -> tuple[int, int]:
         what, number = task
         report(number)
         if what == "dies once" and not (folder / str(number)).exists():
@@ -39,14 +39,14 @@ def careless(folder: Path) -> Work:
 
 
 def silent(_: Path) -> Work:
-    def work(task: int, report: Report) -> None:
+    def work(task: int, report: Progress) -> None:
         os._exit(3)
 
     return work
 
 
 def test_tasks_are_done_by_other_processes_in_any_number(tmp_path: Path) -> None:
-    with Crew(careless, [(tmp_path,), (tmp_path,)]) as crew:
+    with WorkerPool(careless, [(tmp_path,), (tmp_path,)]) as crew:
         done = [crew.submit(("is done", number)) for number in range(8)]
         assert [future.result()[0] for future in done] == list(range(8))
         assert os.getpid() not in {future.result()[1] for future in done}
@@ -55,7 +55,7 @@ def test_tasks_are_done_by_other_processes_in_any_number(tmp_path: Path) -> None
 
 def test_the_dead_are_replaced_and_their_task_done_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     reports: list[int] = []
-    with Crew(careless, [(tmp_path,)]) as crew:
+    with WorkerPool(careless, [(tmp_path,)]) as crew:
         first, second = crew.submit(("dies once", 1), reports.append), crew.submit(("dies once", 2), reports.append)
         assert (first.result()[0], second.result()[0]) == (1, 2)
     assert reports == [1, 1, 2, 2]
@@ -64,14 +64,14 @@ def test_the_dead_are_replaced_and_their_task_done_again(tmp_path: Path, caplog:
 
 def test_a_task_that_kills_every_process_is_given_up(tmp_path: Path) -> None:
     with (
-        Crew(silent, [(tmp_path,)]) as crew,
+        WorkerPool(silent, [(tmp_path,)]) as crew,
         pytest.raises(WorkerError, match=r"died 3 times at the same place \(exit"),
     ):
         crew.submit(1).result()
 
 
 def test_errors_of_ours_come_back_and_the_process_lives_on(tmp_path: Path) -> None:
-    with Crew(careless, [(tmp_path,)]) as crew:
+    with WorkerPool(careless, [(tmp_path,)]) as crew:
         before = crew.submit(("is done", 1)).result()[1]
         with pytest.raises(ModelError, match="7 cannot be"):
             crew.submit(("fails", 7)).result()
@@ -79,7 +79,7 @@ def test_errors_of_ours_come_back_and_the_process_lives_on(tmp_path: Path) -> No
 
 
 def test_closing_ends_tasks_that_take_long(tmp_path: Path) -> None:
-    crew = Crew(careless, [(tmp_path,)])
+    crew = WorkerPool(careless, [(tmp_path,)])
     begun: list[int] = []
     future = crew.submit(("waits", 1), begun.append)
     wait_until(lambda: begun, "the task begins")
@@ -91,10 +91,10 @@ def test_closing_ends_tasks_that_take_long(tmp_path: Path) -> None:
 ORPHANS = """
 import os, sys, time
 from pathlib import Path
-from diffumask_datasets.generation.workers import Crew
+from diffumask_datasets.generation.workers import WorkerPool
 from tests.generation.test_workers import careless
 if __name__ == "__main__":
-    crew = Crew(careless, [(Path(sys.argv[1]),)], daemon=len(sys.argv) > 2)
+    crew = WorkerPool(careless, [(Path(sys.argv[1]),)], daemon=len(sys.argv) > 2)
     print(crew.submit(("is done", 1)).result()[1], flush=True)
     time.sleep(600)
 """
@@ -117,7 +117,7 @@ def locking(_: Path) -> Work:
     """Takes a semaphore, as the progress bars of tqdm do."""
     lock = multiprocessing.RLock()
 
-    def work(task: int, report: Report) -> int:
+    def work(task: int, report: Progress) -> int:
         with lock:
             return task
 
@@ -126,10 +126,10 @@ def locking(_: Path) -> Work:
 
 CLOSED = """
 from pathlib import Path
-from diffumask_datasets.generation.workers import Crew
+from diffumask_datasets.generation.workers import WorkerPool
 from tests.generation.test_workers import locking
 if __name__ == "__main__":
-    with Crew(locking, [(Path(),), (Path(),)]) as crew:
+    with WorkerPool(locking, [(Path(),), (Path(),)]) as crew:
         print([future.result() for future in [crew.submit(task) for task in range(4)]])
 """
 

@@ -15,7 +15,7 @@ import torch
 from diffumask_datasets.attention.hooks import AttentionCall, tap_attention
 from diffumask_datasets.attention.layout import CROSS, Layout
 from diffumask_datasets.diffusion.denoiser_hooks import after_call
-from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
+from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.family import Family, guidance
 from diffumask_datasets.diffusion.options import PLAIN, LoadOptions
 from diffumask_datasets.diffusion.pipelines import load_pipeline
@@ -65,7 +65,7 @@ def load(
     device: str | None = None,
     dtype: str | None = None,
     options: LoadOptions = PLAIN,
-) -> DiffusionBackbone:
+) -> DiffusersModel:
     """Loads a pipeline of a class that nobody registered, and finds out how to read it.
 
     Raises:
@@ -81,7 +81,7 @@ def load(
         type(pipeline).__name__,
         describe(family),
     )
-    return DiffusionBackbone(pipeline, family)
+    return DiffusersModel(pipeline, family)
 
 
 def describe(family: Family) -> str:

@@ -19,7 +19,7 @@ def _messaged(pipeline: Any, prompt: Prompt) -> Prompt:
 Z_IMAGE = Family(
     name="Z-Image",
     pipelines=("ZImagePipeline",),
-    # The refiners before these layers see image or text alone.
+    # The mask_workers before these layers see image or text alone.
     layers=Blocks(r"layers\.\d+\.attention", patch=2),
     text=Text(feed=_messaged, max_length=512, padding="none"),
     layout=Layout("image first", image_multiple=32),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["devices_of", "gpu_count", "refiners_of"]
+__all__ = ["devices_of", "gpu_count", "mask_workers_of"]
 
-REFINERS_OF_A_GPU = 2
+MASK_WORKERS_OF_A_GPU = 2
 
 
 def devices_of(device: str | None, workers: int) -> list[str | None]:
@@ -13,12 +13,12 @@ def devices_of(device: str | None, workers: int) -> list[str | None]:
     return [f"cuda:{number % gpus}" if gpus else device for number in range(workers)]
 
 
-def refiners_of(device: str | None, wanted: int | None) -> int:
-    """Processes that refine for one painter: as many as ``wanted``, else 2 on a GPU, none on the CPU, where both compete."""
+def mask_workers_of(device: str | None, wanted: int | None) -> int:
+    """Mask workers for one image generator: ``wanted``, else 2 on a GPU and none on the CPU, where they would compete."""
     if wanted is not None:
         return wanted
     on_gpu = gpu_count() > 0 if device is None else device.startswith(("cuda", "mps"))
-    return REFINERS_OF_A_GPU if on_gpu else 0
+    return MASK_WORKERS_OF_A_GPU if on_gpu else 0
 
 
 def gpu_count() -> int:

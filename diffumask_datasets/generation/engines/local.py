@@ -13,8 +13,8 @@ from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import Any
 
 from diffumask_datasets.generation.engines.devices import devices_of
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer
-from diffumask_datasets.generation.workers import Crew, Report, Work
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.workers import Progress, Work, WorkerPool
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard
 
@@ -42,7 +42,7 @@ def fill(
         (recipe, dataclasses.replace(runtime, device=device)) for device in devices_of(runtime.device, workers)
     ]
     rejected: Counter[str] = Counter()
-    with Crew[Shard, "Counter[str]"](_fill_in_process, arguments) as crew:
+    with WorkerPool[Shard, "Counter[str]"](_fill_in_process, arguments) as crew:
         report = _once(made)
         futures = [crew.submit(run, report) for run in runs]
         for future in _ended(futures):
@@ -65,7 +65,7 @@ def _cut(start: int, stop: int, length: int) -> Iterator[Shard]:
         start = end
 
 
-def _once(made: Callable[[int], object]) -> Report:
+def _once(made: Callable[[int], object]) -> Progress:
     """A process that took another's place reports again what it finds in the store."""
     seen: set[int] = set()
     lock = threading.Lock()
@@ -86,12 +86,12 @@ def _ended(futures: Sequence[Future[Counter[str]]]) -> Sequence[Future[Counter[s
 
 
 def _fill_in_process(recipe: Recipe, runtime: Runtime) -> Work:
-    synthesizer = Synthesizer(recipe, runtime)
+    generator = SampleGenerator(recipe, runtime)
 
-    def work(run: Shard, report: Report) -> Counter[str]:
-        synthesizer.rejected.clear()
-        for index in synthesizer.fill(*run):
+    def work(run: Shard, report: Progress) -> Counter[str]:
+        generator.rejected.clear()
+        for index in generator.fill(*run):
             report(index)
-        return Counter(synthesizer.rejected)
+        return Counter(generator.rejected)
 
     return work

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from diffumask_datasets.errors import DiffuMaskError, MissingDependencyError, WorkerError
-from diffumask_datasets.generation.attempts import Batch, Making
-from diffumask_datasets.generation.images import Painter
-from diffumask_datasets.generation.masks import Refiner
+from diffumask_datasets.generation.attempts import Batch, BatchJob
+from diffumask_datasets.generation.images import ImageGenerator
+from diffumask_datasets.generation.masks import Labeller
 from diffumask_datasets.generation.remote_store import open_store
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.generation.store import default_store_root
 from diffumask_datasets.generation.workers import Inline
 from diffumask_datasets.recipes.recipe import Recipe
@@ -60,21 +60,21 @@ def fill(
         StoreError, ModelError and others that an actor raised.
     """
     runtime = dataclasses.replace(runtime, store=runtime.store or default_store_root())
-    with Synthesizer(recipe, Runtime(runtime.batch_size, store=runtime.store)) as synthesizer:
+    with SampleGenerator(recipe, Runtime(runtime.batch_size, store=runtime.store)) as generator:
         rejected: Counter[str] = Counter()
-        batches = synthesizer.batches_to_fill(shards, made)
+        batches = generator.batches_to_fill(shards, made)
         first = next(batches, None)
         if first is None:
             return rejected
-        synthesizer.store.check_writable()
+        generator.store.check_writable()
         _connect(address)
         batches = itertools.chain([first], batches)
         while piece := list(itertools.islice(batches, BATCHES_AT_ONCE)):
-            for row in _rows(synthesizer.plain_recipe, runtime, piece, workers):
+            for row in _rows(generator.plain_recipe, runtime, piece, workers):
                 if row["error"]:
                     raise pickle.loads(row["error"])
                 if row["payload"]:
-                    synthesizer.store.put(row["index"], row["payload"])
+                    generator.store.put(row["index"], row["payload"])
                 rejected.update(row["rejected"].split("\n") if row["rejected"] else ())
                 made(row["index"])
     return rejected
@@ -85,15 +85,17 @@ class _Make:
 
     def __init__(self, recipe: Recipe, runtime: Runtime) -> None:
         self._recipe = recipe
-        self._painter = Painter(recipe, batch_size=runtime.batch_size, device=runtime.device, dtype=runtime.dtype)
-        self._refiner = Inline(Refiner(recipe).refine)
+        self._generator = ImageGenerator(
+            recipe, batch_size=runtime.batch_size, device=runtime.device, dtype=runtime.dtype
+        )
+        self._labeller = Inline(Labeller(recipe).label)
         self._keep = _keeper(recipe, runtime)
 
     def __call__(self, item: Item) -> list[Item]:
         rejected: Counter[str] = Counter()
         batch = Batch(int(item["first"]), [int(index) for index in item["wanted"]], {})
         try:
-            _, made = Making(batch, self._recipe, self._painter, self._refiner, rejected).end()
+            _, made = BatchJob(batch, self._recipe, self._generator, self._labeller, rejected).end()
             rows = [_row(index, self._keep(index, payload)) for index, payload in made.items()]
         except DiffuMaskError as error:
             return [_failure(error)]
@@ -105,11 +107,13 @@ class _Paint:
     """The first of two stages, on the accelerators."""
 
     def __init__(self, recipe: Recipe, runtime: Runtime) -> None:
-        self._painter = Painter(recipe, batch_size=runtime.batch_size, device=runtime.device, dtype=runtime.dtype)
+        self._generator = ImageGenerator(
+            recipe, batch_size=runtime.batch_size, device=runtime.device, dtype=runtime.dtype
+        )
 
     def __call__(self, item: Item) -> list[Item]:
         try:
-            painted = self._painter.paint(int(item["first"]), [int(index) for index in item["wanted"]], 0)
+            painted = self._generator.paint(int(item["first"]), [int(index) for index in item["wanted"]], 0)
         except DiffuMaskError as error:
             return [{"painted": pickle.dumps(error)}]
         return [{"painted": pickle.dumps(one)} for one in painted]
@@ -119,14 +123,14 @@ class _Refine:
     """The second of two stages, on CPUs."""
 
     def __init__(self, recipe: Recipe, runtime: Runtime) -> None:
-        self._refiner = Refiner(recipe)
+        self._labeller = Labeller(recipe)
         self._keep = _keeper(recipe, runtime)
 
     def __call__(self, item: Item) -> Item:
         painted = pickle.loads(item["painted"])
         if isinstance(painted, DiffuMaskError):
             return _failure(painted)
-        refined = self._refiner.refine(painted)
+        refined = self._labeller.label(painted)
         if refined.error is not None:
             return _failure(refined.error)
         try:
@@ -172,21 +176,21 @@ def _rows(
     gpus = int(ray.cluster_resources().get("GPU", 0)) if runtime.device != "cpu" else 0
     cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
     painters = workers or gpus or cpus
-    is_one_stage = runtime.refiners == 0 or recipe.max_attempts > 1
+    is_one_stage = runtime.mask_workers == 0 or recipe.max_attempts > 1
     needs = {"num_gpus": min(1.0, gpus / painters)} if gpus else {"num_cpus": 1}
     items = [{"first": batch.first, "wanted": list(batch.indices)} for batch in batches]
     data = ray.data.from_items(items, override_num_blocks=len(items))
     given: dict[str, Any] = {"fn_constructor_args": (recipe, runtime), **STUBBORN}
     # All at once: left to grow, the pool would start an actor whenever the others have long been busy. Where painters and
-    # refiners share the CPUs, one is left to a refiner, without which nothing would ever be done.
+    # mask_workers share the CPUs, one is left to a labeller, without which nothing would ever be done.
     at_once = painters if gpus or is_one_stage else min(painters, max(1, cpus - 1))
     pool = ActorPoolStrategy(min_size=1, max_size=painters, initial_size=at_once)
     if is_one_stage:
         data = data.flat_map(_Make, compute=pool, **needs, **given)
     else:
-        refiners = ActorPoolStrategy(min_size=1, max_size=painters * runtime.refiners)
+        mask_workers = ActorPoolStrategy(min_size=1, max_size=painters * runtime.mask_workers)
         data = data.flat_map(_Paint, compute=pool, **needs, **given)
-        data = data.map(_Refine, compute=refiners, num_cpus=1, **given)
+        data = data.map(_Refine, compute=mask_workers, num_cpus=1, **given)
     try:
         yield from data.iter_rows()
     except ray.exceptions.RayError as error:

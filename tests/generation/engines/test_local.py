@@ -14,7 +14,7 @@ from diffumask_datasets import generate
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.generation.engines.devices import devices_of
 from diffumask_datasets.generation.engines.local import fill, runs_of
-from diffumask_datasets.generation.sample_generator import Runtime, Synthesizer, prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SplitPlan
 from tests.dataset.test_shards import files
@@ -40,7 +40,7 @@ def test_two_workers_write_what_one_writes(planted: dict[str, Any], tmp_path: Pa
     fields = {**planted, "splits": {"train": 9, "validation": 3}, "batch_size": 2}
     generate(tmp_path / "one", store=tmp_path / "store 1", **fields)
     before = painted()
-    generate(tmp_path / "two", store=tmp_path / "store 2", workers=2, refiners=1, **fields)
+    generate(tmp_path / "two", store=tmp_path / "store 2", workers=2, mask_workers=1, **fields)
     assert painted() == before
     assert files(tmp_path / "two") == files(tmp_path / "one")
     assert files(tmp_path / "store 2") == files(tmp_path / "store 1")
@@ -49,16 +49,16 @@ def test_two_workers_write_what_one_writes(planted: dict[str, Any], tmp_path: Pa
 def test_refiners_keep_order_and_bytes_and_paint_ahead(planted: dict[str, Any], tmp_path: Path, painted: Any) -> None:
     # Poor samples are painted again, so that attempts cross each other.
     recipe = prepare(Recipe.of(**{**planted, "min_area": 0.3, "max_attempts": 4}))
-    plain = Synthesizer(recipe, Runtime(batch_size=3, store=tmp_path / "plain"))
+    plain = SampleGenerator(recipe, Runtime(batch_size=3, store=tmp_path / "plain"))
     straight = list(plain.rows(0, 20))
     before = painted()
-    with Synthesizer(recipe, Runtime(batch_size=3, store=tmp_path / "ahead", refiners=2)) as synthesizer:
-        rows = synthesizer.rows(0, 20)
+    with SampleGenerator(recipe, Runtime(batch_size=3, store=tmp_path / "ahead", mask_workers=2)) as generator:
+        rows = generator.rows(0, 20)
         overlapped = [next(rows)]
         assert 3 < painted() - before < 60
         overlapped += rows
     assert overlapped == straight
-    assert synthesizer.rejected == plain.rejected
+    assert generator.rejected == plain.rejected
     assert files(tmp_path / "ahead") == files(tmp_path / "plain")
 
 
@@ -110,14 +110,14 @@ def test_errors_of_a_worker_are_errors_of_the_run(
     planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = prepare(Recipe.of(**planted))
-    seed = next(Synthesizer(recipe).rows(3, 4))[1]["seed"]
+    seed = next(SampleGenerator(recipe).rows(3, 4))[1]["seed"]
     monkeypatch.setenv("DIFFUMASK_PLANTED_BROKEN", str(seed))
     with pytest.raises(ModelError, match="NaN"):
         generate(tmp_path / "ds", num_samples=8, workers=2, store=tmp_path / "fresh", **planted)
     assert not (tmp_path / "ds").exists()
 
 
-@pytest.mark.parametrize(("name", "value"), [("workers", 0), ("refiners", -1)])
+@pytest.mark.parametrize(("name", "value"), [("workers", 0), ("mask_workers", -1)])
 def test_numbers_that_make_no_sense(planted: dict[str, Any], tmp_path: Path, name: str, value: int) -> None:
     with pytest.raises(RecipeError, match=rf"{name}: expected a number from [01] up, got {value}"):
         generate(tmp_path / "ds", num_samples=2, **{name: value}, **planted)

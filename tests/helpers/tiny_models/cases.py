@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
+from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.families import (
     aura_flow,
     chroma,
@@ -25,14 +25,14 @@ from diffumask_datasets.diffusion.families import (
     z_image,
 )
 from diffumask_datasets.diffusion.family import Family
-from diffumask_datasets.diffusion.protocol import PaintRequest
+from diffumask_datasets.diffusion.protocol import GenerationRequest
 from diffumask_datasets.prompts.prompt import Prompt, Term
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.helpers.tiny_models import models
 
 CAR = Prompt("a photo of a red car", (Term("car", 17, 20),))
 PLANT = Prompt("a potted plant", (Term("potted plant", 2, 14),))
-REQUESTS = [PaintRequest(CAR, 1), PaintRequest(PLANT, 2)]
+REQUESTS = [GenerationRequest(CAR, 1), GenerationRequest(PLANT, 2)]
 SPELLINGS = (("▁", ""), ("Ġ", ""), ("", ""), ("", "</w>"))
 PIECES = {f"{space}{word}{end}" for word in ("car", "potted", "plant") for space, end in SPELLINGS}
 """The words of the classes in every vocabulary."""
@@ -72,9 +72,9 @@ class Case:
         given = {**defaults, "guidance_scale": 4.0, **fields}
         return Recipe.of(classes=["car", "potted plant"], model="tiny", **given)
 
-    def backbone(self) -> DiffusionBackbone:
+    def backbone(self) -> DiffusersModel:
         """A fresh one."""
-        return DiffusionBackbone(models.built(self.model), self.family)
+        return DiffusersModel(models.built(self.model), self.family)
 
 
 _SD = (("unet", "yes"),)

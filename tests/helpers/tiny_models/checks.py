@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffumask_datasets.diffusion.diffusion import DiffusionBackbone
+from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.helpers.tiny_models.cases import PIECES, REQUESTS, Case
 from tests.helpers.tiny_models.eager import eager_attention
@@ -18,7 +18,7 @@ REGION = torch.zeros(GRID, dtype=torch.bool)
 REGION[1:3, 0:5] = True
 
 
-def reference(case: Case, recipe: Recipe, backbone: DiffusionBackbone) -> tuple[list[torch.Tensor], Any]:
+def reference(case: Case, recipe: Recipe, backbone: DiffusersModel) -> tuple[list[torch.Tensor], Any]:
     """Of both prompts every (layer, step) map (n, 4, 8) from full attention, and the images that it makes, uint8."""
     with eager_attention(backbone.denoiser, list(backbone._chosen_layers(recipe))) as maps:
         images = backbone._run(REQUESTS, recipe)
