@@ -10,7 +10,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from diffumask_datasets.columns import png_cell
-from diffumask_datasets.curation.noise import cross_validated_agreements, doubts, noise_training
+from diffumask_datasets.curation.doubt import doubts
+from diffumask_datasets.curation.noise import cross_validated_agreements, noise_training
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
 from tests.curation.rows import rows_of
