@@ -14,14 +14,9 @@ from typing import Any
 import datasets
 from tqdm import tqdm
 
-from diffumask_datasets.curation.noise import (
-    EPOCHS,
-    Agreement,
-    check_drop_share,
-    cross_validated_agreements,
-    doubts,
-    noise_training,
-)
+from diffumask_datasets.curation.agreement import SampleAgreement
+from diffumask_datasets.curation.doubt import check_drop_share, doubts
+from diffumask_datasets.curation.noise import EPOCHS, cross_validated_agreements, noise_training
 from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
 from diffumask_datasets.dataset.atomic import only_one
 from diffumask_datasets.dataset.names import ordered_splits
@@ -111,7 +106,7 @@ def _by_themselves(source: DatasetSource, min_quality: float) -> tuple[list[Reje
 
 def _agreements(
     dataset: Path, rest: Sequence[int], work: Path, folds: int, settings: Mapping[str, Any]
-) -> list[dict[int, Agreement]]:
+) -> list[SampleAgreement]:
     """Of the samples at these positions; what is trained lies in ``work``, which outlives an interruption."""
     columns = ["sample_id", "image", "label", "classes"]
     files = split_files(dataset)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from diffumask_datasets.curation.noise import cross_validated_agreements, doubts, noise_training
+from diffumask_datasets.curation.doubt import doubts
+from diffumask_datasets.curation.noise import cross_validated_agreements, noise_training
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene

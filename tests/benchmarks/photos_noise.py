@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diffumask_datasets.curation.noise import EPOCHS, cross_validated_agreements, doubts, noise_training
+from diffumask_datasets.curation.doubt import doubts
+from diffumask_datasets.curation.noise import EPOCHS, cross_validated_agreements, noise_training
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.dataset.schema import png_cell
 from tests.benchmarks.photos_damage import DAMAGED_SHARE, KINDS, damaged

@@ -19,7 +19,9 @@ from typing import Any, ClassVar, Protocol
 import datasets
 import numpy as np
 
-from diffumask_datasets.curation.noise import NOISE_TRAINING, Agreement, Doubt, class_agreements, class_doubts
+from diffumask_datasets.curation.agreement import Agreement, Claim, SampleAgreement, sample_agreement
+from diffumask_datasets.curation.doubt import Doubt, class_doubts
+from diffumask_datasets.curation.noise import NOISE_TRAINING
 from diffumask_datasets.dataset.schema import decode_label, png_cell
 from diffumask_datasets.generation.engines.devices import gpu_count
 from diffumask_datasets.generation.generate import generate
@@ -169,7 +171,7 @@ class Fold:
         return [self.of.identity(folder), self.number, FOLDS, self.steps, TRAINING]
 
     def make(self, folder: Path) -> None:
-        """For each image of the fold, class id → agreement of its mask and the prediction."""
+        """For each image of the fold, the agreement of its masks and the prediction."""
         path = self._path(folder)
         if path.exists():
             return
@@ -184,10 +186,7 @@ class Fold:
             **TRAINING,
         )
         found = {
-            index: {
-                class_id: dataclasses.astuple(agreement)
-                for class_id, agreement in class_agreements(seen, decode_label(rows[index]["label"])).items()
-            }
+            index: dataclasses.asdict(sample_agreement(seen, decode_label(rows[index]["label"])))
             for index, seen in zip(held_out, predictions, strict=True)
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,13 +194,19 @@ class Fold:
         draft.write_text(json.dumps(found), encoding="utf-8")
         draft.replace(path)
 
-    def agreements(self, folder: Path) -> dict[int, dict[int, Agreement]]:
+    def agreements(self, folder: Path) -> dict[int, SampleAgreement]:
         """By row."""
         found = json.loads(self._path(folder).read_text(encoding="utf-8"))
-        return {int(row): {int(name): Agreement(*own) for name, own in sample.items()} for row, sample in found.items()}
+        return {
+            int(row): SampleAgreement(
+                {int(class_id): Agreement(**fields) for class_id, fields in sample["masks"].items()},
+                {int(class_id): Claim(**fields) for class_id, fields in sample["claims"].items()},
+            )
+            for row, sample in found.items()
+        }
 
     def _path(self, folder: Path) -> Path:
-        return folder / "agreement" / f"{_name(self, folder)}.json"
+        return folder / "agreements" / f"{_name(self, folder)}.json"
 
 
 @dataclass(frozen=True)
@@ -243,7 +248,7 @@ class Believed:
     def judged(self, folder: Path) -> dict[int, dict[int, Doubt]]:
         """Row → class id → why its mask is doubted."""
         by_row = {row: sample for fold in self.folds for row, sample in fold.agreements(folder).items()}
-        rows = [row for row in sorted(by_row) if not self.alone or len(by_row[row]) == 1]
+        rows = [row for row in sorted(by_row) if not self.alone or len(by_row[row].masks) == 1]
         if self.drop is not None:
             rows = rows[: round(self.count / (1 - self.drop))]
         found = class_doubts([by_row[row] for row in rows], CLASS_NAMES, drop_share=self.drop)
