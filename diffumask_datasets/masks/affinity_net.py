@@ -171,6 +171,7 @@ def save_affinity_net(net: AffinityNet, path: Path, *, facts: Mapping[str, str] 
     """Writes one safetensors file that :func:`load_affinity_net` reads without asking the Hub; ``facts`` go along."""
     config = json.dumps(net.backbone.config.to_dict(), default=str)
     metadata = {**(facts or {}), "settings": json.dumps(asdict(net.settings)), "backbone": config}
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous() for name, value in net.state_dict().items()}, path, metadata=metadata)
 
 

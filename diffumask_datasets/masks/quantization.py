@@ -9,7 +9,7 @@ from PIL import Image
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.sample import check_array
 
-__all__ = ["MAX_SOFT_SIDE", "compact", "expand", "soft_size"]
+__all__ = ["MAX_SOFT_SIDE", "dequantize", "quantize", "soft_size"]
 
 MAX_SOFT_SIDE = 128
 """Longer side of a kept map. Attention is no finer than a side of 64 cells; about 8 KB a class as PNG."""
@@ -21,7 +21,7 @@ def soft_size(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def compact(heat_maps: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def quantize(heat_maps: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Heat maps (classes, height, width) in [0, 1] as uint8 of the same shape.
 
     Raises:
@@ -32,7 +32,7 @@ def compact(heat_maps: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return np.round(heat_maps * 255).astype(np.uint8)
 
 
-def expand(soft_maps: npt.NDArray[np.uint8], *, height: int, width: int) -> npt.NDArray[np.float32]:
+def dequantize(soft_maps: npt.NDArray[np.uint8], *, height: int, width: int) -> npt.NDArray[np.float32]:
     """Heat maps, float32 (classes, ``height``, ``width``) in [0, 1], of kept ones (classes, any height, any width).
 
     Raises:

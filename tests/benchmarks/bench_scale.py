@@ -15,8 +15,8 @@ from unittest.mock import patch
 
 import numpy as np
 
+from diffumask_datasets.generation import stages
 from diffumask_datasets.generation.engines import local
-from diffumask_datasets.generation.generate import stages
 from diffumask_datasets.generation.images import GeneratedImage, ImageGenerator
 from diffumask_datasets.generation.masks import LabelledAttempt, Labeller, label_in_process
 from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare

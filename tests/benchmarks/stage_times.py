@@ -15,8 +15,8 @@ from typing import Any
 from unittest.mock import patch
 
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder
-from diffumask_datasets.generation.generate import images as painting
-from diffumask_datasets.generation.generate import masks as refining
+from diffumask_datasets.generation import images as painting
+from diffumask_datasets.generation import masks as refining
 from diffumask_datasets.generation.images import ImageGenerator
 from diffumask_datasets.generation.masks import Labeller
 from diffumask_datasets.generation.store import SampleStore
