@@ -32,8 +32,8 @@ from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
 from diffumask_datasets.generation.attention_search import TIMESTEPS
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
+from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.remote_store import open_store
-from diffumask_datasets.generation.sample_generator import prepare
 from diffumask_datasets.masks.quantization import quantize, soft_size
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock

@@ -12,7 +12,8 @@ from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.dataset.schema import Row, image_of, row_of, soft_maps_of, without_threshold_curve
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.generation.sample_generator import label_image, pin_affinity_net, warn_of_missing_masks
+from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
+from diffumask_datasets.generation.prepare import pin_affinity_net
 from diffumask_datasets.recipes.recipe import MaskSettings, Recipe, check_fields
 from diffumask_datasets.recipes.shared import stored_recipe
 

@@ -6,31 +6,24 @@ are generated while other processes label earlier ones and threads store them. O
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
 from diffumask_datasets.augmentation.scene import scene_of
 from diffumask_datasets.dataset.schema import Row, from_payload
 from diffumask_datasets.dataset.storage import Location
-from diffumask_datasets.diffusion.options import resolve_checkpoint, resolve_lora
-from diffumask_datasets.diffusion.registry import known_classes, resolve_revision
-from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation.attempts import Batch, BatchJob, WriteJob
 from diffumask_datasets.generation.images import ImageGenerator
-from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
 from diffumask_datasets.generation.remote_store import open_store
 from diffumask_datasets.generation.stages import Pipeline, in_order
 from diffumask_datasets.generation.store import Store
-from diffumask_datasets.prompts.sources import check_prompts, pin_prompts
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard
-from diffumask_datasets.sample import check_known
 
-__all__ = ["Runtime", "SampleGenerator", "label_image", "pin_affinity_net", "prepare", "warn_of_missing_masks"]
+__all__ = ["Runtime", "SampleGenerator"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,48 +46,6 @@ class Runtime:
             raise RecipeError(f"batch_size: expected a number from 1 up, got {self.batch_size}")
         if self.mask_workers < 0:
             raise RecipeError(f"mask_workers: expected a number from 0 up, got {self.mask_workers}")
-
-
-def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
-    """The recipe with its model and prompts pinned to the content they have now; only such a recipe's digest names samples.
-
-    Raises:
-        UnknownClassError: the model paints a closed list of classes and one is not on it.
-        TokenAlignmentError: a prompt that names none of the classes.
-        RecipeError: captions that cannot be read, or that name a class nowhere in one of ``splits``.
-        ModelError: the model, or a text model of the prompts, cannot be found.
-    """
-    known = known_classes(recipe.model)
-    if known is not None:
-        check_known(
-            [term for name in recipe.classes for term in recipe.words_of(name).terms], known, model=recipe.model
-        )
-    recipe = pin_prompts(recipe)
-    check_prompts(recipe, splits)
-    pinned = {
-        "revision": resolve_revision(recipe.model, recipe.revision),
-        "affinity_net_revision": pin_affinity_net(recipe.affinity_net, recipe.affinity_net_revision),
-        "checkpoint_revision": resolve_checkpoint(recipe.checkpoint, recipe.checkpoint_revision),
-        "lora_revision": resolve_lora(recipe.lora, recipe.lora_revision),
-    }
-    return recipe.model_copy(update=pinned)
-
-
-def pin_affinity_net(path: str | None, revision: str | None) -> str | None:
-    """The fingerprint of an affinity net's file, None where there is none.
-
-    Raises:
-        ModelError: the file is missing, or not the one that ``revision`` names.
-    """
-    if path is None:
-        return None
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ModelError(f"there is no affinity net {path}; make one with diffumask train-affinity")
-    present = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    if revision not in (None, present):
-        raise ModelError(f"the affinity net {path} has content {present!r}, not {revision!r} that is asked for")
-    return present
 
 
 class SampleGenerator:

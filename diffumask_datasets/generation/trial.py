@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.generation.images import ImageGenerator
 from diffumask_datasets.generation.masks import Labeller
-from diffumask_datasets.generation.sample_generator import prepare
+from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.recipes.recipe import Recipe
 

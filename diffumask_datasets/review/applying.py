@@ -24,7 +24,8 @@ from diffumask_datasets.dataset.reader import DatasetSource, open_source
 from diffumask_datasets.dataset.schema import Row, without_heat_maps
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ReviewError
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
+from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.recipes.file import origin
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SPLIT_STARTS, SplitPlan

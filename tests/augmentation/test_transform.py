@@ -147,7 +147,8 @@ def test_a_recipe_field(planted: dict[str, Any], cache_dir: str, painted: Callab
 
 
 def test_a_sample_of_an_augmented_recipe_depends_on_its_index_alone(planted: dict[str, Any], tmp_path: Path) -> None:
-    from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
+    from diffumask_datasets.generation.prepare import prepare
+    from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
     from diffumask_datasets.recipes.recipe import Recipe
 
     recipe = prepare(Recipe.of(**planted, augment=["splice:2x2", {"kind": "blur", "probability": 0.5}]))

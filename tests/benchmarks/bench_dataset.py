@@ -17,7 +17,8 @@ from datasets import load_dataset
 
 from diffumask_datasets.dataset.contact_sheet import contact_sheet
 from diffumask_datasets.dataset.schema import decode_label
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
+from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.toybox.world import CLASS_NAMES
 from tests.benchmarks.harness import ROOT, run

@@ -15,7 +15,8 @@ from diffumask_datasets.augmentation.pipeline import augmented, drawn_others
 from diffumask_datasets.augmentation.scene import Scene, annotate, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import spliced
 from diffumask_datasets.dataset.schema import Row, decode_image, decode_label
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
+from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.prompts.wording import fill, noun
 from diffumask_datasets.recipes.augment_settings import parse_augment

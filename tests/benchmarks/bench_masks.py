@@ -22,7 +22,8 @@ from diffumask_datasets.dataset.contact_sheet import overlay
 from diffumask_datasets.dataset.schema import HEAT_MAPS, decode_image, decode_label
 from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.diffusion.registry import load_model
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
+from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, spread_heat
 from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
 from diffumask_datasets.masks.components import separate_instances

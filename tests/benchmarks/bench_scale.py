@@ -19,7 +19,8 @@ from diffumask_datasets.generation import stages
 from diffumask_datasets.generation.engines import local
 from diffumask_datasets.generation.images import GeneratedImage, ImageGenerator
 from diffumask_datasets.generation.masks import LabelledAttempt, Labeller, label_in_process
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
+from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.generation.store import FOLDER_SIZE, SUFFIX, SampleStore
 from diffumask_datasets.generation.workers import Progress, Work
 from diffumask_datasets.recipes.recipe import Recipe

@@ -16,7 +16,8 @@ from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.diffusion.protocol import GenerationRequest
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.diffusion.unet import UNetModel
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
+from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.harness import paired_ratio, run

@@ -25,8 +25,8 @@ from diffumask_datasets.curation.noise import NOISE_TRAINING
 from diffumask_datasets.dataset.schema import decode_label, png_cell
 from diffumask_datasets.generation.engines.devices import gpu_count
 from diffumask_datasets.generation.generate import generate
+from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.remask import remask
-from diffumask_datasets.generation.sample_generator import prepare
 from diffumask_datasets.recipes.file import RECIPE_FILE
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.sample import IGNORE

@@ -10,7 +10,8 @@ from ray.cluster_utils import Cluster
 from diffumask_datasets import generate
 from diffumask_datasets.errors import ModelError, WorkerError
 from diffumask_datasets.generation.engines.ray import fill
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
+from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.dataset.test_shards import files
 

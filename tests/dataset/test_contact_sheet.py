@@ -3,7 +3,8 @@ from typing import Any
 import numpy as np
 
 from diffumask_datasets.dataset.contact_sheet import class_colours, contact_sheet, overlay
-from diffumask_datasets.generation.sample_generator import SampleGenerator, prepare
+from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.sample_generator import SampleGenerator
 from diffumask_datasets.recipes.recipe import Recipe
 
 

@@ -16,7 +16,7 @@ from diffumask_datasets.diffusion.options import LoadOptions, resolve_checkpoint
 from diffumask_datasets.diffusion.pipelines import load_pipeline
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import MissingDependencyError, ModelError
-from diffumask_datasets.generation.sample_generator import prepare
+from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.helpers.tiny_models import models
 from tests.helpers.tiny_models.cases import CASES, REQUESTS

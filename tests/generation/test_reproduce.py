@@ -10,7 +10,7 @@ from diffumask_datasets import generate, push, reproduce
 from diffumask_datasets.dataset.reader import open_source
 from diffumask_datasets.dataset.writer import write_folder
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.generation.sample_generator import prepare
+from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.helpers.command import diffumask_here
 from tests.helpers.hub_server import GOOD_TOKEN, LocalHub

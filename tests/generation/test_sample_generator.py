@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.diffusion.fake_model import FakeModel, planted_mask
 from diffumask_datasets.errors import ModelError, RecipeError, StoreError, TokenAlignmentError, UnknownClassError
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
+from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.conftest import PLANTED

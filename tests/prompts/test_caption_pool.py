@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.generation.sample_generator import prepare
+from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.prompts.dealing import deal, share_of
 from diffumask_datasets.prompts.sources import caption_prompts, check_prompts, pin_prompts, prompt_for
 from diffumask_datasets.recipes.recipe import Recipe

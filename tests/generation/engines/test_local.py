@@ -14,7 +14,8 @@ from diffumask_datasets import generate
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.generation.engines.devices import devices_of
 from diffumask_datasets.generation.engines.local import fill, runs_of
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator, prepare
+from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SplitPlan
 from tests.dataset.test_shards import files
