@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from diffumask_datasets import __version__
 from diffumask_datasets.cli import dataset, doctor, generation, masks, segmentation
 from diffumask_datasets.cli.options import EXIT_BAD_INPUT
 from diffumask_datasets.errors import DiffuMaskError, RecipeError
@@ -30,8 +31,19 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"diffumask {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _common(debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False) -> None:
+def _common(
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Class names in, a labelled segmentation dataset out."""
 
 

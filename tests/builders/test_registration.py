@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import datasets
@@ -9,6 +10,7 @@ import pytest
 from datasets import load_dataset
 
 from diffumask_datasets import register
+from diffumask_datasets.builders.registration import _wrap_factory
 from diffumask_datasets.errors import MissingDependencyError
 
 
@@ -28,6 +30,23 @@ print(next(iter(load_dataset("diffumask", streaming=True, split="train", **{plan
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.startswith("a photo of a ")
+
+
+def test_load_dataset_imported_after_us(planted: dict[str, Any], tmp_path: Path) -> None:
+    code = f"""
+import sys
+import diffumask_datasets
+assert "datasets" not in sys.modules
+from datasets import load_dataset
+print(next(iter(load_dataset("diffumask", streaming=True, split="train", **{planted!r})))["prompt"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.startswith("a photo of a ")
+
+
+def test_a_datasets_without_the_factory_that_is_imported_later_only_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.warns(UserWarning, match=r"use diffumask_datasets\.load_dataset"):
+        _wrap_factory(ModuleType("datasets.load"))
 
 
 def test_a_full_working_directory_changes_nothing(

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from diffumask_datasets import __version__
 from diffumask_datasets.cli import main
 from tests.helpers.command import diffumask, diffumask_here
 from tests.helpers.waiting import wait_until
@@ -317,3 +318,7 @@ def test_the_help_of_a_size_says_how_it_is_written(
         main()
     said = " ".join(capsys.readouterr().out.split())
     assert "--size HEIGHT WIDTH Size of the images the model sees, e.g. --size 512 512." in said
+
+
+def test_version(tmp_path: Path) -> None:
+    assert diffumask_here("--version", cwd=tmp_path).stdout == f"diffumask {__version__}\n"
