@@ -65,33 +65,36 @@ def objects(
 def refine_figures(*, quick: bool) -> tuple[dict[str, float], list[Judged]]:
     """The figures of single classes at 16 cells, of both halves, and the objects of the reported one."""
     judged = [judge(item) for item in objects(outlined_photos(odd=True)[: 6 if quick else None])]
-    figures = {"objects": len(judged), **means(judged), "quality_correlation": correlation(judged)}
+    figures = {
+        "objects": len(judged),
+        **means([one.ious for one in judged]),
+        "quality_correlation": correlation(judged),
+    }
     chosen = [judge(item) for item in objects(outlined_photos(odd=False)[: 3 if quick else None])]
-    return figures | {f"{name}_choosing_half": value for name, value in means(chosen).items()}, judged
+    return figures | {
+        f"{name}_choosing_half": value for name, value in means([one.ious for one in chosen]).items()
+    }, judged
 
 
 def robustness_figures(*, quick: bool) -> dict[str, float]:
-    """Those of the reported half with other numbers of cells, and with attention that is simulated in other ways."""
+    """Those of the reported half with other numbers of cells, and with attention that is simulated in other ways.
+
+    By the defaults alone: a search for the best γ of every object would take six times as long.
+    """
     photos, figures = outlined_photos(odd=True)[: 2 if quick else None], {}
     variants = {f"{cells}_cells": {"cells": cells} for cells in CELLS if cells != REPORTED_CELLS}
     variants |= {"noisy": {"attention": NOISY}, "leaking": {"attention": LEAKING}}
     for name, variant in variants.items():
-        judged = [judge(item) for item in objects(photos, **variant)]
-        figures |= {f"{figure}_{name}": value for figure, value in means(judged).items()}
+        ious = [by_default(item, _made(item, EVERY_PIXEL)) for item in objects(photos, **variant)]
+        figures |= {f"{figure}_{name}": value for figure, value in means(ious).items()}
     return figures
 
 
 def judge(item: Seen, *, search: bool = True) -> Judged:
     """Every variant of one object; with ``search`` also the best γ of the object, which takes most of the time."""
-    made = _made(item, EVERY_PIXEL)
-    (gamma,), (truth,) = made.thresholds, item.truth.values()
-    same = EVERY_PIXEL.model_copy(update={"threshold": gamma, "refinement": None})
-    ious = {
-        "refined": _iou(item, made),
-        "unrefined": _iou(item, _made(item, same)),
-        "plain": iou(item.heat[0] >= gamma, truth),
-        **{name: _iou(item, _made(item, settings)) for name, settings in ALTERNATIVES.items()},
-    }
+    made, (truth,) = _made(item, EVERY_PIXEL), item.truth.values()
+    ious = by_default(item, made)
+    ious |= {name: _iou(item, _made(item, settings)) for name, settings in ALTERNATIVES.items()}
     if search:
         ious["best_gamma"] = max(ious["refined"], _best_refined(item))
         ious["best_gamma_plain"] = max(iou(item.heat[0] >= gamma, truth) for gamma in GAMMAS)
@@ -100,10 +103,21 @@ def judge(item: Seen, *, search: bool = True) -> Judged:
     return Judged(item, masks, ious)
 
 
-def means(judged: Sequence[Judged]) -> dict[str, float]:
+def by_default(item: Seen, made: Masks) -> dict[str, float]:
+    """IoU of the masks ``made`` with :data:`EVERY_PIXEL`, and of the same γ without refinement and on the bare heat."""
+    (gamma,), (truth,) = made.thresholds, item.truth.values()
+    same = EVERY_PIXEL.model_copy(update={"threshold": gamma, "refinement": None})
+    return {
+        "refined": _iou(item, made),
+        "unrefined": _iou(item, _made(item, same)),
+        "plain": iou(item.heat[0] >= gamma, truth),
+    }
+
+
+def means(ious: Sequence[dict[str, float]]) -> dict[str, float]:
     """Mean IoU of each variant over the objects, and what follows from them."""
-    mean = {name: float(np.mean([one.ious[name] for one in judged])) for name in judged[0].ious}
-    gains = np.array([one.ious["refined"] - one.ious["unrefined"] for one in judged])
+    mean = {name: float(np.mean([one[name] for one in ious])) for name in ious[0]}
+    gains = np.array([one["refined"] - one["unrefined"] for one in ious])
     figures = {f"{name}_iou": value for name, value in mean.items()}
     figures |= {"refinement_gain": float(gains.mean()), "refinement_harm_share": float(np.mean(gains < -HARM))}
     return figures | ({"gamma_gap": mean["best_gamma"] - mean["refined"]} if "best_gamma" in mean else {})

@@ -12,7 +12,7 @@ from tests.benchmarks.photos_damage import KINDS, damaged
 from tests.benchmarks.photos_instances import classes_of, instance_figures, kind_of, matched_ious
 from tests.benchmarks.photos_noise import Damaged, damaged_photos, figures_of, found_alone
 from tests.benchmarks.photos_pictures import save_quality, save_sheets
-from tests.benchmarks.photos_refine import judge, means, objects
+from tests.benchmarks.photos_refine import judge, means, objects, robustness_figures
 from tests.benchmarks.photos_segmenter import torchmetrics_ious
 from tests.benchmarks.photos_simulation import Attention, attend, upsampled
 from tests.benchmarks.photos_streets import street_figures
@@ -87,12 +87,25 @@ def test_simulated_attention_is_that_of_the_mask() -> None:
 
 def test_an_object_is_judged_by_every_variant() -> None:
     judged = [judge(item, search=False) for item in objects(photos_data.outlined_photos(odd=False))]
-    figures = means(judged)
+    figures = means([one.ious for one in judged])
     assert figures["refined_iou"] > 0.9
     assert figures["refinement_gain"] == pytest.approx(figures["refined_iou"] - figures["unrefined_iou"])
     assert figures["refinement_harm_share"] == 0
     assert {"paper_iou", "fixed_03_iou", "fixed_05_iou", "otsu_iou", "plain_iou", "band_missed_iou"} <= set(figures)
     assert 0 < judged[0].quality <= 1
+
+
+def test_other_attention_is_judged_by_the_defaults() -> None:
+    figures = robustness_figures(quick=True)
+    assert {name.removeprefix("refined_iou_") for name in figures if name.startswith("refined_iou_")} == {
+        "8_cells",
+        "32_cells",
+        "64_cells",
+        "noisy",
+        "leaking",
+    }
+    assert figures["refined_iou_64_cells"] > 0.9
+    assert {"unrefined_iou_noisy", "plain_iou_noisy", "refinement_gain_noisy"} <= set(figures)
 
 
 def test_streets_and_pictures(root: Path) -> None:
