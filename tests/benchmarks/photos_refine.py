@@ -63,17 +63,15 @@ def objects(
 
 
 def refine_figures(*, quick: bool) -> tuple[dict[str, float], list[Judged]]:
-    """The figures of single classes at 16 cells, of both halves, and the objects of the reported one."""
+    """Figures of single classes at 16 cells, and the objects of the reported half; of the other half the defaults alone."""
     judged = [judge(item) for item in objects(outlined_photos(odd=True)[: 6 if quick else None])]
     figures = {
         "objects": len(judged),
         **means([one.ious for one in judged]),
         "quality_correlation": correlation(judged),
     }
-    chosen = [judge(item) for item in objects(outlined_photos(odd=False)[: 3 if quick else None])]
-    return figures | {
-        f"{name}_choosing_half": value for name, value in means([one.ious for one in chosen]).items()
-    }, judged
+    chosen = defaults_only(objects(outlined_photos(odd=False)[: 3 if quick else None]))
+    return figures | {f"{name}_choosing_half": value for name, value in means(chosen).items()}, judged
 
 
 def robustness_figures(*, quick: bool) -> dict[str, float]:
@@ -85,8 +83,8 @@ def robustness_figures(*, quick: bool) -> dict[str, float]:
     variants = {f"{cells}_cells": {"cells": cells} for cells in CELLS if cells != REPORTED_CELLS}
     variants |= {"noisy": {"attention": NOISY}, "leaking": {"attention": LEAKING}}
     for name, variant in variants.items():
-        ious = [by_default(item, _made(item, EVERY_PIXEL)) for item in objects(photos, **variant)]
-        figures |= {f"{figure}_{name}": value for figure, value in means(ious).items()}
+        found = means(defaults_only(objects(photos, **variant)))
+        figures |= {f"{figure}_{name}": value for figure, value in found.items()}
     return figures
 
 
@@ -101,6 +99,11 @@ def judge(item: Seen, *, search: bool = True) -> Judged:
     masks = _made(item, MaskSettings())
     ious["band_missed"] = _iou(item, masks)
     return Judged(item, masks, ious)
+
+
+def defaults_only(items: Sequence[Seen]) -> list[dict[str, float]]:
+    """:func:`by_default` of each object."""
+    return [by_default(item, _made(item, EVERY_PIXEL)) for item in items]
 
 
 def by_default(item: Seen, made: Masks) -> dict[str, float]:
