@@ -20,7 +20,6 @@ from diffumask_datasets.diffusion.calls import call_arguments, check_size, check
 from diffumask_datasets.diffusion.denoiser_hooks import Watch, watching
 from diffumask_datasets.diffusion.family import Family, guidance_alone
 from diffumask_datasets.diffusion.image_noising import latents_of, shown
-from diffumask_datasets.diffusion.options import PLAIN, LoadOptions
 from diffumask_datasets.diffusion.pipelines import load_pipeline
 from diffumask_datasets.diffusion.pixels import to_uint8
 from diffumask_datasets.diffusion.protocol import GenerationRequest, ImageWithAttention
@@ -28,6 +27,7 @@ from diffumask_datasets.errors import CaptureError, RecipeError
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 
 __all__ = ["DiffusersModel"]
 
@@ -49,7 +49,7 @@ class DiffusersModel:
         revision: str | None = None,
         device: str | None = None,
         dtype: str | None = None,
-        options: LoadOptions = PLAIN,
+        options: LoadSettings = PLAIN,
     ) -> DiffusersModel:
         """Loads a folder or Hub id of ``family``; see :func:`diffumask_datasets.diffusion.pipelines.load_pipeline`."""
         pipeline = load_pipeline(

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from diffumask_datasets.diffusion.options import LoadOptions
 from diffumask_datasets.errors import MissingDependencyError, ModelError
 from diffumask_datasets.models.weights import listed
+from diffumask_datasets.recipes.settings import LoadSettings
 
 __all__ = ["merge_lora"]
 
 
-def merge_lora(pipeline: Any, options: LoadOptions) -> None:
+def merge_lora(pipeline: Any, options: LoadSettings) -> None:
     """Adds the LoRA to the weights themselves, so that painting costs no more and attention modules stay what they are.
 
     Raises:

@@ -1,53 +1,14 @@
-"""What a recipe says about loading a model, apart from its name. Imports no torch."""
+"""The identity of a LoRA and of a single-file checkpoint. Imports no torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from diffumask_datasets.diffusion.revision import fingerprint, hub_commit
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.fingerprint import file_fingerprint
 
-if TYPE_CHECKING:
-    from diffumask_datasets.recipes.recipe import Recipe
-
-__all__ = ["PLAIN", "LoadOptions", "resolve_checkpoint", "resolve_lora"]
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """How a model is loaded.
-
-    ``variant`` of the weight files ("fp16"); ``checkpoint``, a single safetensors file in the layout of its authors, has the
-    weights, and the model only says what they belong to; ``lora``, a safetensors file, a folder or a Hub id, at the commit
-    ``lora_revision``, is merged into the weights; ``scheduler`` is a class of diffusers that takes the place of the
-    model's own; ``pickle_weights`` also reads ``.bin`` files, which can run any code.
-    """
-
-    variant: str | None = None
-    checkpoint: str | None = None
-    lora: str | None = None
-    lora_revision: str | None = None
-    scheduler: str | None = None
-    pickle_weights: bool = False
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> LoadOptions:
-        """Those of a recipe."""
-        return cls(
-            variant=recipe.variant,
-            checkpoint=recipe.checkpoint,
-            lora=recipe.lora,
-            lora_revision=recipe.lora_revision,
-            scheduler=recipe.scheduler,
-            pickle_weights=recipe.pickle_weights,
-        )
-
-
-PLAIN = LoadOptions()
-"""The model as it is."""
+__all__ = ["resolve_checkpoint", "resolve_lora"]
 
 
 def resolve_lora(lora: str | None, revision: str | None = None) -> str | None:

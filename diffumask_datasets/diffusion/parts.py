@@ -14,9 +14,9 @@ from diffusers import ModelMixin
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from diffumask_datasets.diffusion.options import LoadOptions
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.weights import load_whole
+from diffumask_datasets.recipes.settings import LoadSettings
 
 __all__ = ["DTYPE_OPTION", "check_placed", "has_weights", "load_part", "load_parts", "part_classes", "pickles_alone"]
 
@@ -44,7 +44,7 @@ def part_classes(pipeline: type, index: Mapping[str, Any]) -> dict[str, type[tor
 
 
 def load_parts(
-    classes: Mapping[str, type], folder: Path, *, precision: torch.dtype, options: LoadOptions
+    classes: Mapping[str, type], folder: Path, *, precision: torch.dtype, options: LoadSettings
 ) -> dict[str, torch.nn.Module]:
     """All networks of the pipeline in ``folder``.
 
@@ -79,7 +79,7 @@ def _class(name: str, library: str, kind: str) -> Any:
     )
 
 
-def load_part(name: str, kind: Any, folder: Path, *, precision: torch.dtype, options: LoadOptions) -> Any:
+def load_part(name: str, kind: Any, folder: Path, *, precision: torch.dtype, options: LoadSettings) -> Any:
     """The network that a pipeline's folder holds under ``name``; raises as :func:`load_parts`."""
     place = folder / name if (folder / name).is_dir() else folder
     how: dict[str, Any] = {"dtype" if issubclass(kind, PreTrainedModel) else DTYPE_OPTION: precision}

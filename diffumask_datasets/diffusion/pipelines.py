@@ -12,13 +12,13 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError
 
 from diffumask_datasets.diffusion.lora import merge_lora
-from diffumask_datasets.diffusion.options import PLAIN, LoadOptions
 from diffumask_datasets.diffusion.parts import DTYPE_OPTION, check_placed, load_parts, part_classes, pickles_alone
 from diffumask_datasets.diffusion.revision import INDEX, hub_index, local_folder, pipeline_class
 from diffumask_datasets.diffusion.single_file import load_beside, load_single_file
 from diffumask_datasets.errors import MissingDependencyError, ModelError
 from diffumask_datasets.models.weights import quiet_loading
 from diffumask_datasets.recipes.json_reader import read_json
+from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 
 __all__ = ["load_pipeline"]
 
@@ -31,7 +31,7 @@ def load_pipeline(
     revision: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
-    options: LoadOptions = PLAIN,
+    options: LoadSettings = PLAIN,
     accelerated_dtype: str = "bfloat16",
 ) -> Any:
     """The pipeline that ``model`` names in its ``model_index.json``, on its device.
@@ -69,7 +69,7 @@ def _loaded(
     index: dict[str, Any],
     *,
     precision: torch.dtype,
-    options: LoadOptions,
+    options: LoadSettings,
 ) -> Any:
     checker = {"safety_checker": None, "requires_safety_checker": False}
     without = {name: value for name, value in checker.items() if name in index}
@@ -84,7 +84,7 @@ def _loaded(
     return check_placed(kind.from_pretrained(str(place), **parts, **how), parts)
 
 
-def _downloaded(kind: Any, model: str, revision: str | None, options: LoadOptions, without: dict[str, Any]) -> Path:
+def _downloaded(kind: Any, model: str, revision: str | None, options: LoadSettings, without: dict[str, Any]) -> Path:
     """The folder of a Hub model in the local cache, with what loading it needs."""
     # None takes pickles where there is nothing else.
     safe = None if options.pickle_weights else True
@@ -135,7 +135,7 @@ def _dtype_name(dtype: str | None, device: torch.device, accelerated: str) -> st
     return name
 
 
-def _replace_scheduler(pipeline: Any, options: LoadOptions) -> None:
+def _replace_scheduler(pipeline: Any, options: LoadSettings) -> None:
     if options.scheduler is None:
         return
     known = {kind.__name__: kind for kind in pipeline.scheduler.compatibles}

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from diffumask_datasets.diffusion.options import PLAIN, LoadOptions
 from diffumask_datasets.diffusion.revision import INDEX, fingerprint, hub_index, local_folder, pipeline_class
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 from diffumask_datasets.toybox import world
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class FamilyLoader(Protocol):
     """Makes the backbone of one model family."""
 
     def __call__(
-        self, model: str, *, revision: str | None, device: str | None, dtype: str | None, options: LoadOptions
+        self, model: str, *, revision: str | None, device: str | None, dtype: str | None, options: LoadSettings
     ) -> DiffusionModel:
         """Loads the pipeline ``model``, a folder or Hub id; None means the family's default."""
 
@@ -91,7 +91,7 @@ def load_model(
     revision: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
-    options: LoadOptions = PLAIN,
+    options: LoadSettings = PLAIN,
 ) -> DiffusionModel:
     """The backbone of ``"toybox"``, ``"planted"`` (a test double), a local folder or a Hub id ``owner/name``.
 

@@ -12,10 +12,11 @@ from diffusers.loaders.single_file_utils import is_clip_model_in_single_file, is
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
-from diffumask_datasets.diffusion.options import LoadOptions, resolve_checkpoint
+from diffumask_datasets.diffusion.options import resolve_checkpoint
 from diffumask_datasets.diffusion.parts import has_weights, load_part
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.weights import check_fit
+from diffumask_datasets.recipes.settings import LoadSettings
 
 __all__ = ["load_beside", "load_single_file"]
 
@@ -26,7 +27,7 @@ def load_beside(
     folder: Path | None,
     *,
     precision: torch.dtype,
-    options: LoadOptions,
+    options: LoadSettings,
 ) -> dict[str, torch.nn.Module]:
     """The networks that the checkpoint of ``options`` lacks, from the folder that it is built after, where it is local.
 
@@ -55,7 +56,7 @@ def load_beside(
     }
 
 
-def load_single_file(pipeline: Any, model: str, *, options: LoadOptions, **how: Any) -> Any:
+def load_single_file(pipeline: Any, model: str, *, options: LoadSettings, **how: Any) -> Any:
     """The pipeline built as ``model``, a folder or Hub id, with the weights of the checkpoint of ``options``.
 
     Raises:
@@ -79,7 +80,7 @@ def _check_filled(found: Iterable[Any]) -> None:
             check_fit(what, missing=[key for key, value in network.state_dict().items() if value.is_meta])
 
 
-def _check(pipeline: Any, options: LoadOptions) -> None:
+def _check(pipeline: Any, options: LoadSettings) -> None:
     if not hasattr(pipeline, "from_single_file"):
         raise ModelError(f"a {pipeline.__name__} takes no single-file checkpoint; leave checkpoint out")
     if options.variant is not None:
@@ -87,7 +88,7 @@ def _check(pipeline: Any, options: LoadOptions) -> None:
     resolve_checkpoint(options.checkpoint)  # refuses what is no safetensors file
 
 
-def _path(options: LoadOptions) -> Path:
+def _path(options: LoadSettings) -> Path:
     return Path(str(options.checkpoint)).expanduser()
 
 

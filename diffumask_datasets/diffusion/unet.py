@@ -22,7 +22,6 @@ from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select
 from diffumask_datasets.diffusion.attention_processors import native_attention
 from diffumask_datasets.diffusion.calls import call_arguments, check_size, check_timesteps
 from diffumask_datasets.diffusion.family import guidance
-from diffumask_datasets.diffusion.options import PLAIN, LoadOptions
 from diffumask_datasets.diffusion.pipelines import load_pipeline
 from diffumask_datasets.diffusion.pixels import to_uint8
 from diffumask_datasets.diffusion.protocol import GenerationRequest, ImageWithAttention
@@ -31,6 +30,7 @@ from diffumask_datasets.diffusion.unet_observation import observe, word_count
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 
 __all__ = ["UNetModel"]
 
@@ -53,7 +53,7 @@ class UNetModel:
         revision: str | None = None,
         device: str | None = None,
         dtype: str | None = None,
-        options: LoadOptions = PLAIN,
+        options: LoadSettings = PLAIN,
     ) -> UNetModel:
         """Loads a folder or Hub id; see :func:`diffumask_datasets.diffusion.pipelines.load_pipeline`."""
         pipeline = load_pipeline(

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.diffusion.options import LoadOptions
 from diffumask_datasets.diffusion.protocol import DiffusionModel, GenerationRequest, ImageWithAttention
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import ModelError
@@ -23,6 +22,7 @@ from diffumask_datasets.masks.quantization import quantize, soft_size
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.sources import caption_prompts, prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.settings import LoadSettings
 
 __all__ = ["GeneratedImage", "ImageGenerator", "single_thread"]
 
@@ -120,7 +120,7 @@ def _fused(painting: ImageWithAttention, recipe: Recipe, *, power: int) -> npt.N
 @functools.lru_cache(maxsize=1)
 def _checked(recipe: Recipe, device: str | None, dtype: str | None) -> DiffusionModel:
     # Kept, as every shard of a stream has a generator of its own, and there may be many captions.
-    backbone = _loaded(recipe.model, recipe.revision, device, dtype, LoadOptions.of(recipe))
+    backbone = _loaded(recipe.model, recipe.revision, device, dtype, LoadSettings.subset_of(recipe))
     backbone.check(recipe)
     backbone.check_prompts(caption_prompts(recipe))
     return backbone
@@ -128,6 +128,6 @@ def _checked(recipe: Recipe, device: str | None, dtype: str | None) -> Diffusion
 
 @functools.lru_cache(maxsize=1)
 def _loaded(
-    model: str, revision: str | None, device: str | None, dtype: str | None, options: LoadOptions
+    model: str, revision: str | None, device: str | None, dtype: str | None, options: LoadSettings
 ) -> DiffusionModel:
     return load_model(model, revision=revision, device=device, dtype=dtype, options=options)

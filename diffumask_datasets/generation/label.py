@@ -26,7 +26,6 @@ from diffumask_datasets.dataset.schema import Row, features_of, from_payload, ro
 from diffumask_datasets.dataset.storage import Location
 from diffumask_datasets.dataset.views import view_row
 from diffumask_datasets.dataset.writer import check_target, write_folder
-from diffumask_datasets.diffusion.options import LoadOptions
 from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
@@ -43,6 +42,7 @@ from diffumask_datasets.prompts.wording import fill, find_terms, noun
 from diffumask_datasets.recipes.file import LABELLED
 from diffumask_datasets.recipes.prompt_settings import PLACE
 from diffumask_datasets.recipes.recipe import DEFAULT_PROMPTS, Recipe
+from diffumask_datasets.recipes.settings import LoadSettings
 from diffumask_datasets.recipes.text import word_key
 
 __all__ = ["Labelled", "fitting_size", "label_folder"]
@@ -208,7 +208,7 @@ class _Labeller:
                 revision=recipe.revision,
                 device=self._device,
                 dtype=self._dtype,
-                options=LoadOptions.of(recipe),
+                options=LoadSettings.subset_of(recipe),
             )
             if not isinstance(backbone, Observer):
                 raise ModelError(

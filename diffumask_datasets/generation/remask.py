@@ -14,7 +14,8 @@ from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
 from diffumask_datasets.generation.prepare import pin_affinity_net
-from diffumask_datasets.recipes.recipe import MaskSettings, Recipe, check_fields
+from diffumask_datasets.recipes.recipe import Recipe, check_fields
+from diffumask_datasets.recipes.settings import MaskSettings
 from diffumask_datasets.recipes.shared import stored_recipe
 
 __all__ = ["remask"]

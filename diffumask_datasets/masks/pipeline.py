@@ -17,7 +17,7 @@ from diffumask_datasets.masks.quality import class_quality
 from diffumask_datasets.masks.thresholds import adaptive_search, check_heat_map, matching_search, otsu_threshold
 from diffumask_datasets.masks.unary import best_labels, certainty, hard_probabilities, label_probabilities
 from diffumask_datasets.masks.working_size import enlarge, enlarged_labels, shrink_image, shrink_maps, working_size
-from diffumask_datasets.recipes.recipe import MaskSettings
+from diffumask_datasets.recipes.settings import MaskSettings
 from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID, ObjectAnnotation, ThresholdCurve, check_array
 
 __all__ = ["AFFINITY_BACKGROUND", "Masks", "affinity_labels", "make_masks"]

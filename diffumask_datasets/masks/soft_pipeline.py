@@ -12,7 +12,7 @@ from diffumask_datasets.masks.pipeline import Masks, make_masks
 from diffumask_datasets.masks.quantization import dequantize
 from diffumask_datasets.masks.working_size import shrink_image, working_size
 from diffumask_datasets.models.locks import model_lock
-from diffumask_datasets.recipes.recipe import MaskSettings
+from diffumask_datasets.recipes.settings import MaskSettings
 
 __all__ = ["masks_of_soft_maps"]
 

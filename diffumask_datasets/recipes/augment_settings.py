@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
 
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.recipes.prompt_settings import Settings, first_problem
+from diffumask_datasets.recipes.base import Settings, first_problem
 
 __all__ = [
     "GRIDS",

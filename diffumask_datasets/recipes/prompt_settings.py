@@ -1,14 +1,14 @@
-"""The base of everything in a recipe, and the prompt sources it may name."""
+"""The prompt sources that a recipe may name."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from diffumask_datasets.errors import RecipeError, short_repr
+from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.recipes.base import Settings, Text, Texts
 from diffumask_datasets.recipes.captions import fingerprint_captions, read_captions
-from diffumask_datasets.recipes.text import normalise
 from diffumask_datasets.recipes.vocabulary import places, styles
 
 __all__ = [
@@ -18,11 +18,8 @@ __all__ = [
     "LanguageModelPrompts",
     "PromptSettings",
     "RetrievalPrompts",
-    "Settings",
     "SubClassPrompts",
     "TemplatePrompts",
-    "Texts",
-    "first_problem",
 ]
 
 RETRIEVAL = 3
@@ -37,46 +34,6 @@ _STOP = (
 )
 STOP_WORDS = tuple(_STOP.split())
 """Words of captions that do not describe a photo of the thing itself."""
-
-
-class Settings(BaseModel):
-    """Frozen fields, unknown ones refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
-
-    def identity(self) -> dict[str, Any]:
-        """The fields that decide content: what a digest is made of."""
-        return self.model_dump(mode="json")
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first problem of a validation in one line: where, what is expected, what was given."""
-    problem = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function", "literal")))
-    kind, context = problem["type"], problem.get("ctx", {})
-    message = problem["msg"].removeprefix("Value error, ")
-    if kind == "union_tag_not_found":
-        message = "name its kind"
-    if kind == "union_tag_invalid":
-        message = f"unknown kind {context['tag']!r}; there are: {context['expected_tags']}"
-    if kind == "model_attributes_type":
-        message = "expected a text or a mapping"
-    if kind == "tuple_type":
-        message = "expected a list"
-    # What lacks a field would be shown in full.
-    given = "" if kind == "missing" or not problem["loc"] else f" (given: {short_repr(problem['input'])})"
-    return f"{place}: {message}{given}" if place else f"{message}{given}"
-
-
-def _as_list(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-Text = Annotated[str, AfterValidator(normalise)]
-"""A text that goes into prompts, or is compared with them."""
-
-Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_list)]
-"""Several of them; one may stand alone."""
 
 
 class TemplatePrompts(Settings):

@@ -6,29 +6,28 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.recipes.augment_settings import AugmentSettings, check_grids
+from diffumask_datasets.recipes.base import Texts, first_problem
 from diffumask_datasets.recipes.captions import Words
-from diffumask_datasets.recipes.prompt_settings import PromptSettings, Settings, TemplatePrompts, Texts, first_problem
+from diffumask_datasets.recipes.prompt_settings import PromptSettings, TemplatePrompts
 from diffumask_datasets.recipes.resolve import resolve_fields
+from diffumask_datasets.recipes.settings import (
+    AttemptSettings,
+    CaptureSettings,
+    GenerateSettings,
+    LoadSettings,
+    MaskSettings,
+)
 from diffumask_datasets.recipes.text import normalise, word_key
 from diffumask_datasets.recipes.vocabulary import ClassWords, styles
 from diffumask_datasets.sample import MAX_CLASS_ID
 
-__all__ = [
-    "ALGORITHM",
-    "AttemptSettings",
-    "CaptureSettings",
-    "LoadSettings",
-    "MaskSettings",
-    "PaintSettings",
-    "Recipe",
-    "check_fields",
-]
+__all__ = ["ALGORITHM", "DEFAULT_PROMPTS", "Recipe", "check_fields"]
 
 ALGORITHM = 5
 """Raised whenever the same recipe would give other bytes than before."""
@@ -65,24 +64,6 @@ _MAY_BE_NONE = ("refinement", "heat_normalization", "affinity", "contrast")
 """Fields in which None is a choice of its own."""
 
 
-class LoadSettings(Settings):
-    """How the model is loaded, apart from its name.
-
-    ``variant`` of the weight files ("fp16"); ``checkpoint``, a single safetensors file, has the weights of a model that is
-    built as ``model`` is, and ``checkpoint_revision`` pins its content; ``lora``, a safetensors file, folder or Hub id, is
-    merged into the weights and ``lora_revision`` pins its content; ``scheduler`` names a class of diffusers in place of the
-    model's own; ``pickle_weights`` also reads ``.bin`` files, which can run any code.
-    """
-
-    variant: str | None = None
-    checkpoint: str | None = None
-    checkpoint_revision: str | None = None
-    lora: str | None = None
-    lora_revision: str | None = None
-    scheduler: str | None = None
-    pickle_weights: bool = False
-
-
 _LATER = (
     *("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment", "attention_words"),
     *LoadSettings.model_fields,
@@ -90,117 +71,7 @@ _LATER = (
 """Fields that count in the digest only where they differ from their default."""
 
 
-class PaintSettings(Settings):
-    """How an image is painted. Sizes in pixels."""
-
-    height: int = Field(512, gt=0, le=4096)
-    width: int = Field(512, gt=0, le=4096)
-    num_inference_steps: int = Field(50, gt=0, le=1000)
-    guidance_scale: float = Field(7.5, ge=0)
-    negative_prompt: str = ""
-
-
-class CaptureSettings(Settings):
-    """Which cross-attention is read.
-
-    ``attention_grids`` are the shorter sides, in tokens, of the layers' grids at a square image (16 means the
-    16x16 layers); ``attention_layers`` narrows them to those whose name fits one of its patterns (``up_blocks.3.*``);
-    ``attention_timesteps`` is the inclusive range of training timesteps (0 clean, 1000 noise).
-
-    ``attention_words`` are the words whose attention counts for a class: its ``"class"`` term, or the ``"phrase"`` of the
-    term and the modifiers before it ("red car"), which paint it together.
-    ``contrast`` sets a class's attention against that of other tokens: ``"start"`` divides it by the start token's,
-    ``"words"`` takes its share of all words, ``"background"`` subtracts the mean of the words that name no class.
-    ``competition`` > 0 lets the classes of an image share each pixel, the more one-sidedly the higher it is.
-    ``affinity_power`` is how many steps the heat takes along the model's self-attention where ``affinity`` is
-    ``"self-attention"``, on the grids ``affinity_grids`` (as above; None for the finest of at most 32).
-    """
-
-    attention_grids: tuple[int, ...] = (16, 32, 64)
-    attention_layers: tuple[str, ...] = ()
-    attention_timesteps: tuple[int, int] = (0, 1000)
-    attention_words: Literal["class", "phrase"] = "class"
-    contrast: Literal["start", "words", "background"] | None = None
-    competition: float = Field(0.0, ge=0, le=64)
-    affinity_power: int = Field(4, gt=0, le=64)
-    affinity_grids: tuple[int, ...] | None = None
-
-    @field_validator("attention_grids", "affinity_grids")
-    @classmethod
-    def _sorted_grids(cls, grids: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if grids is None:
-            return None
-        if not grids or any(side <= 0 for side in grids):
-            raise ValueError("name at least one grid, each a positive number of tokens, e.g. [16, 32]")
-        return tuple(sorted(set(grids)))
-
-    @field_validator("attention_timesteps")
-    @classmethod
-    def _ordered_timesteps(cls, timesteps: tuple[int, int]) -> tuple[int, int]:
-        first, last = timesteps
-        if not 0 <= first <= last <= 1000:
-            raise ValueError("give [first, last] with 0 <= first <= last <= 1000")
-        return timesteps
-
-
-class MaskSettings(Settings):
-    """How heat maps become masks.
-
-    ``threshold`` is γ in (0, 1), ``"otsu"``, ``"adaptive"`` (training-free) or ``"affinity"`` (the paper's: the γ whose
-    refined mask agrees best with the affinity mask). ``affinity`` spreads the heat before it is thresholded, or makes the
-    affinity mask: ``"self-attention"`` of the model, or ``"affinitynet"``, the trained net in the file ``affinity_net``,
-    whose content ``affinity_net_revision`` pins. ``heat_normalization`` divides each heat map by its local level before it
-    is thresholded (:mod:`diffumask_datasets.masks.normalization`). ``refinement`` is a DenseCRF, with our parameters or
-    with the paper's (``"densecrf-paper"``), or None. ``unary`` is what refinement starts from: ``"soft"`` heat or ``"hard"``
-    labels. ``min_area`` is the smallest component kept, as a fraction of the image; pixels whose two best classes differ
-    by less than ``ignore_margin`` become 255; ``split_touching`` parts objects of one class where they touch at a neck.
-    """
-
-    threshold: float | Literal["otsu", "adaptive", "affinity"] = "adaptive"
-    affinity: Literal["self-attention", "affinitynet"] | None = None
-    affinity_net: str | None = None
-    affinity_net_revision: str | None = None
-    heat_normalization: Literal["local"] | None = "local"
-    refinement: Literal["densecrf", "densecrf-paper"] | None = "densecrf"
-    unary: Literal["soft", "hard"] = "soft"
-    split_touching: bool = True
-    min_area: float = Field(0.005, ge=0, lt=1)
-    ignore_margin: float = Field(0.1, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _affinity_is_named(self) -> MaskSettings:
-        if self.threshold == "affinity" and self.affinity is None:
-            raise ValueError("threshold 'affinity' needs affinity='self-attention' or affinity='affinitynet'")
-        if (self.affinity == "affinitynet") != (self.affinity_net is not None):
-            raise ValueError("affinity 'affinitynet' and affinity_net='FILE' go together (diffumask train-affinity)")
-        return self
-
-    @field_validator("threshold")
-    @classmethod
-    def _threshold_in_range(cls, threshold: float | str) -> float | str:
-        if isinstance(threshold, float) and not 0 < threshold < 1:
-            raise ValueError("a fixed threshold lies between 0 and 1, ends excluded")
-        return threshold
-
-
-class AttemptSettings(Settings):
-    """When a sample is painted again, with the next seed of its own index.
-
-    A sample in which a prompted class has no mask, or whose quality is under ``min_quality``, is tried ``max_attempts``
-    times in all; where none is good enough, the best of them stays, with its low quality.
-    """
-
-    min_quality: float = Field(0.0, ge=0, le=1)
-    max_attempts: int = Field(1, gt=0, le=100)
-
-    @model_validator(mode="after")
-    def _quality_needs_attempts(self) -> AttemptSettings:
-        if self.min_quality > 0 and self.max_attempts == 1:
-            raise ValueError(f"min_quality {self.min_quality} needs max_attempts of 2 or more, e.g. max_attempts=5")
-        return self
-
-
-class Recipe(LoadSettings, PaintSettings, CaptureSettings, MaskSettings, AttemptSettings):
+class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, AttemptSettings):
     """Everything that decides the content of a dataset: sample k depends on (recipe, k) alone.
 
     How many samples are wanted is not part of it, so a dataset can grow without changing what it has.

@@ -29,7 +29,8 @@ from diffumask_datasets.masks.affinity_training import AffinityTraining, make_ex
 from diffumask_datasets.masks.components import separate_instances
 from diffumask_datasets.masks.pipeline import affinity_labels, make_masks
 from diffumask_datasets.models.determinism import single_thread
-from diffumask_datasets.recipes.recipe import MaskSettings, Recipe
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.settings import MaskSettings
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
 from diffumask_datasets.toybox.judge import JUDGE_FILE, load_judge
 from tests.benchmarks import mask_methods as methods
@@ -90,7 +91,7 @@ def _table(shown: Sequence[Shown], recipe: Recipe, net: AffinityNet) -> dict[str
     spread = [methods.dataset_diffusion_heat(item) for item in shown]
     gamma, raw = methods.best_fixed(everything, shown, GAMMAS)
     ours_gamma, ours_raw = methods.best_fixed(ours, shown, GAMMAS)
-    settings = MaskSettings(**{name: getattr(recipe, name) for name in MaskSettings.model_fields})
+    settings = MaskSettings.subset_of(recipe)
     return {
         "iou": methods.mean_iou(shown, lambda k, s: methods.through_pipeline(s, ours[k], settings).semantic),
         "iou_otsu": _refined_iou(shown, ours, settings.model_copy(update={"threshold": "otsu"})),
@@ -162,7 +163,7 @@ def _instances(model: Observer, recipe: Recipe, *, count: int) -> dict[str, floa
         shown = methods.show(model, seed, demand=demand, recipe=recipe)
         visible = np.unique(shown.scene.instances[shown.scene.instances > 0])
         kind = "touching" if _touch(shown.scene.instances) else "apart"
-        settings = MaskSettings(**{name: getattr(recipe, name) for name in MaskSettings.model_fields})
+        settings = MaskSettings.subset_of(recipe)
         masks = methods.through_pipeline(shown, methods.our_heat(shown, recipe), settings)
         right[kind].append(len(masks.objects) == len(visible))
         labels = shown.truth.astype(np.intp)
@@ -247,7 +248,7 @@ def _drawn_512(seed: int) -> tuple[npt.NDArray[np.uint8], Heat, npt.NDArray[np.b
 
 def _write_worst(shown: Sequence[Shown], recipe: Recipe, folder: Path) -> None:
     """The images with the lowest IoU: image | truth | ours, side by side."""
-    settings = MaskSettings(**{name: getattr(recipe, name) for name in MaskSettings.model_fields})
+    settings = MaskSettings.subset_of(recipe)
     found = [methods.through_pipeline(item, methods.our_heat(item, recipe), settings).semantic for item in shown]
     scores = [float(np.mean(methods.class_ious(mask, item.truth))) for mask, item in zip(found, shown, strict=True)]
     tiles = []

@@ -25,7 +25,8 @@ from diffumask_datasets.masks.unary import best_labels, label_probabilities
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.wording import find_terms
-from diffumask_datasets.recipes.recipe import MaskSettings, Recipe
+from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.settings import MaskSettings
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, Scene, render_scene
 
 Labels = npt.NDArray[np.intp]

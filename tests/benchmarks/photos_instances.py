@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from diffumask_datasets.masks.components import separate_instances
 from diffumask_datasets.masks.quality import iou
-from diffumask_datasets.recipes.recipe import MaskSettings
+from diffumask_datasets.recipes.settings import MaskSettings
 from tests.benchmarks.photos_data import Mask, OutlinedPhoto, outlined_photos
 
 KINDS = ("alone", "apart", "touching")

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from diffumask_datasets.masks.pipeline import Masks, make_masks
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.masks.thresholds import coarse_to_fine
-from diffumask_datasets.recipes.recipe import MaskSettings
+from diffumask_datasets.recipes.settings import MaskSettings
 from tests.benchmarks.photos_data import OutlinedPhoto, outlined_photos
 from tests.benchmarks.photos_simulation import LEAKING, NOISY, STANDARD, Attention, Seen, seen
 

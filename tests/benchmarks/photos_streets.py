@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from diffumask_datasets.masks.pipeline import Masks, make_masks
 from diffumask_datasets.masks.quality import iou
-from diffumask_datasets.recipes.recipe import MaskSettings
+from diffumask_datasets.recipes.settings import MaskSettings
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.metrics import Tally
 from tests.benchmarks.photos_data import Pixels, StreetPhoto, street_classes, street_photos

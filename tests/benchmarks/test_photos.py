@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffumask_datasets.recipes.recipe import MaskSettings
+from diffumask_datasets.recipes.settings import MaskSettings
 from tests.benchmarks import photos_data
 from tests.benchmarks.photos_damage import KINDS, damaged
 from tests.benchmarks.photos_instances import classes_of, instance_figures, kind_of, matched_ious

@@ -14,9 +14,9 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from diffumask_datasets.diffusion.options import LoadOptions
 from diffumask_datasets.diffusion.pipelines import load_pipeline
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.recipes.settings import LoadSettings
 from tests.helpers.tiny_models import models
 from tests.helpers.tiny_models.single_file import single_file
 
@@ -99,7 +99,7 @@ def test_a_model_of_the_hub_is_checked_too(saved: Path, tmp_path: Path, monkeypa
 
 def test_no_weights_have_the_variant(folder: Path) -> None:
     with pytest.raises(ModelError, match="it has no weights of the variant 'fp16'; leave variant out"):
-        load_pipeline(str(folder), device="cpu", options=LoadOptions(variant="fp16"))
+        load_pipeline(str(folder), device="cpu", options=LoadSettings(variant="fp16"))
 
 
 def test_parts_of_other_libraries_are_not_run(folder: Path) -> None:
@@ -137,14 +137,14 @@ def test_a_single_file_lacks_a_weight(folder: Path, tmp_path: Path) -> None:
     }.items():
         save_file({key: weight for key, weight in weights.items() if key != name}, file)
         with pytest.raises(ModelError) as error:
-            load_pipeline(str(folder), device="cpu", options=LoadOptions(checkpoint=str(file)))
+            load_pipeline(str(folder), device="cpu", options=LoadSettings(checkpoint=str(file)))
         assert f"do not fit the {part} of the checkpoint: 1 missing ({missing}); " in str(error.value)
 
 
 def test_what_a_single_file_leaves_to_the_folder(folder: Path, tmp_path: Path) -> None:
     pipeline = load_pipeline(str(folder), device="cpu")
     weights = {name: weight for name, weight in single_file(pipeline).items() if "cond_stage_model" not in name}
-    file, options = tmp_path / "tuned.safetensors", LoadOptions(checkpoint=str(tmp_path / "tuned.safetensors"))
+    file, options = tmp_path / "tuned.safetensors", LoadSettings(checkpoint=str(tmp_path / "tuned.safetensors"))
     save_file(weights, file)
     loaded = load_pipeline(str(folder), device="cpu", options=options)
     name = "final_layer_norm.weight"
@@ -159,7 +159,7 @@ def test_what_a_single_file_leaves_to_the_folder(folder: Path, tmp_path: Path) -
 def test_a_damaged_single_file(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "tuned.safetensors").write_bytes(b"no weights")
     with pytest.raises(ModelError, match=r"cannot read the checkpoint '.*tuned\.safetensors', get it anew"):
-        load_pipeline(str(folder), device="cpu", options=LoadOptions(checkpoint=str(tmp_path / "tuned.safetensors")))
+        load_pipeline(str(folder), device="cpu", options=LoadSettings(checkpoint=str(tmp_path / "tuned.safetensors")))
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ QUERY = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
     ],
 )
 def test_a_lora_that_does_not_fit(folder: Path, lora: Path, change: Callable[[Weights], object], problem: str) -> None:
-    load_pipeline(str(folder), device="cpu", options=LoadOptions(lora=str(lora)))
+    load_pipeline(str(folder), device="cpu", options=LoadSettings(lora=str(lora)))
     rewrite(lora, change)
     with pytest.raises(ModelError, match=f"the LoRA .*{problem}"):
-        load_pipeline(str(folder), device="cpu", options=LoadOptions(lora=str(lora)))
+        load_pipeline(str(folder), device="cpu", options=LoadSettings(lora=str(lora)))

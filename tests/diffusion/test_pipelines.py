@@ -12,12 +12,13 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
-from diffumask_datasets.diffusion.options import LoadOptions, resolve_checkpoint, resolve_lora
+from diffumask_datasets.diffusion.options import resolve_checkpoint, resolve_lora
 from diffumask_datasets.diffusion.pipelines import load_pipeline
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import MissingDependencyError, ModelError
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.settings import LoadSettings
 from tests.helpers.tiny_models import models
 from tests.helpers.tiny_models.cases import CASES, REQUESTS
 from tests.helpers.tiny_models.single_file import single_file
@@ -44,7 +45,7 @@ def lora(tmp_path_factory):
 
 def test_a_lora_is_merged_into_the_weights(folder, lora):
     plain = load_pipeline(str(folder), device="cpu")
-    merged = load_pipeline(str(folder), device="cpu", options=LoadOptions(lora=str(lora)))
+    merged = load_pipeline(str(folder), device="cpu", options=LoadSettings(lora=str(lora)))
     beside = load_pipeline(str(folder), device="cpu")
     beside.load_lora_weights(lora)
     names = [name for name, _ in merged.unet.named_modules()]
@@ -82,23 +83,23 @@ def test_lora_without_peft(folder, monkeypatch):
     with pytest.raises(
         MissingDependencyError, match=r"peft is not installed: pip install 'diffumask-datasets\[lora\]'"
     ):
-        load_pipeline(str(folder), device="cpu", options=LoadOptions(lora="x"))
+        load_pipeline(str(folder), device="cpu", options=LoadSettings(lora="x"))
 
 
 def test_another_scheduler(folder):
-    options = LoadOptions(scheduler="DPMSolverMultistepScheduler")
+    options = LoadSettings(scheduler="DPMSolverMultistepScheduler")
     pipeline = load_model(str(folder), device="cpu", options=options).pipeline
     assert type(pipeline.scheduler).__name__ == "DPMSolverMultistepScheduler"
     assert pipeline.scheduler.config.clip_sample is False
     with pytest.raises(
         ModelError, match=r"the scheduler 'Nothing' does not fit a DDIMScheduler; one of .*DDIMScheduler"
     ):
-        load_pipeline(str(folder), device="cpu", options=LoadOptions(scheduler="Nothing"))
+        load_pipeline(str(folder), device="cpu", options=LoadSettings(scheduler="Nothing"))
 
 
 def test_a_variant(tmp_path):
     models.built("sd1").save_pretrained(tmp_path, variant="fp16")
-    assert load_pipeline(str(tmp_path), device="cpu", options=LoadOptions(variant="fp16")).unet
+    assert load_pipeline(str(tmp_path), device="cpu", options=LoadSettings(variant="fp16")).unet
     with pytest.raises(ModelError, match="cannot load the model"):
         load_pipeline(str(tmp_path), device="cpu")
 
@@ -107,7 +108,7 @@ def test_pickles_only_when_asked_for(tmp_path):
     models.built("sd1").save_pretrained(tmp_path, safe_serialization=False)
     with pytest.raises(ModelError, match="you trust its author, set pickle_weights=True"):
         load_pipeline(str(tmp_path), device="cpu")
-    assert load_pipeline(str(tmp_path), device="cpu", options=LoadOptions(pickle_weights=True)).unet
+    assert load_pipeline(str(tmp_path), device="cpu", options=LoadSettings(pickle_weights=True)).unet
 
 
 def test_a_single_file_has_the_weights_of_the_model_beside_it(folder, tmp_path):
@@ -116,7 +117,7 @@ def test_a_single_file_has_the_weights_of_the_model_beside_it(folder, tmp_path):
     shutil.copytree(folder, architecture, ignore=shutil.ignore_patterns("*.safetensors"))
     file = tmp_path / "tuned.safetensors"
     save_file(single_file(pipeline), file)
-    loaded = load_pipeline(str(architecture), device="cpu", options=LoadOptions(checkpoint=str(file)))
+    loaded = load_pipeline(str(architecture), device="cpu", options=LoadSettings(checkpoint=str(file)))
     for part in ("unet", "vae", "text_encoder"):
         expected, found = (getattr(one, part).state_dict() for one in (pipeline, loaded))
         assert expected.keys() == found.keys()
@@ -145,9 +146,9 @@ def test_a_single_file_that_does_not_fit(folder, tmp_path):
     file = tmp_path / "other.safetensors"
     save_file({"some.weight": torch.zeros(1)}, file)
     with pytest.raises(ModelError, match="cannot load the model"):
-        load_pipeline(str(folder), device="cpu", options=LoadOptions(checkpoint=str(file)))
+        load_pipeline(str(folder), device="cpu", options=LoadSettings(checkpoint=str(file)))
     with pytest.raises(ModelError, match="has no variant"):
-        load_pipeline(str(folder), device="cpu", options=LoadOptions(checkpoint=str(file), variant="fp16"))
+        load_pipeline(str(folder), device="cpu", options=LoadSettings(checkpoint=str(file), variant="fp16"))
     with pytest.raises(ModelError, match=r"is a file; give it as checkpoint=…, and as model=…"):
         load_pipeline(str(file), device="cpu")
 
@@ -156,6 +157,6 @@ def test_every_option_is_a_recipe_field():
     fields = {"variant": "fp16", "lora": "me/it", "lora_revision": "abc", "scheduler": "S", "pickle_weights": True}
     fields |= {"checkpoint": "it.safetensors"}
     recipe = Recipe.of(classes=["car"], **fields)
-    assert LoadOptions.of(recipe) == LoadOptions(**fields)
+    assert LoadSettings.subset_of(recipe) == LoadSettings(**fields)
     digests = {Recipe.of(classes=["car"], **{name: value}).digest for name, value in fields.items()}
     assert len(digests | {Recipe.of(classes=["car"]).digest}) == 7

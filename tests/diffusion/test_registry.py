@@ -18,11 +18,11 @@ from diffumask_datasets.diffusion import registry
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.fake_model import FakeModel
 from diffumask_datasets.diffusion.families.flux import FLUX
-from diffumask_datasets.diffusion.options import PLAIN, LoadOptions
 from diffumask_datasets.diffusion.registry import known_classes, load_model, register_family, resolve_revision
 from diffumask_datasets.diffusion.revision import fingerprint
 from diffumask_datasets.diffusion.unet import UNetModel
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 from tests.helpers.tiny_models import models
 from tests.helpers.tiny_models.cases import CASES, REQUESTS
 
@@ -76,7 +76,7 @@ def test_a_registered_family_is_used(folder, monkeypatch):
 
 def test_the_planted_double_has_nothing_to_load():
     with pytest.raises(ModelError, match="the model 'planted' has no weights: leave out lora"):
-        load_model("planted", options=LoadOptions(variant="fp16"))
+        load_model("planted", options=LoadSettings(variant="fp16"))
 
 
 def test_a_declared_family_is_used(monkeypatch):

@@ -10,7 +10,7 @@ from scipy import ndimage
 from diffumask_datasets.errors import ModelError, ShapeError
 from diffumask_datasets.masks import rle
 from diffumask_datasets.masks.pipeline import Masks, affinity_labels, make_masks
-from diffumask_datasets.recipes.recipe import MaskSettings
+from diffumask_datasets.recipes.settings import MaskSettings
 
 EXACT = MaskSettings(threshold=0.5, heat_normalization=None, refinement=None, min_area=0.0, ignore_margin=0.0)
 HEIGHT, WIDTH = 48, 80

@@ -5,7 +5,7 @@ import pytest
 
 from diffumask_datasets.masks.pipeline import make_masks
 from diffumask_datasets.masks.working_size import enlarge, enlarged_labels, shrink_image, shrink_maps, working_size
-from diffumask_datasets.recipes.recipe import MaskSettings
+from diffumask_datasets.recipes.settings import MaskSettings
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from diffumask_datasets.attention.layout import CROSS, Layout
 from diffumask_datasets.diffusion.denoiser_hooks import after_call
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.family import Family, guidance
-from diffumask_datasets.diffusion.options import PLAIN, LoadOptions
 from diffumask_datasets.diffusion.pipelines import load_pipeline
 from diffumask_datasets.diffusion.text import Text, wrapped
 from diffumask_datasets.errors import CaptureError
+from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 
 __all__ = ["family_of", "load"]
 
@@ -64,7 +64,7 @@ def load(
     revision: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
-    options: LoadOptions = PLAIN,
+    options: LoadSettings = PLAIN,
 ) -> DiffusersModel:
     """Loads a pipeline of a class that nobody registered, and finds out how to read it.
 

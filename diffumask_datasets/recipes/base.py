@@ -1,0 +1,58 @@
+"""The base class of everything in a recipe: frozen, checked fields; and one clear line for a value that is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from typing_extensions import Self
+
+from diffumask_datasets.errors import short_repr
+from diffumask_datasets.recipes.text import normalise
+
+__all__ = ["Settings", "Text", "Texts", "first_problem"]
+
+
+class Settings(BaseModel):
+    """Frozen fields, unknown ones refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide content: what a digest is made of."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def subset_of(cls, whole: Settings) -> Self:
+        """The fields of this class, of settings that have more."""
+        return cls(**{name: getattr(whole, name) for name in cls.model_fields})
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem of a validation in one line: where, what is expected, what was given."""
+    problem = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function", "literal")))
+    kind, context = problem["type"], problem.get("ctx", {})
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "union_tag_not_found":
+        message = "name its kind"
+    if kind == "union_tag_invalid":
+        message = f"unknown kind {context['tag']!r}; there are: {context['expected_tags']}"
+    if kind == "model_attributes_type":
+        message = "expected a text or a mapping"
+    if kind == "tuple_type":
+        message = "expected a list"
+    # What lacks a field would be shown in full.
+    given = "" if kind == "missing" or not problem["loc"] else f" (given: {short_repr(problem['input'])})"
+    return f"{place}: {message}{given}" if place else f"{message}{given}"
+
+
+def _as_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Text = Annotated[str, AfterValidator(normalise)]
+"""A text that goes into prompts, or is compared with them."""
+
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_list)]
+"""Several of them; one may stand alone."""
