@@ -18,14 +18,14 @@ _TABLE = """
 errors:
 sample: errors
 models: errors
-recipes: errors sample
+recipes: errors sample models
 prompts: errors models recipes
 attention: errors prompts
 masks: errors sample models recipes
 dataset: errors sample recipes masks
 augmentation: errors sample recipes masks dataset
 toybox: errors sample models recipes masks dataset
-diffusion: errors models recipes prompts attention toybox
+diffusion: errors models recipes prompts attention
 segmentation: errors sample models recipes dataset augmentation toybox
 curation: errors sample recipes masks dataset segmentation
 generation: errors sample models recipes prompts attention masks dataset augmentation toybox diffusion

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from diffumask_datasets.diffusion.registry import model_folder
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.models.reference import PIPELINE
 from diffumask_datasets.models.weights import load_whole, quiet_loading
 
 __all__ = ["checkpoint_embeddings", "latent_embeddings"]
@@ -34,7 +34,7 @@ def latent_embeddings(
     """
     from diffusers import AutoencoderKL
 
-    folder = model_folder(model)
+    folder = PIPELINE.named(model).local
     try:
         vae = load_whole(
             AutoencoderKL,

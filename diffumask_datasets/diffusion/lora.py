@@ -6,12 +6,12 @@ import hashlib
 import importlib.util
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from diffumask_datasets.errors import MissingDependencyError, ModelError
+from diffumask_datasets.models.reference import LORA
 from diffumask_datasets.models.weights import listed
 from diffumask_datasets.recipes.settings import LoadSettings
 
@@ -31,9 +31,9 @@ def merge_lora(pipeline: Any, options: LoadSettings) -> None:
         raise MissingDependencyError.of("peft", "lora")
     if not hasattr(pipeline, "load_lora_weights"):
         raise ModelError(f"a {type(pipeline).__name__} takes no LoRA; leave lora out")
-    local = Path(options.lora).expanduser()
-    revision = {} if local.exists() else {"revision": options.lora_revision}
-    place = str(local) if local.exists() else options.lora
+    local = LORA.named(options.lora).local
+    revision = {} if local else {"revision": options.lora_revision}
+    place = str(local or options.lora)
     try:
         held = pipeline.lora_state_dict(place, use_safetensors=True, **revision)
         weights = dict(held[0] if isinstance(held, tuple) else held)

@@ -12,12 +12,12 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError
 
 from diffumask_datasets.diffusion.lora import merge_lora
+from diffumask_datasets.diffusion.model_index import read_index
 from diffumask_datasets.diffusion.parts import DTYPE_OPTION, check_placed, load_parts, part_classes, pickles_alone
-from diffumask_datasets.diffusion.revision import INDEX, hub_index, local_folder, pipeline_class
 from diffumask_datasets.diffusion.single_file import load_beside, load_single_file
 from diffumask_datasets.errors import MissingDependencyError, ModelError
+from diffumask_datasets.models.reference import PIPELINE
 from diffumask_datasets.models.weights import quiet_loading
-from diffumask_datasets.recipes.json_reader import read_json
 from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 
 __all__ = ["load_pipeline"]
@@ -43,7 +43,7 @@ def load_pipeline(
     Raises:
         ModelError: it cannot be loaded, has code of its own, or ``device`` or ``dtype`` is unknown.
     """
-    index = _index(model, revision)
+    index = read_index(model, revision)
     kind = _class(model, index["_class_name"])
     place = _device(device)
     precision = _DTYPES[_dtype_name(dtype, place, accelerated_dtype)]
@@ -75,7 +75,7 @@ def _loaded(
     without = {name: value for name, value in checker.items() if name in index}
     classes = part_classes(kind, {name: entry for name, entry in index.items() if name not in without})
     how = {**without, DTYPE_OPTION: precision}
-    folder = local_folder(model)
+    folder = PIPELINE.named(model).local
     if options.checkpoint is not None:
         parts = load_beside(kind, classes, folder, precision=precision, options=options)
         return load_single_file(kind, model, revision=revision, options=options, **parts, **how)
@@ -94,14 +94,6 @@ def _downloaded(kind: Any, model: str, revision: str | None, options: LoadSettin
         if "Could not find the necessary `safetensors` weights" in str(error):
             raise ModelError(pickles_alone("it")) from error
         raise
-
-
-def _index(model: str, revision: str | None) -> dict[str, Any]:
-    folder = local_folder(model)
-    path = folder / INDEX if folder else hub_index(model, revision)
-    pipeline_class(path)  # refuses what is no index
-    index: dict[str, Any] = read_json(path, what="the index", error=ModelError)
-    return index
 
 
 def _class(model: str, name: Any) -> Any:

@@ -5,23 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import pkgutil
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from diffumask_datasets.diffusion.revision import INDEX, fingerprint, hub_index, local_folder, pipeline_class
+from diffumask_datasets.diffusion.model_index import pipeline_class
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.models.reference import PIPELINE
 from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
-from diffumask_datasets.toybox import world
 
 if TYPE_CHECKING:
     from diffumask_datasets.diffusion.family import Family
     from diffumask_datasets.diffusion.protocol import DiffusionModel
 
-__all__ = ["FamilyLoader", "known_classes", "load_model", "model_folder", "register_family", "resolve_revision"]
-
-PLANTED_REVISION = "planted-1"
-"""Raised whenever the planted double paints other bytes than before."""
+__all__ = ["FamilyLoader", "load_model", "register_family"]
 
 
 class FamilyLoader(Protocol):
@@ -95,7 +91,7 @@ def load_model(
 ) -> DiffusionModel:
     """The backbone of ``"toybox"``, ``"planted"`` (a test double), a local folder or a Hub id ``owner/name``.
 
-    ``revision`` is that of a Hub model, and what :func:`resolve_revision` gave for the others.
+    ``revision`` is that of a Hub model; a folder has the content that it has.
 
     Raises:
         ModelError: no such model, not a diffusers pipeline, of a family that cannot be read, or not loadable.
@@ -109,40 +105,10 @@ def load_model(
             )
 
         return FakeModel.from_environment()
-    folder = model_folder(model)
-    index = folder / INDEX if folder else hub_index(model, revision)
-    load = _loader(_family(model, pipeline_class(index)))
-    if folder:
-        return load(str(folder), revision=None, device=device, dtype=dtype, options=options)
-    return load(model, revision=revision, device=device, dtype=dtype, options=options)
-
-
-def resolve_revision(model: str, revision: str | None = None) -> str:
-    """The identity of the model's content: a fingerprint of a folder, the commit of a Hub model.
-
-    Raises:
-        ModelError: no such model, not a diffusers pipeline, or ``revision`` names another content than is there.
-    """
-    folder = None if model == "planted" else model_folder(model)
-    if model != "planted" and folder is None:
-        return hub_index(model, revision).parent.name
-    present = fingerprint(folder) if folder else PLANTED_REVISION
-    if revision not in (None, present):
-        raise ModelError(
-            f"the model {model!r} has content {present!r}, not the revision {revision!r} that is asked for; "
-            "take the same version of the package or folder, or leave revision out"
-        )
-    return present
-
-
-def known_classes(model: str) -> tuple[str, ...] | None:
-    """The classes that a model of a closed world can paint, or None where any name may be tried."""
-    return world.CLASS_NAMES if model == "toybox" else None
-
-
-def model_folder(model: str) -> Path | None:
-    """The folder of ``"toybox"`` or of a local model, None where ``model`` can only be a Hub id."""
-    return local_folder(str(Path(world.__file__).parent / "weights") if model == "toybox" else model)
+    load = _loader(_family(model, pipeline_class(model, revision)))
+    folder = PIPELINE.named(model).local
+    place, revision = (str(folder), None) if folder else (model, revision)
+    return load(place, revision=revision, device=device, dtype=dtype, options=options)
 
 
 def _family(model: str, pipeline: str) -> FamilyLoader | Family:

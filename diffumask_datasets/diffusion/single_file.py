@@ -12,9 +12,9 @@ from diffusers.loaders.single_file_utils import is_clip_model_in_single_file, is
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
-from diffumask_datasets.diffusion.options import resolve_checkpoint
 from diffumask_datasets.diffusion.parts import has_weights, load_part
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.models.reference import CHECKPOINT
 from diffumask_datasets.models.weights import check_fit
 from diffumask_datasets.recipes.settings import LoadSettings
 
@@ -85,11 +85,12 @@ def _check(pipeline: Any, options: LoadSettings) -> None:
         raise ModelError(f"a {pipeline.__name__} takes no single-file checkpoint; leave checkpoint out")
     if options.variant is not None:
         raise ModelError("a single-file checkpoint has no variant; leave variant out")
-    resolve_checkpoint(options.checkpoint)  # refuses what is no safetensors file
 
 
 def _path(options: LoadSettings) -> Path:
-    return Path(str(options.checkpoint)).expanduser()
+    path = CHECKPOINT.named(str(options.checkpoint)).local
+    assert path is not None  # a checkpoint is never on the Hub
+    return path
 
 
 def _holds(names: Collection[str], kind: type) -> bool:

@@ -13,7 +13,6 @@ from diffumask_datasets.dataset.schema import Row, image_of, row_of, soft_maps_o
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
-from diffumask_datasets.generation.prepare import pin_affinity_net
 from diffumask_datasets.recipes.recipe import Recipe, check_fields
 from diffumask_datasets.recipes.settings import MaskSettings
 from diffumask_datasets.recipes.shared import stored_recipe
@@ -70,9 +69,7 @@ def _changed(old: Recipe, changes: Mapping[str, Any]) -> Recipe:
             "self-attention was used while the images were painted and is not kept: leave affinity and threshold='affinity' "
             "as they are, or generate again with the recipe you want"
         )
-    return new.model_copy(
-        update={"affinity_net_revision": pin_affinity_net(new.affinity_net, new.affinity_net_revision)}
-    )
+    return new.model_copy(update=dict(MaskSettings.subset_of(new).pinned()))
 
 
 def _spread(recipe: Recipe) -> bool:

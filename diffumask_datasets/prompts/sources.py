@@ -9,16 +9,14 @@ from typing import Protocol
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.prompts.templates import TemplateSource
-from diffumask_datasets.recipes.captions import fingerprint_captions
 from diffumask_datasets.recipes.prompt_settings import (
     CaptionSettings,
     LanguageModelPrompts,
-    RetrievalPrompts,
     SubClassPrompts,
 )
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["PromptSource", "caption_prompts", "check_prompts", "pin_prompts", "prompt_for"]
+__all__ = ["PromptSource", "caption_prompts", "check_prompts", "prompt_for"]
 
 
 class PromptSource(Protocol):
@@ -57,28 +55,6 @@ def caption_prompts(recipe: Recipe) -> Iterator[Prompt]:
     if isinstance(source, CaptionSource):
         for prompt in source.prompts():
             yield attended(prompt, recipe.attention_words)
-
-
-def pin_prompts(recipe: Recipe) -> Recipe:
-    """The recipe with its captions and text models pinned to the content they have now.
-
-    Raises:
-        RecipeError: captions that cannot be read or have changed.
-        ModelError: a text model that cannot be found or has changed.
-    """
-    settings = recipe.prompt_source
-    pinned: dict[str, str] = {}
-    if isinstance(settings, CaptionSettings):
-        pinned["content"] = fingerprint_captions(settings.read())
-    if isinstance(settings, RetrievalPrompts) and settings.encoder:
-        from diffumask_datasets.prompts.text_models import pin
-
-        pinned["encoder_revision"] = pin(settings.encoder, settings.encoder_revision)
-    if isinstance(settings, LanguageModelPrompts):
-        from diffumask_datasets.prompts.text_models import pin
-
-        pinned["revision"] = pin(settings.model, settings.revision)
-    return recipe.model_copy(update={"prompt_source": settings.model_copy(update=pinned)}) if pinned else recipe
 
 
 @functools.lru_cache(maxsize=8)

@@ -7,7 +7,6 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from diffumask_datasets.errors import ModelError, RecipeError
-from diffumask_datasets.models.fingerprint import fingerprint
 from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.models.reference import TEXT_MODEL
 from diffumask_datasets.models.weights import load_whole
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.dealing import share_of
@@ -27,37 +26,12 @@ from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import split_of
 from diffumask_datasets.recipes.text import normalise
 
-__all__ = ["LanguageModelSource", "embed", "pin"]
+__all__ = ["LanguageModelSource", "embed"]
 
 BATCH = 64
 ATTEMPTS = 200
 _END = re.compile(r"[\n.!?;:\"“”]")
 _INSTRUCTION = "Write one caption of a real photograph, in one sentence, that goes on from these words: {lead}"
-
-
-def pin(model: str, revision: str | None) -> str:
-    """The identity of a checkpoint's content: the fingerprint of a folder, the commit of a Hub model.
-
-    Raises:
-        ModelError: no such model, or ``revision`` names another content than is there.
-    """
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        return _commit(model, revision)
-    present = fingerprint(folder)
-    if revision not in (None, present):
-        raise ModelError(f"the text model {model!r} has content {present!r}, not {revision!r} that is asked for")
-    return present
-
-
-def _commit(model: str, revision: str | None) -> str:
-    from huggingface_hub import errors as hub
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(model, "config.json", revision=revision)).parent.name
-    except (OSError, ValueError, hub.HfHubHTTPError) as error:
-        raise ModelError(f"no text model {model!r}: give an existing folder or a Hub id ({error})") from error
 
 
 @model_lock
@@ -188,7 +162,7 @@ def _loaded(kind: str, model: str, revision: str | None) -> tuple[Any, Any]:
     with _readable_errors(model):
         network = load_whole(
             getattr(transformers, kind),
-            _place(model),
+            str(TEXT_MODEL.named(model).local or model),
             what=f"the text model {model!r}",
             use_safetensors=True,
             revision=revision or "main",
@@ -200,22 +174,12 @@ def _loaded(kind: str, model: str, revision: str | None) -> tuple[Any, Any]:
 def _tokenizer(model: str, revision: str | None) -> Any:
     import transformers
 
-    place = _place(model)
+    place = str(TEXT_MODEL.named(model).local or model)
     with _readable_errors(model):
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, revision=revision or "main")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def _place(model: str) -> str:
-    """A folder, whose fingerprint was compared when the recipe was prepared, or a Hub id."""
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return str(folder)
-    if model.startswith((".", "/", "~")):
-        raise ModelError(f"no text model {model!r}: give an existing folder or a Hub id owner/name")
-    return model
 
 
 @contextmanager

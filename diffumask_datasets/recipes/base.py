@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from typing_extensions import Self
 
 from diffumask_datasets.errors import short_repr
+from diffumask_datasets.models.reference import ModelKind
 from diffumask_datasets.recipes.text import normalise
 
-__all__ = ["Settings", "Text", "Texts", "first_problem"]
+__all__ = ["Pin", "Settings", "Text", "Texts", "first_problem"]
+
+
+class Pin(NamedTuple):
+    """A field that names a model or file, the field whose revision pins the content, and what may be named."""
+
+    name: str
+    revision: str
+    kind: ModelKind
 
 
 class Settings(BaseModel):
-    """Frozen fields, unknown ones refused."""
+    """Frozen fields, unknown ones refused. ``PINS`` are those that name models."""
+
+    PINS: ClassVar[tuple[Pin, ...]] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
     def identity(self) -> dict[str, Any]:
-        """The fields that decide content: what a digest is made of."""
-        return self.model_dump(mode="json")
+        """The fields that decide content: what a digest is made of.
+
+        A pinned model is known by its revision alone, so that moving a file or folder changes nothing.
+        """
+        return self.model_dump(mode="json", exclude={pin.name for pin in self.PINS if getattr(self, pin.revision)})
+
+    def pinned(self) -> Self:
+        """A copy in which every model is pinned to its current content.
+
+        Raises:
+            ModelError: a model cannot be found, or does not have the content that it is pinned to.
+        """
+        named = [pin for pin in self.PINS if getattr(self, pin.name) is not None]
+        references = {
+            pin.revision: pin.kind.named(getattr(self, pin.name), getattr(self, pin.revision)) for pin in named
+        }
+        return self.model_copy(update={field: reference.resolve() for field, reference in references.items()})
 
     @classmethod
     def subset_of(cls, whole: Settings) -> Self:

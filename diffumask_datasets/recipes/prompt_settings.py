@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
+from typing_extensions import Self
 
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.recipes.base import Settings, Text, Texts
+from diffumask_datasets.models.reference import TEXT_MODEL
+from diffumask_datasets.recipes.base import Pin, Settings, Text, Texts
 from diffumask_datasets.recipes.captions import fingerprint_captions, read_captions
 from diffumask_datasets.recipes.vocabulary import places, styles
 
@@ -79,8 +81,16 @@ class CaptionSettings(Settings):
 
     def identity(self) -> dict[str, Any]:
         """Without the place, once the content is known."""
-        place = {"path", "column", "split", "config", "revision"} if self.content else set[str]()
-        return self.model_dump(mode="json", exclude=place)
+        place = ("path", "column", "split", "config", "revision") if self.content else ()
+        return {name: value for name, value in super().identity().items() if name not in place}
+
+    def pinned(self) -> Self:
+        """A copy that is pinned to the current content of the captions, too.
+
+        Raises:
+            RecipeError: they cannot be read or have changed.
+        """
+        return super().pinned().model_copy(update={"content": fingerprint_captions(self.read())})
 
     def read(self) -> tuple[str, ...]:
         """The captions.
@@ -114,6 +124,8 @@ class RetrievalPrompts(CaptionSettings):
     embeddings of the transformers checkpoint ``encoder`` (``encoder_revision`` is filled when the recipe is prepared).
     """
 
+    PINS: ClassVar[tuple[Pin, ...]] = (Pin("encoder", "encoder_revision", TEXT_MODEL),)
+
     kind: Literal["retrieval"] = "retrieval"
     per_class: int = Field(100, gt=0)
     max_words: int = Field(50, gt=0)
@@ -128,11 +140,8 @@ class RetrievalPrompts(CaptionSettings):
         return tuple(word.lower() for word in words)
 
     def identity(self) -> dict[str, Any]:
-        """Without the place of the encoder, once its content is known."""
-        fields = {**super().identity(), "retrieval": RETRIEVAL}
-        if self.encoder_revision:
-            del fields["encoder"]
-        return fields
+        """With the version of the method."""
+        return {**super().identity(), "retrieval": RETRIEVAL}
 
 
 class LanguageModelPrompts(Settings):
@@ -141,6 +150,8 @@ class LanguageModelPrompts(Settings):
     ``model`` is a folder or Hub id; ``revision`` is filled when the recipe is prepared. Sampling is by ``temperature``
     among the ``top_k`` likeliest tokens; a caption ends at the end of its sentence or after ``max_words`` words.
     """
+
+    PINS: ClassVar[tuple[Pin, ...]] = (Pin("model", "revision", TEXT_MODEL),)
 
     kind: Literal["language_model"] = "language_model"
     model: str
@@ -156,10 +167,6 @@ class LanguageModelPrompts(Settings):
         if lead.count(PLACE) != 1:
             raise ValueError(f"the lead {lead!r} needs {PLACE} exactly once")
         return lead
-
-    def identity(self) -> dict[str, Any]:
-        """Without the place of the model, once its content is known."""
-        return self.model_dump(mode="json", exclude={"model"} if self.revision else set())
 
 
 def _as_settings(value: Any) -> Any:

@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.models.reference import PIPELINE
 from diffumask_datasets.recipes.augment_settings import AugmentSettings, check_grids
-from diffumask_datasets.recipes.base import Texts, first_problem
+from diffumask_datasets.recipes.base import Pin, Texts, first_problem
 from diffumask_datasets.recipes.captions import Words
 from diffumask_datasets.recipes.prompt_settings import PromptSettings, TemplatePrompts
 from diffumask_datasets.recipes.resolve import resolve_fields
@@ -88,6 +89,8 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
         RecipeError: an unknown field or an illegal value (through :meth:`of`).
         UnknownClassError: an unknown vocabulary or class of one (through :meth:`of`).
     """
+
+    PINS: ClassVar[tuple[Pin, ...]] = (Pin("model", "revision", PIPELINE), *LoadSettings.PINS, *MaskSettings.PINS)
 
     classes: tuple[str, ...]
     classes_per_image: int = Field(1, gt=0)
@@ -204,24 +207,21 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
         known = {words.name: words.words for words in self.vocabulary}
         return tuple((word, name) for name in self.classes for word in known.get(name, (name,)))
 
+    def pinned(self) -> Recipe:
+        """A copy in which every model and all captions are pinned to their current content.
+
+        Raises:
+            ModelError: a model cannot be found, or does not have the content that it is pinned to.
+            RecipeError: captions that cannot be read or have changed.
+        """
+        return super().pinned().model_copy(update={"prompt_source": self.prompt_source.pinned()})
+
     @property
     def digest(self) -> str:
-        """Twelve hex digits that change when any field does; the start of every sample id.
-
-        A pinned model, checkpoint, LoRA or affinity net is known by its revision alone, so that moving a file or folder
-        changes nothing.
-        """
-        fields = {**self.model_dump(mode="json"), "prompt_source": self.prompt_source.identity()}
+        """Twelve hex digits that change when any field does; the start of every sample id."""
+        fields = {**self.identity(), "prompt_source": self.prompt_source.identity()}
         for name in _LATER:
             if getattr(self, name) == type(self).model_fields[name].default:
-                del fields[name]
-        for name, pinned in (
-            ("model", self.revision),
-            ("checkpoint", self.checkpoint_revision),
-            ("lora", self.lora_revision),
-            ("affinity_net", self.affinity_net_revision),
-        ):
-            if pinned:
                 fields.pop(name, None)
         canonical = json.dumps({"algorithm": ALGORITHM, **fields}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]

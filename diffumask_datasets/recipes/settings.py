@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from diffumask_datasets.recipes.base import Settings
+from diffumask_datasets.models.reference import AFFINITY_NET, CHECKPOINT, LORA
+from diffumask_datasets.recipes.base import Pin, Settings
 
 __all__ = ["PLAIN", "AttemptSettings", "CaptureSettings", "GenerateSettings", "LoadSettings", "MaskSettings"]
 
@@ -19,6 +20,11 @@ class LoadSettings(Settings):
     merged into the weights and ``lora_revision`` pins its content; ``scheduler`` names a class of diffusers in place of the
     model's own; ``pickle_weights`` also reads ``.bin`` files, which can run any code.
     """
+
+    PINS: ClassVar[tuple[Pin, ...]] = (
+        Pin("checkpoint", "checkpoint_revision", CHECKPOINT),
+        Pin("lora", "lora_revision", LORA),
+    )
 
     variant: str | None = None
     checkpoint: str | None = None
@@ -98,6 +104,8 @@ class MaskSettings(Settings):
     labels. ``min_area`` is the smallest component kept, as a fraction of the image; pixels whose two best classes differ
     by less than ``ignore_margin`` become 255; ``split_touching`` parts objects of one class where they touch at a neck.
     """
+
+    PINS: ClassVar[tuple[Pin, ...]] = (Pin("affinity_net", "affinity_net_revision", AFFINITY_NET),)
 
     threshold: float | Literal["otsu", "adaptive", "affinity"] = "adaptive"
     affinity: Literal["self-attention", "affinitynet"] | None = None

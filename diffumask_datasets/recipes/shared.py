@@ -17,7 +17,7 @@ from diffumask_datasets.recipes.bounded_text import MOST_BYTES, read_bounded
 from diffumask_datasets.recipes.file import RECIPE_FILE, origin
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import EXTENT, SplitPlan
-from diffumask_datasets.recipes.trust import PINS, check_shape, check_size, check_trust, is_hub_id
+from diffumask_datasets.recipes.trust import check_shape, check_size, check_trust, is_hub_id
 from diffumask_datasets.recipes.yaml_reader import parse_yaml
 
 __all__ = ["StoredRecipe", "is_hub_id", "read_shared_recipe", "stored_recipe", "with_shared_recipe"]
@@ -92,9 +92,9 @@ def with_shared_recipe(source: str | Path, given: Mapping[str, Any], *, trust: b
     fields = read_shared_recipe(source)
     _check_generated(where, fields)
     fields.pop("digest", None)
-    for name, pin in PINS.items():
-        if name in own:
-            fields.pop(pin, None)
+    for pin in Recipe.PINS:
+        if pin.name in own:
+            fields.pop(pin.revision, None)
     if "num_samples" in own or "splits" in own:
         for name in ("num_samples", "splits"):
             fields.pop(name, None)

@@ -12,28 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from diffumask_datasets.errors import RecipeError, short_repr
+from diffumask_datasets.models.reference import BUILT_IN_MODELS
 from diffumask_datasets.recipes.file import AUGMENTED, LABELLED
+from diffumask_datasets.recipes.prompt_settings import LanguageModelPrompts, RetrievalPrompts
 from diffumask_datasets.recipes.recipe import Recipe, check_fields
 from diffumask_datasets.recipes.splits import EXTENT
 from diffumask_datasets.sample import MAX_CLASS_ID
 
-__all__ = ["MOST_SAMPLES", "PINS", "check_shape", "check_size", "check_trust", "is_hub_id"]
+__all__ = ["MOST_SAMPLES", "check_shape", "check_size", "check_trust", "is_hub_id"]
 
 MOST_SAMPLES = 100_000
 
-BUILT_IN_MODELS = ("toybox", "planted")
+_NEVER_PATHS = ("classes", "variant", "scheduler", *(pin.revision for pin in Recipe.PINS))
 
-PINS = {
-    "model": "revision",
-    "checkpoint": "checkpoint_revision",
-    "lora": "lora_revision",
-    "affinity_net": "affinity_net_revision",
-}
-"""Field that names a model or file → the field that pins its content."""
-
-_NEVER_PATHS = ("classes", "variant", "scheduler", *PINS.values())
-
-_PLACES_IN_SOURCE = ("path", "model", "encoder")
+_PLACES_IN_SOURCE = ("path", *(pin.name for pin in (*RetrievalPrompts.PINS, *LanguageModelPrompts.PINS)))
 """Keys of prompt_source that say where captions or a text model lie."""
 
 _KINDS: Mapping[str, tuple[type, str]] = {
@@ -118,7 +110,9 @@ def _or_name(field: str) -> str:
 
 def _places(fields: Mapping[str, Any]) -> dict[str, Any]:
     prompts = fields.get("prompt_source")
-    places = {name: fields[name] for name in PINS if fields.get(name) not in (None, *BUILT_IN_MODELS)}
+    places = {pin.name: fields[pin.name] for pin in Recipe.PINS if fields.get(pin.name) is not None}
+    if places.get("model") in BUILT_IN_MODELS:
+        del places["model"]
     if isinstance(prompts, Mapping):
         places |= {f"prompt_source {key}": prompts[key] for key in _PLACES_IN_SOURCE if prompts.get(key) is not None}
     return places

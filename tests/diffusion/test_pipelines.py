@@ -12,7 +12,6 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
-from diffumask_datasets.diffusion.options import resolve_checkpoint, resolve_lora
 from diffumask_datasets.diffusion.pipelines import load_pipeline
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import MissingDependencyError, ModelError
@@ -68,14 +67,6 @@ def test_a_lora_is_known_by_its_content(folder, lora, tmp_path):
     assert prepare(Recipe.of(**fields, lora=str(copy))).digest == other.digest
     copy.write_bytes(b"other")
     assert prepare(Recipe.of(**fields, lora=str(copy))).digest != other.digest != prepare(Recipe.of(**fields)).digest
-    with pytest.raises(ModelError, match=r"has content '[0-9a-f]{16}', not the revision 'f00' that is asked for"):
-        resolve_lora(str(lora), "f00")
-
-
-@pytest.mark.parametrize("name", ["./missing", "missing.safetensors"])
-def test_no_such_lora(name):
-    with pytest.raises(ModelError, match=r"no LoRA .* give a safetensors file, a folder or a Hub id owner/name"):
-        resolve_lora(name)
 
 
 def test_lora_without_peft(folder, monkeypatch):
@@ -134,12 +125,6 @@ def test_a_single_file_is_known_by_its_content(folder, tmp_path):
     copy.write_bytes(b"1")
     digests = [prepare(Recipe.of(**fields, checkpoint=str(place))).digest for place in (one, copy)]
     assert digests[0] == digests[1] != prepare(Recipe.of(**fields)).digest
-    with pytest.raises(ModelError, match=r"has content '[0-9a-f]{16}', not 'f00' that is asked for"):
-        resolve_checkpoint(str(one), "f00")
-    with pytest.raises(ModelError, match=r"is no \.safetensors file; pickled ones can run any code"):
-        resolve_checkpoint("model.ckpt")
-    with pytest.raises(ModelError, match=r"there is no checkpoint 'missing\.safetensors'"):
-        resolve_checkpoint("missing.safetensors")
 
 
 def test_a_single_file_that_does_not_fit(folder, tmp_path):

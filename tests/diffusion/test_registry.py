@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import diffusers
 import numpy as np
@@ -18,8 +13,7 @@ from diffumask_datasets.diffusion import registry
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.fake_model import FakeModel
 from diffumask_datasets.diffusion.families.flux import FLUX
-from diffumask_datasets.diffusion.registry import known_classes, load_model, register_family, resolve_revision
-from diffumask_datasets.diffusion.revision import fingerprint
+from diffumask_datasets.diffusion.registry import load_model, register_family
 from diffumask_datasets.diffusion.unet import UNetModel
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
@@ -37,19 +31,6 @@ def folder(tmp_path):
     (path / "model_index.json").write_text('{"_class_name": "NewPipeline"}')
     (path / "unet" / "weights.safetensors").write_bytes(b"1")
     return path
-
-
-@pytest.fixture
-def hub_cache(tmp_path, monkeypatch):
-    """An offline Hub cache that holds me/model at COMMIT."""
-    snapshot = tmp_path / "hub" / "models--me--model" / "snapshots" / COMMIT
-    snapshot.mkdir(parents=True)
-    (snapshot / "model_index.json").write_text('{"_class_name": "NewPipeline"}')
-    refs = snapshot.parents[1] / "refs"
-    refs.mkdir()
-    (refs / "main").write_text(COMMIT)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_OFFLINE", True)
 
 
 def test_planted_and_tiny_pipeline(pipeline_folder):
@@ -140,19 +121,6 @@ def test_families_load_what_they_saved(model, tmp_path):
     torch.testing.assert_close(painting.attention.grids[4, 8], expected.attention.grids[4, 8], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("ask", [load_model, resolve_revision])
-def test_names_that_are_no_model(ask, tmp_path):
-    file = tmp_path / "model.safetensors"
-    file.write_bytes(b"")
-    with pytest.raises(ModelError, match=r"is not a diffusers pipeline: it has no model_index.json"):
-        ask(str(tmp_path))
-    with pytest.raises(ModelError, match=r"is a file; give it as checkpoint=…"):
-        ask(str(file))
-    for name in (str(tmp_path / "missing"), "./missing", "toyboxx", "a/b/c"):
-        with pytest.raises(ModelError, match="give 'toybox', an existing folder or a Hub id owner/name"):
-            ask(name)
-
-
 def test_broken_index(folder):
     (folder / "model_index.json").write_text("{")
     with pytest.raises(ModelError, match=r"model_index\.json is not JSON"):
@@ -176,106 +144,3 @@ def test_broken_weights(pipeline_folder, tmp_path):
 def test_unknown_device_and_dtype(pipeline_folder, option, message):
     with pytest.raises(ModelError, match=message):
         load_model(str(pipeline_folder), **option)
-
-
-def test_hub_model_in_the_cache(hub_cache):
-    assert resolve_revision("me/model") == COMMIT
-    assert resolve_revision("me/model", COMMIT) == COMMIT
-    with pytest.raises(ModelError, match="the model 'me/model' is a NewPipeline"):
-        load_model("me/model")
-
-
-def test_hub_model_that_cannot_be_had(hub_cache):
-    with pytest.raises(ModelError) as error:
-        resolve_revision("me/other")
-    assert str(error.value) == (
-        "the model 'me/other' is neither a folder here nor in the Hub cache, and the Hub cannot be reached: "
-        "go online once, give a local folder, or take model='toybox'"
-    )
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "message"),
-    [
-        (403, "GatedRepo", "'me/m' is gated: accept its terms at https://huggingface.co/me/m, then run: hf auth login"),
-        (401, "GatedRepo", "'me/m' is gated: accept its terms at"),
-        (404, "RepoNotFound", "no model 'me/m' on the Hub: check the name; if private, run: hf auth login"),
-        (404, "RevisionNotFound", "the model 'me/m' has no revision 'v9'"),
-        (404, "EntryNotFound", "the model 'me/m' is not a diffusers pipeline: it has no model_index.json"),
-    ],
-)
-def test_what_the_hub_refuses(status, code, message, tmp_path, monkeypatch):
-    """The real client asks a server that answers as the Hub does."""
-
-    class Refusal(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.send_response(status)
-            self.send_header("X-Error-Code", code)
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_GET = do_HEAD  # noqa: N815
-
-        def log_message(self, *args):
-            pass
-
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    address = ("127.0.0.1", int(os.environ["HF_ENDPOINT"].rpartition(":")[2]))
-    with ThreadingHTTPServer(address, Refusal) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            with pytest.raises(ModelError) as error:
-                resolve_revision("me/m", "v9")
-        finally:
-            server.shutdown()
-    assert message in str(error.value)
-
-
-def test_revision_follows_the_content(folder):
-    first = resolve_revision(str(folder))
-    assert len(first) == 16
-    (folder / "README.md").write_text("not content")
-    (folder / ".cache").mkdir()
-    (folder / ".cache" / "lock.json").write_text("{}")
-    assert resolve_revision(str(folder)) == first
-    (folder / "unet" / "weights.safetensors").write_bytes(b"12")
-    second = resolve_revision(str(folder))
-    (folder / "unet" / "weights.safetensors").rename(folder / "unet" / "other.safetensors")
-    assert len({first, second, resolve_revision(str(folder))}) == 3
-
-
-def test_revision_does_not_depend_on_the_place(folder):
-    moved = folder.parent / "elsewhere"
-    before = fingerprint(folder)
-    folder.rename(moved)
-    assert fingerprint(moved) == before == "b54adabfd898fbcc"
-
-
-def test_a_pinned_revision_must_be_there(folder):
-    present = resolve_revision(str(folder))
-    assert resolve_revision(str(folder), present) == present
-    assert resolve_revision("planted") == resolve_revision("planted", "planted-1") == "planted-1"
-    with pytest.raises(ModelError) as error:
-        resolve_revision("planted", "planted-0")
-    assert str(error.value) == (
-        "the model 'planted' has content 'planted-1', not the revision 'planted-0' that is asked for; "
-        "take the same version of the package or folder, or leave revision out"
-    )
-
-
-def test_known_classes():
-    assert known_classes("toybox")[:2] == ("car", "boat")
-    assert known_classes("planted") is None
-
-
-def test_resolving_loads_no_torch(folder):
-    code = (
-        "import sys; from diffumask_datasets.diffusion.registry import resolve_revision as r; "
-        f"r({str(folder)!r}); r('planted'); assert not {{'torch', 'diffusers'}} & set(sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    proof = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.modules['torch'] = sys; {code}"], check=False, capture_output=True
-    )
-    assert b"AssertionError" in proof.stderr

@@ -7,7 +7,7 @@ import pytest
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.prompts.dealing import deal, share_of
-from diffumask_datasets.prompts.sources import caption_prompts, check_prompts, pin_prompts, prompt_for
+from diffumask_datasets.prompts.sources import caption_prompts, check_prompts, prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SPLIT_STARTS
 
@@ -81,10 +81,10 @@ def test_the_content_enters_the_digest_and_the_place_does_not(captions: Path, tm
 
 
 def test_captions_that_changed_are_refused(captions: Path) -> None:
-    pinned = pin_prompts(recipe_of(captions))
+    pinned = recipe_of(captions).pinned()
     captions.write_text("a car\na boat\n")
     with pytest.raises(RecipeError, match=r"the captions in .* have content '[0-9a-f]{16}', not '[0-9a-f]{16}'"):
-        pin_prompts(pinned)
+        pinned.pinned()
 
 
 def test_a_class_that_no_caption_names(captions: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.prompts.caption_pool import CaptionSource
 from diffumask_datasets.prompts.retrieval import refusal, retrieve
-from diffumask_datasets.prompts.sources import check_prompts, pin_prompts, prompt_for
+from diffumask_datasets.prompts.sources import check_prompts, prompt_for
 from diffumask_datasets.recipes.captions import mentions
 from diffumask_datasets.recipes.prompt_settings import RetrievalPrompts
 from diffumask_datasets.recipes.recipe import Recipe
@@ -35,7 +35,7 @@ def settings_of(**fields: Any) -> RetrievalPrompts:
 
 
 def retrieved(captions: list[str], classes: Any, **fields: Any) -> dict[str, list[str]]:
-    recipe = Recipe.of(classes=classes, model="me/sd")
+    recipe = Recipe.of(classes=classes, model="planted")
     return retrieve({text: mentions(text, recipe.words) for text in captions}, recipe, settings_of(**fields))
 
 
@@ -104,7 +104,9 @@ def test_as_a_prompt_source(tmp_path: Path) -> None:
     path = tmp_path / "captions.txt"
     path.write_text("\n".join(CAPTIONS))
     recipe = Recipe.of(
-        classes=["dog", "car"], model="me/sd", prompt_source={"kind": "retrieval", "path": str(path), "first_words": 4}
+        classes=["dog", "car"],
+        model="planted",
+        prompt_source={"kind": "retrieval", "path": str(path), "first_words": 4},
     )
     texts = {prompt_for(recipe, index).text for index in range(40)}
     assert texts <= {CAPTIONS[0], CAPTIONS[1], CAPTIONS[2], CAPTIONS[9], CAPTIONS[10]}
@@ -114,7 +116,7 @@ def test_as_a_prompt_source(tmp_path: Path) -> None:
 def test_a_class_that_retrieval_does_not_find(tmp_path: Path) -> None:
     path = tmp_path / "captions.txt"
     path.write_text("a cartoon dog\na dog in a logo\n" + "very " * 10 + "old dog\n")
-    recipe = Recipe.of(classes=["dog"], model="me/sd", prompt_source={"kind": "retrieval", "path": str(path)})
+    recipe = Recipe.of(classes=["dog"], model="planted", prompt_source={"kind": "retrieval", "path": str(path)})
     message = r"names the class 'dog' \(searched for: dog; stop_words refuses 2; first_words refuses 1\); give more"
     with pytest.raises(RecipeError, match=message):
         check_prompts(recipe)
@@ -147,7 +149,7 @@ def test_embeddings_of_a_checkpoint(encoder: Path, tmp_path: Path) -> None:
     path = tmp_path / "captions.txt"
     path.write_text("\n".join([*CAPTIONS, query]))
     source = {"kind": "retrieval", "path": str(path), "encoder": str(encoder), "per_class": 2}
-    recipe = pin_prompts(Recipe.of(classes=["dog"], model="me/sd", prompt_source=source))
+    recipe = Recipe.of(classes=["dog"], model="planted", prompt_source=source).pinned()
     pool = CaptionSource(recipe, recipe.prompt_source)._pools["dog"]  # type: ignore[arg-type]
     candidates = [CAPTIONS[0], CAPTIONS[1], CAPTIONS[2], query]
     vectors = embed([query, *candidates], str(encoder), None)
@@ -209,5 +211,5 @@ def test_the_encoder_is_known_by_its_content(encoder: Path, tmp_path: Path) -> N
     path = tmp_path / "captions.txt"
     path.write_text("a dog\n")
     source = {"kind": "retrieval", "path": str(path), "encoder": str(encoder), "encoder_revision": "old"}
-    with pytest.raises(ModelError, match=r"has content '[0-9a-f]{16}', not 'old'"):
-        pin_prompts(Recipe.of(classes=["dog"], model="me/sd", prompt_source=source))
+    with pytest.raises(ModelError, match=r"has content '[0-9a-f]{16}', not the revision 'old'"):
+        Recipe.of(classes=["dog"], model="planted", prompt_source=source).pinned()

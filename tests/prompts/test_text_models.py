@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.prompts.sources import check_prompts, pin_prompts, prompt_for
+from diffumask_datasets.prompts.sources import check_prompts, prompt_for
 from diffumask_datasets.prompts.text_models import _lead_tokens, _loaded
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SPLIT_STARTS
@@ -41,7 +41,7 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe_of(writer: Path, **fields: object) -> Recipe:
     source = {"kind": "language_model", "model": str(writer), "max_words": 6, **fields}
-    return pin_prompts(Recipe.of(classes=["dog", "car"], model="me/sd", prompt_source=source))
+    return Recipe.of(classes=["dog", "car"], model="planted", prompt_source=source).pinned()
 
 
 def test_it_goes_on_from_the_lead_and_the_term_survives(writer: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_model_is_known_by_its_content(writer: Path, tmp_path: Path) -> None
     recipe = recipe_of(writer)
     assert Recipe.of(**recipe.model_dump(mode="json")).digest == recipe.digest
     assert recipe_of(writer, temperature=2.0).digest != recipe.digest
-    with pytest.raises(ModelError, match="not 'old' that is asked for"):
+    with pytest.raises(ModelError, match="not the revision 'old'"):
         recipe_of(writer, revision="old")
 
 
@@ -97,6 +97,7 @@ def test_a_model_for_conversation_goes_on_with_its_answer(writer: Path) -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
     recipe = recipe_of(tmp_path)
     for use in (check_prompts, lambda recipe: prompt_for(recipe, 0)):
         with pytest.raises(ModelError, match="cannot be loaded") as caught:
