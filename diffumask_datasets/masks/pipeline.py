@@ -73,7 +73,7 @@ def make_masks(
         heat = np.stack([normalize_locally(one) for one in heat])
     thresholds, curves = zip(*_thresholds(pixels, heat, settings, spread), strict=True)
     raw = (hard_probabilities if settings.unary == "hard" else label_probabilities)(heat, thresholds)
-    refined, temperature = _refined(pixels, raw, settings)
+    refined, temperature = _refined(pixels, raw, heat, settings)
     semantic, instances = separate_instances(
         enlarged_labels(refined, (height, width)),
         enlarge(certainty(refined, temperature=temperature), (height, width)) < settings.ignore_margin,
@@ -133,13 +133,16 @@ def _thresholds(
 
 
 def _refined(
-    image: npt.NDArray[np.uint8], raw: npt.NDArray[np.float32], settings: MaskSettings
+    image: npt.NDArray[np.uint8],
+    raw: npt.NDArray[np.float32],
+    heat_maps: npt.NDArray[np.float32],
+    settings: MaskSettings,
 ) -> tuple[npt.NDArray[np.float32], float]:
     """Label probabilities after refinement, and the temperature at which they can be believed."""
     if settings.refinement is None:
         return raw, 1.0
     parameters = PAPER_PARAMETERS if settings.refinement == "densecrf-paper" else default_parameters(len(raw))
-    return DenseCrf(image, len(raw), parameters=parameters).refine(raw), parameters.temperature
+    return DenseCrf(image, len(raw), parameters=parameters).refine(raw, heat_maps), parameters.temperature
 
 
 def _objects(

@@ -44,7 +44,9 @@ _MATCHING_SIDE = 128
 
 _COARSE_STEP = 4
 
-_SEARCH_PARAMETERS = DenseCrfParameters(iterations=5)
+_SEARCH_PARAMETERS = DenseCrfParameters(bilateral_compat=6.0, iterations=5)
+"""Masks of the search are not held to the heat map: they would look alike at every γ. A weaker colour term stands in."""
+
 _PAPER_SEARCH_PARAMETERS = dataclasses.replace(PAPER_PARAMETERS, iterations=5)
 
 _OTSU_SHARE = 1.0

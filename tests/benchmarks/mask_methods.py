@@ -131,9 +131,9 @@ def fixed(heat: Heat, gamma: float) -> Labels:
 
 
 def refined(image: npt.NDArray[np.uint8], heat: Heat, gammas: Sequence[float]) -> Labels:
-    """Local normalization, soft unary and DenseCRF at the given γ."""
+    """Local normalization, soft unary and DenseCRF held to the heat, at the given γ."""
     heat = np.stack([normalize_locally(one) for one in heat])
-    return best_labels(DenseCrf(image, 1 + len(heat)).refine(label_probabilities(heat, gammas)))
+    return best_labels(DenseCrf(image, 1 + len(heat)).refine(label_probabilities(heat, gammas), heat))
 
 
 def through_pipeline(shown: Shown, heat: Heat, settings: MaskSettings, spread: Heat | None = None) -> Masks:

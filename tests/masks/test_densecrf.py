@@ -7,9 +7,18 @@ import numpy as np
 import numpy.typing as npt
 import pydensecrf.densecrf as densecrf
 import pytest
+from scipy import ndimage
 
 from diffumask_datasets.errors import MissingDependencyError, ShapeError
-from diffumask_datasets.masks.densecrf import PAPER_PARAMETERS, SEVERAL_CLASSES, DenseCrf, DenseCrfParameters
+from diffumask_datasets.masks.densecrf import (
+    PAPER_PARAMETERS,
+    SEVERAL_CLASSES,
+    DenseCrf,
+    DenseCrfParameters,
+    unexplained_heat,
+)
+from diffumask_datasets.masks.quality import iou
+from diffumask_datasets.masks.unary import label_probabilities
 
 HEIGHT, WIDTH = 40, 72
 
@@ -65,6 +74,64 @@ def test_labels_beyond_two() -> None:
     assert np.array_equal(refined.argmax(axis=0), true_mask().astype(int))
 
 
+def striped() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """A picture striped in two colours, an object that spans them, its heat, and the unary that follows from it."""
+    noise = np.random.default_rng(0).integers(0, 12, (96, 96, 3))
+    stripes = np.arange(96)[:, None, None] // 8 % 2 == 0
+    picture = (np.where(stripes, (200, 40, 30), (40, 110, 190)) + noise).astype(np.uint8)
+    mask = np.zeros((96, 96), bool)
+    mask[32:64, 40:64] = True
+    heat = ndimage.gaussian_filter(mask.astype(np.float32), 4.8)
+    heat /= heat.max()
+    return picture, mask, heat[None], label_probabilities(heat[None], [0.5])
+
+
+def test_heat_holds_an_object_together_that_colour_tears_apart() -> None:
+    picture, mask, heat, unary = striped()
+    alone, held = (DenseCrf(picture).refine(unary, given).argmax(axis=0) == 1 for given in (None, heat))
+    assert iou(alone, mask) < 0.7
+    assert iou(held, mask) > 0.75
+
+
+def test_heat_is_not_asked_where_it_has_no_weight() -> None:
+    picture, _, heat, unary = striped()
+    crf = DenseCrf(picture, parameters=PAPER_PARAMETERS)
+    assert np.array_equal(crf.refine(unary, heat), crf.refine(unary))
+
+
+def test_calls_with_heat_leave_no_trace() -> None:
+    picture, _, heat, unary = striped()
+    crf = DenseCrf(picture)
+    first = crf.refine(unary)
+    held = crf.refine(unary, heat)
+    assert np.array_equal(crf.refine(unary), first)
+    assert np.array_equal(crf.refine(unary, heat), held)
+
+
+def test_a_mask_explains_heat_of_any_height_and_floor() -> None:
+    mask = np.zeros((64, 64), np.float32)
+    mask[20:40, 10:50] = 1.0
+    blurred = ndimage.gaussian_filter(mask, 3.2, mode="nearest")  # 0.05 of the side
+    assert np.abs(unexplained_heat(mask, 0.1 + 0.6 * blurred)).max() < 1e-4
+
+
+def test_heat_that_a_mask_lacks_is_counted_in_objects() -> None:
+    first, second = np.zeros((2, 64, 64), np.float32)
+    first[4:28, 20:44], second[36:60, 20:44] = 1.0, 1.0
+    both = ndimage.gaussian_filter(first + second, 3.2, mode="nearest")
+    missing = unexplained_heat(first, 0.6 * both)
+    assert missing[48, 32] == pytest.approx(1.08, abs=0.01)
+    extra = unexplained_heat(first + second, 0.6 * ndimage.gaussian_filter(first, 3.2, mode="nearest"))
+    assert extra[48, 32] == pytest.approx(-1.0, abs=0.01)
+
+
+def test_heat_without_any_mask_calls_for_one() -> None:
+    heat = np.zeros((8, 8), np.float32)
+    heat[:4] = 1.0
+    rest = unexplained_heat(np.zeros((8, 8), np.float32), heat)
+    assert (rest[0, 0], rest[7, 0]) == (5.0, -5.0)  # half above and below the mean, at the least slope of 0.1
+
+
 def test_calls_do_not_depend_on_each_other() -> None:
     crf = DenseCrf(picture())
     first = crf.refine(guess())
@@ -99,12 +166,12 @@ def test_spatial_parameters_are_those_of_512_pixels(monkeypatch: pytest.MonkeyPa
     assert calls == [
         (256, 64, 5),
         {"sxy": 0.75, "compat": 3.0},
-        {"sxy": 15.0, "srgb": 13.0, "compat": 8.0},
-        {"sxy": 15.0, "compat": -4.0},
+        {"sxy": 15.0, "srgb": 13.0, "compat": 10.0},
+        {"sxy": 15.0, "compat": -3.0},
     ]
     calls.clear()
     DenseCrf(np.zeros((64, 256, 3), np.uint8))
-    assert [terms["compat"] for terms in calls[1:]] == [3.0, 6.0, -3.0]
+    assert [terms["compat"] for terms in calls[1:]] == [3.0, 8.0, -3.0]
     calls.clear()
     DenseCrf(np.zeros((64, 256, 3), np.uint8), 5, parameters=PAPER_PARAMETERS)
     assert calls == [(256, 64, 5), {"sxy": 0.75, "compat": 3.0}, {"sxy": 20.0, "srgb": 13.0, "compat": 10.0}]
@@ -131,6 +198,10 @@ def test_bad_input_is_named() -> None:
         DenseCrf(picture()).refine(np.ascontiguousarray(guess().transpose(0, 2, 1)))
     with pytest.raises(ShapeError, match="probabilities: expected finite numbers"):
         DenseCrf(picture()).refine(np.full_like(guess(), np.nan))
+    with pytest.raises(ShapeError, match=r"heat_maps: expected float32 \(1, 40, 72\), got float32 \(2, 40, 72\)"):
+        DenseCrf(picture()).refine(guess(), guess())
+    with pytest.raises(ShapeError, match="heat_maps: expected finite numbers"):
+        DenseCrf(picture()).refine(guess(), np.full((1, HEIGHT, WIDTH), np.nan, np.float32))
 
 
 def test_without_pydensecrf_the_message_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
