@@ -1,1 +1,1 @@
-"""Splicing, blur, occlusion and perspective: image, masks and objects together."""
+"""Composition, splicing, blur, occlusion and perspective: image, masks and objects together."""

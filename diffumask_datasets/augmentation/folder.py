@@ -11,13 +11,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
-from diffumask_datasets.augmentation.scene import scene_of
+from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
+from diffumask_datasets.augmentation.pipeline import augmented, block_of, cached_scenes, drawn_others, row_from
 from diffumask_datasets.dataset.reader import DatasetSource, open_source
 from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.recipes.augment_settings import AugmentSettings, Occlude, Splice, parse_augment
+from diffumask_datasets.recipes.augment_settings import AugmentSettings, needs_others, parse_augment, with_co_occurrence
 from diffumask_datasets.recipes.file import AUGMENTED
 from diffumask_datasets.recipes.shared import stored_recipe
 from diffumask_datasets.recipes.splits import SPLIT_STARTS
@@ -67,8 +67,9 @@ def augment_folder(
         ExportError: ``source`` is no dataset folder, or ``output`` holds something that is not ours.
     """
     source, output = Path(source), Path(output)
-    plan = _Plan(parse_augment(augment), seed, copies, originals)
     stored = stored_recipe(source)
+    steps = with_co_occurrence(parse_augment(augment), stored.recipe.co_occurrence)
+    plan = _Plan(pin_backgrounds(steps, stored.recipe.words), seed, copies, originals)
     check_target(output)
     if source.resolve() == output.resolve():
         raise ExportError(f"{output} is the source itself: choose another --output")
@@ -98,10 +99,10 @@ def _counts(source: DatasetSource) -> dict[str, int]:
 
 def _check_counts(counts: Mapping[str, int], plan: _Plan) -> None:
     for split, count in counts.items():
-        if count < 2 and any(isinstance(step, Splice | Occlude) for step in plan.steps):
+        if count < 2 and needs_others(plan.steps):
             raise RecipeError(
-                f"split {split!r} holds {count} sample: splicing and occlusion need at least two; generate more, or take "
-                "blur or perspective"
+                f"split {split!r} holds {count} sample: splicing, occlusion and composition need at least two; "
+                "generate more, or take blur or perspective"
             )
 
 
@@ -123,6 +124,7 @@ def _augmented(source: DatasetSource, split: str, plan: _Plan, copy: int) -> Ite
     """Each row once through the steps; the rows of its block are read ahead, and dropped behind."""
     stored, count = enumerate(source.split_rows(split)), source.sizes[split]
     window: dict[int, Row] = {}
+    scenes = cached_scenes(window.__getitem__)
     for position in range(count):
         block = block_of(position, plan.steps, total=count)
         while block.stop - 1 not in window:
@@ -131,9 +133,10 @@ def _augmented(source: DatasetSource, split: str, plan: _Plan, copy: int) -> Ite
         for old in [old for old in window if old < block.start - len(block)]:
             del window[old]
         row = window[position]
-        others = drawn_others(window.__getitem__, position, block)
+        others = drawn_others(scenes, position, block)
         key = f"{row['sample_id']}/{copy}"
-        scene = augmented(scene_of(row), plan.steps, seed=plan.seed, key=key, others=others)
+        classes = source.classes
+        scene = augmented(scenes(position), plan.steps, seed=plan.seed, key=key, others=others, classes=classes)
         yield row_from(scene, row, row["sample_id"])
 
 

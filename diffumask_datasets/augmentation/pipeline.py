@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from diffumask_datasets.augmentation.changes import blurred, occluded, seen_from_elsewhere
-from diffumask_datasets.augmentation.scene import Scene, changed_columns, scene_of, tidied
+from diffumask_datasets.augmentation.composition import composed
+from diffumask_datasets.augmentation.scene import Others, Scene, changed_columns, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import spliced
 from diffumask_datasets.dataset.schema import Row, png_cell
 from diffumask_datasets.errors import RecipeError
@@ -16,6 +18,7 @@ from diffumask_datasets.recipes.augment_settings import (
     GRIDS,
     AugmentSettings,
     Blur,
+    Compose,
     Occlude,
     Perspective,
     Splice,
@@ -24,28 +27,41 @@ from diffumask_datasets.recipes.augment_settings import (
     grid_size,
 )
 
-__all__ = ["FetchRow", "Others", "augmented", "block_of", "drawn_others", "row_from"]
+__all__ = ["FetchScene", "augmented", "block_of", "cached_scenes", "drawn_others", "row_from"]
 
-FetchRow = Callable[[int], Row]
-"""The ``default`` row at a position."""
-
-Others = Callable[[int, np.random.Generator], Sequence[Scene]]
-"""As many other samples as asked for, drawn with the generator."""
+FetchScene = Callable[[int], Scene]
+"""The sample at a position."""
 
 SMALL_BLOCK, LARGE_BLOCK = 16, 64
 """Positions that lend each other pixels. A grid of more than 16 tiles draws from 64."""
 
 
-def augmented(scene: Scene, steps: Sequence[AugmentSettings], *, seed: int, key: str, others: Others) -> Scene:
-    """The scene after the steps, in order; what is drawn depends on ``seed``, ``key`` and the steps alone.
+def augmented(
+    scene: Scene,
+    steps: Sequence[AugmentSettings],
+    *,
+    seed: int,
+    key: str,
+    others: Others,
+    classes: Sequence[str] = (),
+) -> Scene:
+    """Gives the scene after the steps, in order.
+
+    Args:
+        scene: The sample.
+        steps: The augmentations.
+        seed: With ``key`` and the steps, decides everything that is drawn.
+        key: Names the sample.
+        others: Draws the samples that lend it pixels.
+        classes: Names of the class ids from 1 up, for steps that name classes.
 
     Raises:
-        RecipeError: a grid that is too large for the scene.
+        RecipeError: A grid that is too large for the scene, an unknown class, or no sample good enough to cut from.
     """
     for position, step in enumerate(steps):
         rng = np.random.default_rng(_seed(f"{seed}/augment/{position}/{step.kind}/{key}"))
         if rng.random() < step.probability:
-            scene = _changed(scene, step, rng, others)
+            scene = _changed(scene, step, rng, others, classes)
     return tidied(scene)
 
 
@@ -54,7 +70,12 @@ def row_from(scene: Scene, row: Row, sample_id: str) -> Row:
     return {**row, **changed_columns(scene, row, png_cell), "sample_id": sample_id}
 
 
-def drawn_others(fetch: FetchRow, position: int, candidates: range) -> Others:
+def cached_scenes(fetch: Callable[[int], Row]) -> FetchScene:
+    """The samples of the rows that ``fetch`` gives; the last sixteen stay decoded."""
+    return functools.lru_cache(maxsize=SMALL_BLOCK)(lambda position: scene_of(fetch(position)))
+
+
+def drawn_others(fetch: FetchScene, position: int, candidates: range) -> Others:
     """Others drawn from the positions of ``candidates`` but this one: each once before any comes again.
 
     Drawing raises RecipeError where there is no other.
@@ -63,11 +84,13 @@ def drawn_others(fetch: FetchRow, position: int, candidates: range) -> Others:
 
     def draw(count: int, rng: np.random.Generator) -> list[Scene]:
         if not places:
-            raise RecipeError("augment: splicing and occlusion take pixels from other samples, and there is only one")
+            raise RecipeError(
+                "augment: splicing, occlusion and composition take pixels from other samples, and there is only one"
+            )
         chosen: list[int] = []
         while len(chosen) < count:
             chosen += rng.permutation(places)[: count - len(chosen)].tolist()
-        return [scene_of(fetch(place)) for place in chosen]
+        return [fetch(place) for place in chosen]
 
     return draw
 
@@ -84,7 +107,9 @@ def block_of(position: int, steps: Sequence[AugmentSettings], *, total: int | No
     return range(start - size if stop - start < 2 and start else start, stop)
 
 
-def _changed(scene: Scene, step: AugmentSettings, rng: np.random.Generator, others: Others) -> Scene:
+def _changed(
+    scene: Scene, step: AugmentSettings, rng: np.random.Generator, others: Others, classes: Sequence[str]
+) -> Scene:
     if isinstance(step, Splice):
         return _spliced(scene, step, rng, others)
     if isinstance(step, Blur):
@@ -92,6 +117,8 @@ def _changed(scene: Scene, step: AugmentSettings, rng: np.random.Generator, othe
     if isinstance(step, Occlude):
         (other,) = others(1, rng)
         return occluded(scene, other, step, rng)
+    if isinstance(step, Compose):
+        return composed(scene, others, step, rng, classes=classes)
     assert isinstance(step, Perspective)
     return seen_from_elsewhere(scene, step, rng)
 

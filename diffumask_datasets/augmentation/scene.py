@@ -18,7 +18,18 @@ from diffumask_datasets.masks.quantization import soft_size
 from diffumask_datasets.masks.rle import area, bbox_xywh, decode, encode_instances
 from diffumask_datasets.sample import IGNORE, check_array
 
-__all__ = ["Origin", "Scene", "Thing", "annotate", "changed_columns", "joined", "scene_of", "tidied"]
+__all__ = [
+    "HeatMaps",
+    "Origin",
+    "Others",
+    "Scene",
+    "Thing",
+    "annotate",
+    "changed_columns",
+    "joined",
+    "scene_of",
+    "tidied",
+]
 
 HeatMaps = Mapping[int, npt.NDArray[np.uint8]]
 
@@ -65,6 +76,10 @@ class Scene:
     def replaced(self, **changes: Any) -> Scene:
         """The same scene with other fields."""
         return dataclasses.replace(self, **changes)
+
+
+Others = Callable[[int, np.random.Generator], Sequence[Scene]]
+"""As many other samples as asked for, drawn with the generator."""
 
 
 def scene_of(row: Row) -> Scene:
@@ -162,7 +177,8 @@ def _check_pictures(row: Row) -> None:
 
 def _origin(row: Row) -> Origin:
     thresholds = dict(zip(row.get("classes") or (), row.get("threshold") or (), strict=False))
-    quality = float(row.get("quality") or 0.0)
+    # Annotations of others come without an estimate of their quality, and are taken as they are.
+    quality = 1.0 if row.get("quality") is None else float(row["quality"])
     return Origin(str(row.get("prompt") or ""), thresholds, quality, row.get(THRESHOLD_CURVE) or {})
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from diffumask_datasets.augmentation.pipeline import Others, augmented
-from diffumask_datasets.augmentation.scene import Scene, changed_columns, scene_of
+from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
+from diffumask_datasets.augmentation.pipeline import augmented
+from diffumask_datasets.augmentation.scene import Others, Scene, changed_columns, scene_of
 from diffumask_datasets.dataset.schema import Row, encoded_bytes
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.recipes.augment_settings import Occlude, Splice, parse_augment
+from diffumask_datasets.recipes.augment_settings import needs_others, parse_augment
 
 __all__ = ["Augment", "RowPool"]
 
@@ -28,14 +30,19 @@ class RowPool(Protocol):
 class Augment:
     """Augments rows of the config ``default``, one or a batch at a time.
 
-    ``augment`` is as in a recipe: ``["splice:2x2", "blur"]``. Splicing and occlusion take other samples from ``pool``, a
-    map-style dataset; without one, from the batch that they are called with, so ``.map`` then needs ``batched=True`` (a last
-    batch of one takes them from the batch before it). What is drawn depends on ``seed``, the row's ``sample_id`` (its image,
-    where it has none) and the pool, never on order or workers:
+    What is drawn depends on ``seed``, the row's ``sample_id`` (its image, where it has none) and the pool, never on order or
+    workers:
 
         ds.map(Augment(["splice:2x2"], pool=ds))
         ds.with_transform(Augment(["splice", "blur"], pool=ds))
         stream.map(Augment(["splice:2x2"]), batched=True, batch_size=16)
+
+    Args:
+        augment: Steps as in a recipe: ``["splice:2x2", "blur"]``.
+        seed: Another seed draws otherwise.
+        pool: A map-style dataset that lends other samples to splicing, occlusion and composition. Without one they come
+            from the batch, so ``.map`` needs ``batched=True`` (a last batch of one takes them from the batch before it).
+        classes: Names of the class ids from 1 up, where a step names classes.
 
     Raises:
         RecipeError: an unknown augmentation, a grid larger than the image, or no other sample to take from.
@@ -43,11 +50,14 @@ class Augment:
         ShapeError: image, label and objects differ in size.
     """
 
-    def __init__(self, augment: Any, *, seed: int = 0, pool: RowPool | None = None) -> None:
-        self._steps = parse_augment(augment)
+    def __init__(
+        self, augment: Any, *, seed: int = 0, pool: RowPool | None = None, classes: Sequence[str] = ()
+    ) -> None:
+        self._steps = pin_backgrounds(parse_augment(augment), tuple((name, name) for name in classes))
+        self._classes = tuple(classes)
         self._seed = seed
         self._pool = pool
-        self._needs_others = any(isinstance(step, Splice | Occlude) for step in self._steps)
+        self._needs_others = needs_others(self._steps)
         self._before: list[Row] = []
         if pool is None:
             return
@@ -75,7 +85,14 @@ class Augment:
         if self._needs_others and len(pool) < 2:
             raise _too_few(len(pool))
         key = _key(row)
-        scene = augmented(scene_of(row), self._steps, seed=self._seed, key=key, others=_others_of(key, pool))
+        scene = augmented(
+            scene_of(row),
+            self._steps,
+            seed=self._seed,
+            key=key,
+            others=_others_of(key, pool),
+            classes=self._classes,
+        )
         return {**row, **changed_columns(scene, row, Image.fromarray)}
 
 
@@ -109,6 +126,6 @@ def _key(row: Row) -> str:
 
 def _too_few(count: int) -> RecipeError:
     return RecipeError(
-        f"splicing and occlusion take pixels from other samples, and there is only {count}: give a dataset of at least two "
-        "as pool=, or map with batched=True and a batch of at least two"
+        f"splicing, occlusion and composition take pixels from other samples, and there is only {count}: give a dataset of "
+        "at least two as pool=, or map with batched=True and a batch of at least two"
     )

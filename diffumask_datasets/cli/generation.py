@@ -129,7 +129,7 @@ def augment(
         list[str],
         typer.Option(
             metavar="STEP",
-            help="splice, splice:2x2, blur, occlude, perspective, or a YAML mapping; repeatable, in order.",
+            help="compose:4-8, splice, splice:2x2, blur, occlude, perspective, or a YAML mapping; repeatable, in order.",
         ),
     ],
     seed: Annotated[int, typer.Option(help="Other seed, other draws.")] = 0,

@@ -42,7 +42,7 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="STEP",
-            help="splice, splice:2x2, blur, occlude, perspective, or a YAML mapping; repeatable, in order.",
+            help="compose:4-8, splice, splice:2x2, blur, occlude, perspective, or a YAML mapping; repeatable, in order.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Other seed, other order and other first weights.")] = None,

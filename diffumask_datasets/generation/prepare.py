@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
 from diffumask_datasets.prompts.sources import check_prompts
+from diffumask_datasets.recipes.augment_settings import with_co_occurrence
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.sample import check_known
 from diffumask_datasets.toybox.world import CLASS_NAMES
@@ -13,19 +15,22 @@ __all__ = ["prepare"]
 
 
 def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
-    """Pins the model, the prompts and every file of a recipe to their current content.
+    """Pins the model, the prompts, the backgrounds and every file of a recipe to their current content.
 
     Only the digest of a prepared recipe names samples.
 
     Raises:
         UnknownClassError: the model knows a closed list of classes and one is not on it.
         TokenAlignmentError: a prompt that names none of the classes.
-        RecipeError: captions that cannot be read, or that name a class nowhere in one of ``splits``.
+        RecipeError: captions that cannot be read, or that name a class nowhere in one of ``splits``; backgrounds that are
+            none, have changed, or name a class.
         ModelError: the model, or a text model of the prompts, cannot be found.
     """
     if recipe.model == "toybox":
         terms = [term for name in recipe.classes for term in recipe.words_of(name).terms]
         check_known(terms, CLASS_NAMES, model=recipe.model)
     recipe = recipe.pinned()
+    steps = with_co_occurrence(recipe.augment, recipe.co_occurrence)
+    recipe = recipe.model_copy(update={"augment": pin_backgrounds(steps, recipe.words)})
     check_prompts(recipe, splits)
     return recipe

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from diffumask_datasets.augmentation.pipeline import augmented, block_of, drawn_others, row_from
-from diffumask_datasets.augmentation.scene import scene_of
+from diffumask_datasets.augmentation.pipeline import augmented, block_of, cached_scenes, drawn_others, row_from
 from diffumask_datasets.dataset.schema import Row, from_payload
 from diffumask_datasets.dataset.storage import Location
 from diffumask_datasets.errors import RecipeError
@@ -164,11 +163,18 @@ class SampleGenerator:
                 kept.update(plain.rows(first, first + size))
             return kept[index]
 
+        scenes = cached_scenes(fetch)
         for index in range(start, stop):
             block = block_of(index, recipe.augment)
             for old in [old for old in kept if old < block.start - size]:
                 del kept[old]
             row = fetch(index)
-            others = drawn_others(fetch, index, block)
-            scene = augmented(scene_of(row), recipe.augment, seed=recipe.seed, key=str(index), others=others)
+            scene = augmented(
+                scenes(index),
+                recipe.augment,
+                seed=recipe.seed,
+                key=str(index),
+                others=drawn_others(scenes, index, block),
+                classes=recipe.classes,
+            )
             yield index, row_from(scene, row, f"{self._digest}-{index:08d}")

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.recipes.base import Settings, first_problem
 
 __all__ = [
     "GRIDS",
+    "OTHERS",
     "AugmentSettings",
     "Blur",
+    "Compose",
     "Occlude",
     "Perspective",
     "Splice",
     "check_grids",
+    "check_named_classes",
     "grid_size",
+    "needs_others",
     "parse_augment",
+    "with_co_occurrence",
 ]
 
 GRIDS = ("1x2", "2x1", "2x2", "3x3", "5x5", "8x8")
@@ -29,10 +34,23 @@ SMALLEST_TILE = 4
 """Pixels a side: less shows nothing."""
 
 
+OTHERS = "*"
+"""In the sizes of a composition: every class that is not named."""
+
+
 class _Step(Settings):
     """``probability`` is the share of samples that the step changes."""
 
     probability: float = Field(1.0, gt=0, le=1)
+
+
+def _from_mapping(value: Any) -> Any:
+    """{name: [smallest, largest]} as (name, smallest, largest)."""
+    if not isinstance(value, Mapping):
+        return value
+    return tuple(
+        (name, *limits) if isinstance(limits, (list, tuple)) else (name, limits) for name, limits in value.items()
+    )
 
 
 class Splice(_Step):
@@ -92,17 +110,82 @@ class Perspective(_Step):
     distortion: float = Field(0.4, gt=0, lt=1)
 
 
+class Compose(_Step):
+    """Objects cut out of other samples and pasted over the image, with exact instances.
+
+    Attributes:
+        objects: Range of how many objects the result holds, its own included; fewer where no more fit.
+        scale: Range of the factor by which a cut-out changes its size.
+        sizes: (class, smallest, largest): sizes in place of ``scale``, as the square root of the share of the image that
+            the object covers. May be given as a mapping; :data:`OTHERS` stands for all that are not named.
+        co_occurrence: (class, other, weight) as in a recipe, and by default the recipe's own.
+        min_visible: Share of each object that the objects over it leave visible.
+        min_quality: Samples of lower quality lend no objects.
+        mirror: Whether half of the cut-outs are mirrored.
+        blend: ``"hard"`` edges, ``"soft"`` ones, or soft ones with light and sharpness ``"matched"`` to the surroundings.
+        backgrounds: Folder of photographs to paste on, in place of the samples themselves. They count as background
+            throughout, so they must show none of the classes.
+        backgrounds_revision: Pins the content of that folder.
+    """
+
+    kind: Literal["compose"] = "compose"
+    objects: tuple[int, int] = (3, 6)
+    scale: tuple[float, float] = (0.4, 1.0)
+    sizes: Annotated[tuple[tuple[str, float, float], ...], BeforeValidator(_from_mapping)] = ()
+    co_occurrence: tuple[tuple[str, str, float], ...] = ()
+    min_visible: float = Field(0.5, gt=0, le=1)
+    min_quality: float = Field(0.5, ge=0, le=1)
+    mirror: bool = True
+    blend: Literal["hard", "soft", "matched"] = "soft"
+    backgrounds: str | None = None
+    backgrounds_revision: str | None = None
+
+    @field_validator("objects", "scale")
+    @classmethod
+    def _ordered(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < limits[0] <= limits[1]:
+            raise ValueError("give [smallest, largest] with 0 < smallest <= largest")
+        return limits
+
+    @field_validator("sizes")
+    @classmethod
+    def _legal_sizes(cls, sizes: tuple[tuple[str, float, float], ...]) -> tuple[tuple[str, float, float], ...]:
+        for name, smallest, largest in sizes:
+            if not 0 < smallest <= largest <= 1:
+                raise ValueError(f"{name}: give [smallest, largest] with 0 < smallest <= largest <= 1")
+        return sizes
+
+    @model_validator(mode="after")
+    def _objects_fit(self) -> Compose:
+        ranges = [(smallest, name) for name, smallest, _ in self.sizes]
+        if ranges and self.objects[0] * min(ranges)[0] ** 2 * self.min_visible > 1:
+            raise ValueError(
+                f"{self.objects[0]} objects of at least {min(ranges)[0]:g} of the image's side do not fit with "
+                f"{self.min_visible:.0%} of each visible; take fewer or smaller ones"
+            )
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide content; a pinned folder is known by its content alone."""
+        fields = super().identity()
+        return {**fields, "backgrounds": None} if self.backgrounds_revision else fields
+
+
 def _from_text(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    kind, colon, grid = value.partition(":")
-    return {"kind": kind, "grid": grid} if colon else {"kind": kind}
+    kind, colon, text = value.partition(":")
+    if kind == "compose" and colon:
+        smallest, dash, largest = text.partition("-")
+        return {"kind": kind, "objects": (smallest, largest if dash else smallest)}
+    return {"kind": kind, "grid": text} if colon else {"kind": kind}
 
 
 AugmentSettings = Annotated[
-    Splice | Blur | Occlude | Perspective, Field(discriminator="kind"), BeforeValidator(_from_text)
+    Splice | Blur | Occlude | Perspective | Compose, Field(discriminator="kind"), BeforeValidator(_from_text)
 ]
-"""One augmentation; as text its kind, for splicing with the grid: ``"splice:2x2"``, ``"blur"``."""
+"""One augmentation. As text its kind, with the grid of a splice or the objects of a composition: ``"splice:2x2"``,
+``"compose:4-8"``, ``"blur"``."""
 
 _STEPS: TypeAdapter[tuple[AugmentSettings, ...]] = TypeAdapter(tuple[AugmentSettings, ...])
 
@@ -117,11 +200,40 @@ def parse_augment(values: Any) -> tuple[AugmentSettings, ...]:
     try:
         steps = _STEPS.validate_python((values,) if one else values)
     except ValidationError as error:
-        legal = "splice, splice:2x2 (" + ", ".join(GRIDS) + "), blur, occlude, perspective"
+        legal = "splice, splice:2x2 (" + ", ".join(GRIDS) + "), blur, occlude, perspective, compose, compose:4-8"
         raise RecipeError(f"augment: {first_problem(error)}; legal: {legal}") from None
     if not steps:
         raise RecipeError("augment: name at least one augmentation, e.g. splice:2x2")
     return steps
+
+
+def needs_others(steps: Iterable[AugmentSettings]) -> bool:
+    """Whether any of the steps takes pixels from other samples."""
+    return any(isinstance(step, Splice | Occlude | Compose) for step in steps)
+
+
+def with_co_occurrence(
+    steps: Iterable[AugmentSettings], co_occurrence: tuple[tuple[str, str, float], ...]
+) -> tuple[AugmentSettings, ...]:
+    """The steps with the ``co_occurrence`` of a recipe in the compositions that have none of their own."""
+    return tuple(
+        step.model_copy(update={"co_occurrence": co_occurrence})
+        if isinstance(step, Compose) and not step.co_occurrence
+        else step
+        for step in steps
+    )
+
+
+def check_named_classes(steps: Iterable[AugmentSettings], classes: Sequence[str]) -> None:
+    """Raises RecipeError where a composition names what is none of the classes."""
+    for step in steps:
+        named = [*step.sizes, *step.co_occurrence] if isinstance(step, Compose) else []
+        for name in [name for entry in named for name in entry if isinstance(name, str)]:
+            if name not in (*classes, OTHERS):
+                raise RecipeError(
+                    f"augment: compose names the class {name!r}{suggestion(name, classes)}; there are: "
+                    f"{', '.join(classes) or 'none (give classes=)'}"
+                )
 
 
 def grid_size(grid: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.models.reference import PIPELINE
-from diffumask_datasets.recipes.augment_settings import AugmentSettings, check_grids
+from diffumask_datasets.recipes.augment_settings import AugmentSettings, check_grids, check_named_classes
 from diffumask_datasets.recipes.base import Pin, Texts, first_problem
 from diffumask_datasets.recipes.captions import Words
 from diffumask_datasets.recipes.prompt_settings import PromptSettings, TemplatePrompts
@@ -187,7 +187,8 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
         return self
 
     @model_validator(mode="after")
-    def _grids_fit(self) -> Recipe:
+    def _augmentations_fit(self) -> Recipe:
+        check_named_classes(self.augment, self.classes)
         check_grids(self.augment, height=self.height, width=self.width)
         return self
 
@@ -220,6 +221,7 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
     def digest(self) -> str:
         """Twelve hex digits that change when any field does; the start of every sample id."""
         fields = {**self.identity(), "prompt_source": self.prompt_source.identity()}
+        fields["augment"] = [step.identity() for step in self.augment]
         for name in _LATER:
             if getattr(self, name) == type(self).model_fields[name].default:
                 fields.pop(name, None)

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from diffumask_datasets.augmentation.pipeline import augmented
-from diffumask_datasets.augmentation.scene import Scene
+from diffumask_datasets.augmentation.scene import Origin, Scene
 from diffumask_datasets.augmentation.transform import RowPool
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.segmentation.class_check import class_ids
@@ -46,7 +46,8 @@ class _Maker:
         if settings.augment:
             others = functools.partial(self._others, lenders)
             key = f"training/{position}"
-            scene = augmented(scene, settings.augment, seed=settings.seed, key=key, others=others)
+            classes = self.mixture.classes[1:]
+            scene = augmented(scene, settings.augment, seed=settings.seed, key=key, others=others, classes=classes)
         rng = np.random.default_rng([settings.seed, _JITTER, position])
         jitter = Jitter.drawn(rng, scale=settings.scale, flip=settings.flip, colour=settings.colour)
         return {
@@ -59,7 +60,7 @@ class _Maker:
         """In the class ids of the model; nobody asks for instances."""
         example = read_example(row, self.mixture.colours[row[SOURCE]])
         label = translated(example, self.mixture.tables[row[SOURCE]])
-        return Scene(example.image, label, np.zeros(label.shape, dtype=np.int32))
+        return Scene(example.image, label, np.zeros(label.shape, dtype=np.int32), origins=(Origin(quality=1.0),))
 
     def _others(self, lenders: RowPool, count: int, rng: np.random.Generator) -> list[Scene]:
         return [self._scene(lenders[int(place)]) for place in rng.integers(len(lenders), size=count)]

@@ -11,6 +11,8 @@ from diffumask_datasets.augmentation.folder import augment_folder
 from diffumask_datasets.errors import ExportError, RecipeError
 from tests.helpers.scenes import check_row
 
+COMPOSE = {"kind": "compose", "objects": [5, 5], "scale": [0.4, 0.6], "min_quality": 0.1}
+
 
 @pytest.fixture
 def source(planted: dict[str, Any], tmp_path: Path) -> Path:
@@ -38,7 +40,7 @@ def test_plain_datasets_reads_the_augmented_folder(source: Path, tmp_path: Path,
 
 def test_the_same_call_gives_the_same_bytes(source: Path, tmp_path: Path) -> None:
     def files(name: str, **options: Any) -> dict[str, bytes]:
-        augment_folder(source, tmp_path / name, augment=["occlude", "perspective"], **options)
+        augment_folder(source, tmp_path / name, augment=["occlude", COMPOSE, "perspective"], **options)
         return {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
 
     assert files("one") == files("two") != files("three", seed=1)
@@ -52,6 +54,24 @@ def test_the_recipe_says_what_was_done(source: Path, tmp_path: Path) -> None:
     assert written["augmented"]["seed"] == 5
     assert written["augmented"]["of"]["augment"][0]["grid"] == "2x2"
     assert written["splits"] == {"train": 19, "validation": 3}
+
+
+def test_a_dense_dataset(source: Path, tmp_path: Path) -> None:
+    augment_folder(source, tmp_path / "out", augment=COMPOSE)
+    for row in pq.read_table(tmp_path / "out" / "data").to_pylist():
+        check_row(row)
+        assert 3 <= len(row["objects"]["id"]) <= 5
+        assert set(row["classes"]) <= set(row["heat_maps"]["category"])
+    written = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
+    assert written["augmented"]["augment"][0]["objects"] == [5, 5]
+
+
+def test_the_recipe_says_which_classes_occur_together(planted: dict[str, Any], tmp_path: Path) -> None:
+    pairs = [["car", "boat", 0.0], ["boat", "car", 1.0]]
+    generate(tmp_path / "ds", num_samples=6, **{**planted, "co_occurrence": pairs})
+    augment_folder(tmp_path / "ds", tmp_path / "out", augment=COMPOSE)
+    written = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
+    assert sorted(written["augmented"]["augment"][0]["co_occurrence"]) == [["boat", "car", 1.0], ["car", "boat", 0.0]]
 
 
 def test_a_part_of_a_dataset_gives_samples_of_other_ids(source: Path, tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ def test_in_several_processes(dataset: Any) -> None:
     assert [content(row) for row in alone] == [content(row) for row in together]
 
 
+def test_compositions_name_their_classes(dataset: Any) -> None:
+    steps = [{"kind": "compose", "objects": [6, 6], "sizes": {"tree": [0.1, 0.2]}, "min_quality": 0}]
+    with pytest.raises(RecipeError, match=r"compose names the class 'tree'; there are: none \(give classes=\)"):
+        dataset.map(Augment(steps, pool=dataset))
+    for row in dataset.map(Augment(steps, pool=dataset, classes=CLASSES)):
+        check_row(row)
+
+
 def test_a_stream_draws_from_its_batch(dataset: Any, rows: list[dict[str, Any]]) -> None:
     stream = dataset.to_iterable_dataset().map(Augment(["splice:2x2"]), batched=True, batch_size=4)
     *made, last = stream
@@ -151,7 +159,8 @@ def test_a_sample_of_an_augmented_recipe_depends_on_its_index_alone(planted: dic
     from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
     from diffumask_datasets.recipes.recipe import Recipe
 
-    recipe = prepare(Recipe.of(**planted, augment=["splice:2x2", {"kind": "blur", "probability": 0.5}]))
+    steps = ["splice:2x2", {"kind": "blur", "probability": 0.5}, {"kind": "compose", "min_quality": 0.1}]
+    recipe = prepare(Recipe.of(**planted, augment=steps))
 
     def rows_of(start: int, stop: int, name: str, **runtime: Any) -> dict[int, Any]:
         return dict(SampleGenerator(recipe, Runtime(store=tmp_path / name, **runtime)).rows(start, stop))

@@ -204,7 +204,7 @@ def _gains(rows: Sequence[Row], sizes: Sizes) -> Figures:
     def mious(steps: Any) -> np.ndarray:
         found = []
         for seed in range(sizes.seeds):
-            scenes = [*plain, *_varied(rows, steps, seed)] if steps else plain
+            scenes = [*plain, *_varied(plain, steps, seed)] if steps else plain
             found.append(segmenter_miou(scenes, held_out, steps=sizes.segmenter_steps, seed=seed))
         return np.array(found)
 
@@ -217,12 +217,12 @@ def _gains(rows: Sequence[Row], sizes: Sizes) -> Figures:
         yield f"{name}_gain_miou_deviation", float(gains.std(ddof=1))
 
 
-def _varied(rows: Sequence[Row], steps: Any, seed: int) -> list[Scene]:
+def _varied(plain: Sequence[Scene], steps: Any, seed: int) -> list[Scene]:
     parsed = parse_augment(steps)
     made = []
-    for position, row in enumerate(rows):
-        others = drawn_others(rows.__getitem__, position, range(len(rows)))
-        made.append(augmented(scene_of(row), parsed, seed=seed, key=str(position), others=others))
+    for position, scene in enumerate(plain):
+        others = drawn_others(plain.__getitem__, position, range(len(plain)))
+        made.append(augmented(scene, parsed, seed=seed, key=str(position), others=others))
     return made
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import strategies as st
 
-from diffumask_datasets.augmentation.scene import Origin, Scene, Thing, annotate
+from diffumask_datasets.augmentation.composition import composed
+from diffumask_datasets.augmentation.scene import Origin, Scene, Thing, annotate, tidied
 from diffumask_datasets.dataset.schema import decode_image, decode_label, png_cell
+from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.masks.rle import decode
+from diffumask_datasets.recipes.augment_settings import Compose
 
 CLASSES = ("car", "boat", "tree")
+BLENDS: Sequence[Literal["hard", "soft", "matched"]] = ("hard", "soft", "matched")
 
 
 def random_scene(seed: int, *, height: int = 24, width: int = 32, things: int = 3) -> Scene:
@@ -83,3 +87,32 @@ scenes = st.builds(
     width=st.integers(16, 40),
     things=st.integers(0, 4),
 )
+
+
+def check_composition(seed: int) -> None:
+    """A random composition of scenes and settings is consistent, and says whose each pixel is."""
+    rng = np.random.default_rng(seed)
+    size = {"height": int(rng.integers(24, 80)), "width": int(rng.integers(24, 80))}
+    made = [random_scene(int(rng.integers(10**6)), things=int(rng.integers(1, 5)), **size) for _ in range(6)]
+    base, *lenders = told_apart(made)
+    least, scale = int(rng.integers(1, 6)), float(rng.uniform(0.1, 1.2))
+    step = Compose(
+        objects=(least, least + int(rng.integers(0, 4))),
+        scale=(scale, scale * 1.5),
+        min_visible=float(rng.uniform(0.1, 1)),
+        blend=BLENDS[int(rng.integers(3))],
+    )
+    try:
+        scene = composed(base, lambda count, _: [lenders[n % 5] for n in range(count)], step, rng)
+    except RecipeError:  # rectangles that hide each other lend nothing
+        return
+    before, after = (np.bincount(one.instances.ravel(), minlength=len(base.things) + 1) for one in (base, scene))
+    own = len(base.things) + 1
+    assert (after[1:own] >= step.min_visible * before[1:own]).all()
+    assert (after[own:] > 0).all()
+    assert len(after) - 1 <= max(step.objects[1], np.count_nonzero(before[1:])) + np.count_nonzero(before[1:own] == 0)
+    unchanged = (scene.instances > 0) & (scene.instances < own)
+    assert (scene.instances[unchanged] == base.instances[unchanged]).all()
+    assert (scene.image[unchanged] == base.image[unchanged]).mean() > 0.5 or not unchanged.any()
+    assert scene.label[scene.instances == 0].max(initial=0) in (0, 255)
+    check_row(row_of_scene(tidied(scene), "-"))

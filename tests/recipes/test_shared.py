@@ -71,6 +71,10 @@ def test_what_the_user_says_wins(planted: dict[str, Any], tmp_path: Path) -> Non
             "names the local prompt_source path '/etc/passwd', which is not followed",
         ),
         (
+            "classes: [car]\naugment:\n- {kind: compose, backgrounds: /home/me/photos}",
+            "names the local augment backgrounds '/home/me/photos', which is not followed",
+        ),
+        (
             "classes: [car]\nprompt_source: {kind: retrieval, path: you/captions, encoder: here/model}",
             "names the local prompt_source encoder 'here/model'",
         ),

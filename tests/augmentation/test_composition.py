@@ -1,0 +1,292 @@
+"""Compositions: exact instances, masks and boxes; what is pasted where; what is refused."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
+from diffumask_datasets.augmentation.composition import composed
+from diffumask_datasets.augmentation.scene import Origin, Others, Scene, Thing, tidied
+from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.recipes.augment_settings import Compose
+from diffumask_datasets.recipes.recipe import Recipe
+from tests.helpers.scenes import check_composition
+
+CLASSES = ("car", "boat", "tree")
+
+
+def square(
+    side: int,
+    *,
+    at: tuple[int, int] = (8, 8),
+    category: int = 1,
+    size: tuple[int, int] = (32, 32),
+    quality: float = 1.0,
+) -> Scene:
+    """A square of the grey 60 * category on grey 10; what is 255 in the mask is a pixel wide around it."""
+    image = np.full((*size, 3), 10, np.uint8)
+    label, instances = np.zeros(size, np.uint8), np.zeros(size, np.int32)
+    top, left = at
+    around = (slice(max(0, top - 1), top + side + 1), slice(max(0, left - 1), left + side + 1))
+    inside = (slice(top, top + side), slice(left, left + side))
+    image[around], label[around] = 60 * category, 255
+    label[inside], instances[inside] = category, 1
+    origin = Origin(f"square {category}", {category: 0.5}, quality)
+    return Scene(image, label, instances, (Thing(category, 0.5),), (origin,))
+
+
+def empty(size: tuple[int, int] = (32, 32)) -> Scene:
+    return Scene(np.full((*size, 3), 10, np.uint8), np.zeros(size, np.uint8), np.zeros(size, np.int32))
+
+
+def lending(*scenes: Scene) -> Others:
+    def draw(count: int, rng: np.random.Generator) -> Sequence[Scene]:
+        return [scenes[index % len(scenes)] for index in range(count)]
+
+    return draw
+
+
+def compose(scene: Scene, *lenders: Scene, seed: int = 0, classes: Sequence[str] = CLASSES, **fields: Any) -> Scene:
+    (step,) = pin_backgrounds([Compose(**fields)], tuple((name, name) for name in classes))
+    assert isinstance(step, Compose)
+    return composed(scene, lending(*lenders), step, np.random.default_rng(seed), classes=classes)
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10**6))
+def test_random_compositions_are_consistent(seed: int) -> None:
+    check_composition(seed)
+
+
+def test_a_whole_object_arrives_with_its_pixels() -> None:
+    made = compose(empty(), square(10), objects=(1, 1), scale=(1, 1), blend="hard")
+    mask = made.instances == 1
+    assert mask.sum() == 100
+    assert (made.label[mask] == 1).all()
+    assert (made.image[mask] == 60).all()
+    assert (made.image[~mask] == 10).all()
+    assert not (made.label[~mask]).any()
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    assert (len(rows), len(columns)) == (10, 10)
+    assert (made.things, made.origins[1].prompt) == ((Thing(1, 0.5),), "square 1")
+
+
+def test_what_refinement_left_open_stays_255_and_half_transparent() -> None:
+    made = compose(empty(), square(10), objects=(1, 1), scale=(1, 1), blend="soft")
+    undecided = made.label == 255
+    assert (made.instances == 1).sum() == 100
+    assert undecided.sum() == 12 * 12 - 10 * 10
+    assert ((made.image[undecided] > 20) & (made.image[undecided] < 50)).all()
+    assert (made.image[made.label == 0] < 25).all()
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize(
+    ("at", "sides"), [((0, 8), "top"), ((22, 8), "bottom"), ((8, 0), "left"), ((22, 22), "corner")]
+)
+def test_an_object_that_a_border_cut_off_stays_at_that_border(at: tuple[int, int], sides: str, mirror: bool) -> None:
+    found = set()
+    for seed in range(12):
+        fields = {"objects": (1, 1), "scale": (0.5, 1), "mirror": mirror}
+        made = compose(empty((48, 64)), square(10, at=at), seed=seed, **fields)
+        mask = made.instances == 1
+        edges = {"top": mask[0], "bottom": mask[-1], "left": mask[:, 0], "right": mask[:, -1]}
+        found.add(frozenset(name for name, line in edges.items() if line.any()))
+    expected = {"corner": [{"bottom", "right"}, {"bottom", "left"}], "left": [{"left"}, {"right"}]}.get(
+        sides, [{sides}]
+    )
+    assert found == {frozenset(names) for names in (expected if mirror else expected[:1])}
+
+
+def test_enough_of_each_object_stays_visible() -> None:
+    for seed in range(20):
+        base = square(16, category=2)
+        made = tidied(compose(base, square(14), seed=seed, objects=(6, 6), scale=(1, 1), min_visible=0.7, blend="hard"))
+        areas = np.bincount(made.instances.ravel())[1:]
+        assert areas[0] >= 0.7 * 16 * 16
+        assert (areas[1:] >= 0.7 * 14 * 14).all()
+
+
+def test_the_number_of_objects_counts_those_that_are_there() -> None:
+    lenders = [square(8, category=category, at=(4, 4)) for category in (1, 2, 3)]
+    wide = square(8, size=(96, 96))
+    made = compose(wide, *lenders, objects=(5, 5), scale=(0.5, 0.5))
+    assert len(made.things) == 5
+    assert compose(wide, *lenders, objects=(1, 1)).things == wide.things
+
+
+def test_sizes_by_class() -> None:
+    sizes = {"car": [0.5, 0.5], "*": [0.25, 0.25]}
+    for category, side in ((1, 32), (2, 16)):
+        lender = square(10, category=category)
+        made = compose(empty((64, 64)), lender, objects=(1, 1), sizes=sizes, blend="hard")
+        assert abs(np.sqrt((made.instances == 1).sum()) - side) <= 2
+
+
+def test_classes_that_do_not_occur_together_are_not_composed() -> None:
+    lenders = [square(8, category=category) for category in (1, 2, 3)]
+    together = [("car", "tree", 1.0), ("tree", "car", 1.0)]
+    wide = square(8, size=(96, 96))
+    seen = {
+        thing.category
+        for seed in range(10)
+        for thing in compose(wide, *lenders, seed=seed, objects=(3, 3), scale=(0.3, 0.3), co_occurrence=together).things
+    }
+    assert seen == {1, 3}
+    alone = compose(wide, lenders[1], objects=(4, 4), co_occurrence=together)
+    assert alone.things == wide.things
+
+
+def test_heat_goes_with_its_object() -> None:
+    lender = square(10, category=2)
+    lender = lender.replaced(heat_maps={2: np.where(lender.label == 2, 200, 7).astype(np.uint8)})
+    base = square(8, at=(2, 2), size=(32, 32))
+    base = base.replaced(heat_maps={1: np.full((32, 32), 90, np.uint8)})
+    made = compose(base, lender, objects=(2, 2), scale=(1, 1), blend="hard")
+    pasted = made.instances == 2
+    assert (made.heat_maps[2][pasted] == 200).all()
+    assert (made.heat_maps[1][pasted] == 0).all()
+    assert (made.heat_maps[1][~pasted] == 90).all()
+    assert (made.heat_maps[2][~pasted] == 0).all()
+
+
+def test_light_and_sharpness_are_matched() -> None:
+    noise = np.random.default_rng(0).integers(60, 140, (32, 32, 3), dtype=np.uint8)
+    lender = square(16)
+    lender = lender.replaced(image=np.where((lender.label == 1)[..., None], noise, lender.image))
+
+    def contrast(blend: str) -> tuple[float, float]:
+        made = compose(empty(), lender, objects=(1, 1), scale=(1, 1), mirror=False, blend=blend)
+        inside = made.image[made.instances == 1].astype(float)
+        return float(inside.mean()), float(inside.std())
+
+    (soft_light, soft_detail), (light, detail) = contrast("soft"), contrast("matched")
+    assert light == pytest.approx(soft_light - 0.3 * (soft_light - 10), abs=3)
+    assert detail < 0.7 * soft_detail
+
+
+def test_labels_without_instances_lend_connected_regions() -> None:
+    lender = square(8).replaced(instances=np.zeros((32, 32), np.int32), things=())
+    assert compose(empty(), lender, objects=(1, 1)).things == (Thing(1, 1.0),)
+
+
+def hidden_by_another() -> Scene:
+    scene = square(10)
+    label, instances = scene.label.copy(), scene.instances.copy()
+    label[8:18, 18:28], instances[8:18, 18:28] = 2, 2
+    return scene.replaced(label=label, instances=instances, things=(*scene.things, Thing(2, 1.0)))
+
+
+@pytest.mark.parametrize(
+    "lender",
+    [square(10, quality=0.4), square(32, at=(0, 0)), square(3), hidden_by_another(), empty()],
+    ids=["quality", "cut off on all sides", "tiny", "touching", "empty"],
+)
+def test_no_sample_good_enough_to_cut_from(lender: Scene) -> None:
+    with pytest.raises(
+        RecipeError, match=r"no sample is good enough to cut an object from: it takes a quality of 0\.5"
+    ):
+        compose(empty(), lender.replaced(origins=(Origin("", {}, lender.origins[0].quality or 1.0),)), objects=(2, 2))
+
+
+def test_one_good_sample_within_reach_is_found() -> None:
+    poor, good = square(10, quality=0.2), square(10, category=2)
+    made = compose(empty(), *[poor] * 20, good, objects=(3, 3), scale=(0.3, 0.5))
+    assert {thing.category for thing in made.things} == {2}
+    assert len(made.things) == 3
+
+
+def test_cutouts_larger_than_the_background_are_made_smaller() -> None:
+    made = compose(empty((16, 24)), square(200, at=(20, 20), size=(240, 240)), objects=(1, 1), scale=(3, 3))
+    assert made.size == (16, 24)
+    assert 100 <= (made.instances == 1).sum() <= 16 * 16
+
+
+def test_an_image_too_small_to_paste_on() -> None:
+    with pytest.raises(
+        RecipeError, match=r"cannot be composed on an image of 6x40 pixels \(height x width\); expected 8"
+    ):
+        compose(empty((6, 40)), square(10), objects=(1, 1))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "streets"
+    folder.mkdir()
+    for number, colour in enumerate([(200, 0, 0), (0, 200, 0)]):
+        Image.new("RGB", (90, 50), colour).save(folder / f"{number}.png")
+    return folder
+
+
+def test_photographs_as_backgrounds(photos: Path, tmp_path: Path) -> None:
+    def scenes(folder: Path) -> list[Scene]:
+        fields = {"objects": (2, 2), "scale": (0.4, 0.4), "backgrounds": str(folder), "blend": "hard"}
+        return [compose(square(12), square(12, category=2), seed=seed, **fields) for seed in range(8)]
+
+    made = scenes(photos)
+    colours = {tuple(scene.image[scene.instances == 0][0].tolist()) for scene in made}
+    assert colours == {(200, 0, 0), (0, 200, 0)}
+    for scene in made:
+        assert not scene.label[scene.instances == 0].any()
+        assert len(scene.things) == 2
+    photos.rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "0.png").rename(tmp_path / "elsewhere" / "9.png")
+    again = scenes(tmp_path / "elsewhere")
+    assert all((one.image == other.image).all() for one, other in zip(made, again, strict=True))
+
+
+def test_backgrounds_are_pinned_by_content(photos: Path) -> None:
+    (pinned,) = pin_backgrounds([Compose(backgrounds=str(photos))])
+    assert isinstance(pinned, Compose)
+    assert pinned.identity()["backgrounds"] is None
+    assert len(pinned.backgrounds_revision or "") == 16
+    Image.new("RGB", (90, 50)).save(photos / "more.png")
+    with pytest.raises(RecipeError, match=r"the backgrounds in .*streets have content '\w{16}', not '\w{16}'"):
+        pin_backgrounds([pinned])
+
+
+def test_backgrounds_that_show_the_classes_are_refused_as_far_as_they_say_so(photos: Path) -> None:
+    (photos / "0.txt").write_text("Two cars at night", encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"0\.png mentions the class 'car'.* \(file names, folders and captions are"):
+        pin_backgrounds([Compose(backgrounds=str(photos))], (("car", "car"),))
+    pin_backgrounds([Compose(backgrounds=str(photos))], (("boat", "boat"),))
+
+
+@pytest.mark.parametrize("name", ["nothing", "void"])
+def test_backgrounds_that_are_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / "void").mkdir()
+    with pytest.raises(RecipeError, match=r"augment: backgrounds: (there is no folder|.* holds no images)"):
+        pin_backgrounds([Compose(backgrounds=str(tmp_path / name))])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("compose:0", "augment: 0.compose.objects: give .smallest, largest. with 0 < smallest"),
+        ("compose:many", "valid integer"),
+        ({"kind": "compose", "objects": [6, 3]}, "0 < smallest <= largest"),
+        ({"kind": "compose", "min_visible": 0}, "greater than 0"),
+        ({"kind": "compose", "sizes": {"car": [0.5, 2]}}, "car: give .smallest, largest. with .* <= 1"),
+        (
+            {"kind": "compose", "objects": [40, 40], "sizes": {"*": [0.5, 0.6]}},
+            "40 objects of at least 0.5 .* do not fit",
+        ),
+        ({"kind": "compose", "sizes": {"caar": [0.1, 0.2]}}, "compose names the class 'caar' .did you mean 'car'"),
+        ({"kind": "compose", "blend": "poisson"}, "'hard', 'soft' or 'matched'"),
+    ],
+)
+def test_bad_settings(fields: Any, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Recipe.of(classes=CLASSES, augment=fields)
+
+
+def test_a_number_of_objects_as_text() -> None:
+    recipe = Recipe.of(classes=CLASSES, augment=["compose:8", "compose:2-4"])
+    assert [step.objects for step in recipe.augment if isinstance(step, Compose)] == [(8, 8), (2, 4)]
+    assert Recipe.of(**recipe.model_dump(mode="json")) == recipe
