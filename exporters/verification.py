@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from diffumask_datasets.dataset.density import Density, image_density
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Contents, ExportSample
 from diffumask_datasets.exporters.encoding import Item
@@ -97,7 +98,7 @@ def _counted(loss: dict[str, Any]) -> str:
 
 
 def _compared(reader: Reader, source: Source, manifest: dict[str, Any]) -> Iterator[Check]:
-    contents, tally = source.contents, Tally()
+    contents, tally, density = source.contents, Tally(), Density()
     if list(contents.classes) != manifest["export"]["classes"]:
         yield Check("classes", False, f"the source has {', '.join(contents.classes)}")
         return
@@ -110,8 +111,10 @@ def _compared(reader: Reader, source: Source, manifest: dict[str, Any]) -> Itera
                 sample = ExportSample.of(**item._asdict(), class_count=len(contents.classes))
                 digests.update(sample.digest.encode())
                 reader.compare(sample, tally)
+                density.add(image_density(row))
                 progress.update()
     yield Check("samples", counts == manifest["samples"], f"{counts} in the source, {manifest['samples']} exported")
     same = digests.hexdigest() == manifest["source"]
     yield Check("source", same, "the one exported" if same else "not the one exported")
+    yield Check("density", True, str(density))
     yield from tally.checks()

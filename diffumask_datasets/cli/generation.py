@@ -135,11 +135,20 @@ def augment(
     seed: Annotated[int, typer.Option(help="Other seed, other draws.")] = 0,
     copies: Annotated[int, typer.Option(help="Augmented samples per sample.")] = 1,
     originals: Annotated[bool, typer.Option(help="Keep the samples of SOURCE too.")] = False,
+    sizes_of: Annotated[
+        Path | None, typer.Option(help="Dataset folder whose objects say how large those of compose become.")
+    ] = None,
 ) -> None:
     """Write a dataset folder with augmented samples of SOURCE: image, masks and objects together."""
     from diffumask_datasets.augmentation.folder import augment_folder
+    from diffumask_datasets.dataset.density import object_sizes
+    from diffumask_datasets.dataset.reader import open_source
+    from diffumask_datasets.recipes.augment_settings import parse_augment, with_sizes
 
-    steps = [yaml_value(text, "--augment") for text in augment]
+    steps = parse_augment([yaml_value(text, "--augment") for text in augment])
+    if sizes_of:
+        measured = open_source(sizes_of)
+        steps = with_sizes(steps, object_sizes((row for _, row in measured.rows()), measured.classes))
     augment_folder(source, output, augment=steps, seed=seed, copies=copies, originals=originals)
     typer.echo(f"wrote {output}")
 

@@ -17,7 +17,7 @@ from diffumask_datasets.dataset.views import VIEWS
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
-from diffumask_datasets.recipes.recipe import Recipe, check_fields
+from diffumask_datasets.recipes.recipe import FIELDS, Recipe, check_fields
 from diffumask_datasets.recipes.shared import with_shared_recipe
 from diffumask_datasets.recipes.splits import SplitPlan
 from diffumask_datasets.toybox.rendered import CONFIG_NAME as RENDERED
@@ -100,7 +100,7 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         return RenderedScenes(**fields)
 
     def _prepared(self, fields: dict[str, Any]) -> Recipe:
-        check_fields(fields, [*Recipe.model_fields, *CONFIG_FIELDS])
+        check_fields(fields, [*FIELDS, *CONFIG_FIELDS])
         return prepare(Recipe.of(**fields), tuple(self.plan.sizes))
 
     @property

@@ -88,6 +88,7 @@ def make_card(
             (number, _plain(name), summary.images_of_class[number], summary.objects_of_class[number])
             for number, name in enumerate(source.classes, 1)
         ],
+        "density": str(summary.density),
         "models": [_plain(name) for name in sorted(summary.models)],
         "revision": _plain(str(fields["revision"])) if fields.get("revision") else None,
         "model_licence": _plain(model_licence or "not known; look at the model's own card"),

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from diffumask_datasets.dataset.contact_sheet import class_colours
+from diffumask_datasets.dataset.density import Density, image_density
 from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.sample import id2label
 
@@ -39,6 +40,7 @@ class Summary:
     qualities: list[float] = field(default_factory=list)
     thresholds: list[float] = field(default_factory=list)
     first_rows: list[Row] = field(default_factory=list)
+    density: Density = field(default_factory=Density)
 
     def see(self, split: str, row: Row) -> None:
         """Counts one ``default`` row."""
@@ -48,6 +50,7 @@ class Summary:
         self.prompts.setdefault(row["prompt"])
         self.qualities.append(row["quality"])
         self.thresholds += row["threshold"]
+        self.density.add(image_density(row))
         objects = row["objects"]
         for category, area, rle in zip(objects["category"], objects["area"], objects["segmentation"], strict=True):
             height, width = rle["size"]

@@ -25,6 +25,7 @@ __all__ = [
     "needs_others",
     "parse_augment",
     "with_co_occurrence",
+    "with_sizes",
 ]
 
 GRIDS = ("1x2", "2x1", "2x2", "3x3", "5x5", "8x8")
@@ -210,6 +211,17 @@ def parse_augment(values: Any) -> tuple[AugmentSettings, ...]:
 def needs_others(steps: Iterable[AugmentSettings]) -> bool:
     """Whether any of the steps takes pixels from other samples."""
     return any(isinstance(step, Splice | Occlude | Compose) for step in steps)
+
+
+def with_sizes(
+    steps: Iterable[AugmentSettings], sizes: Mapping[str, tuple[float, float]]
+) -> tuple[AugmentSettings, ...]:
+    """The steps with ``sizes`` by class in the compositions that have none of their own."""
+    counted = tuple((name, *limits) for name, limits in sizes.items())
+    return tuple(
+        step.model_copy(update={"sizes": counted}) if isinstance(step, Compose) and not step.sizes else step
+        for step in steps
+    )
 
 
 def with_co_occurrence(

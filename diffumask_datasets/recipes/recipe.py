@@ -16,7 +16,7 @@ from diffumask_datasets.recipes.augment_settings import AugmentSettings, check_g
 from diffumask_datasets.recipes.base import Pin, Texts, first_problem
 from diffumask_datasets.recipes.captions import Words
 from diffumask_datasets.recipes.prompt_settings import PromptSettings, TemplatePrompts
-from diffumask_datasets.recipes.resolve import resolve_fields
+from diffumask_datasets.recipes.resolve import OBJECTS_PER_IMAGE, resolve_fields
 from diffumask_datasets.recipes.settings import (
     AttemptSettings,
     CaptureSettings,
@@ -28,7 +28,7 @@ from diffumask_datasets.recipes.text import normalise, word_key
 from diffumask_datasets.recipes.vocabulary import ClassWords, styles
 from diffumask_datasets.sample import MAX_CLASS_ID
 
-__all__ = ["ALGORITHM", "DEFAULT_PROMPTS", "Recipe", "check_fields"]
+__all__ = ["ALGORITHM", "DEFAULT_PROMPTS", "FIELDS", "Recipe", "check_fields"]
 
 ALGORITHM = 5
 """Raised whenever the same recipe would give other bytes than before."""
@@ -83,7 +83,8 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
     when empty; ``co_occurrence`` holds (class, other, weight) for prompts of several classes, all alike when empty; through
     :meth:`of` both may be mappings, and the latter the path of captions to count in, alone or as ``{"path": …, "column":
     …}``. ``augment`` are steps that every sample goes through, in order, e.g. ``["splice:2x2", {"kind": "blur",
-    "probability": 0.5}]``; others that a step needs are painted for the same recipe without ``augment``.
+    "probability": 0.5}]``; others that a step needs are painted for the same recipe without ``augment``. Through :meth:`of`,
+    ``objects_per_image=8`` (or a range) appends the composition that brings each image to so many objects.
 
     Raises:
         RecipeError: an unknown field or an illegal value (through :meth:`of`).
@@ -107,7 +108,7 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
     @classmethod
     def of(cls, **fields: Any) -> Recipe:
         """The recipe of these fields; an omitted one, or None, takes the default of the model."""
-        check_fields(fields, cls.model_fields)
+        check_fields(fields, FIELDS)
         given = {name: value for name, value in fields.items() if value is not None or name in _MAY_BE_NONE}
         try:
             return cls(**resolve_fields(given))
@@ -117,7 +118,7 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
     @classmethod
     def within(cls, fields: Mapping[str, Any]) -> Recipe:
         """The recipe among the fields of a recipe file, which also says how much of it is wanted and shown."""
-        return cls.of(**{name: value for name, value in fields.items() if name in cls.model_fields})
+        return cls.of(**{name: value for name, value in fields.items() if name in FIELDS})
 
     @model_validator(mode="before")
     @classmethod
@@ -227,6 +228,10 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
                 fields.pop(name, None)
         canonical = json.dumps({"algorithm": ALGORITHM, **fields}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+FIELDS = (*Recipe.model_fields, OBJECTS_PER_IMAGE)
+"""What may be given for a recipe: its fields, and how dense its scenes are to be, which becomes a step of ``augment``."""
 
 
 def check_fields(fields: Iterable[str], legal: Iterable[str]) -> None:

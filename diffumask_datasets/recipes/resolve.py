@@ -16,7 +16,10 @@ from diffumask_datasets.recipes.prompt_settings import CaptionSettings
 from diffumask_datasets.recipes.text import normalise
 from diffumask_datasets.recipes.vocabulary import ClassWords, resolve_classes
 
-__all__ = ["resolve_fields"]
+__all__ = ["OBJECTS_PER_IMAGE", "resolve_fields"]
+
+OBJECTS_PER_IMAGE = "objects_per_image"
+"""The target of density among the fields that a user gives."""
 
 _NO_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 """Control characters but white space, and halves of surrogate pairs, which UTF-8 cannot hold."""
@@ -31,6 +34,7 @@ def resolve_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """
     for name, value in fields.items():
         _check_characters(name, value)
+    fields = _with_density(fields)
     if "classes" not in fields:
         return fields
     named = resolve_classes(fields["classes"])
@@ -47,6 +51,18 @@ def resolve_fields(fields: dict[str, Any]) -> dict[str, Any]:
         spoken = tuple((word, entry.name) for entry in words for word in entry.words)
         fields["co_occurrence"] = _triples(fields["co_occurrence"], spoken)
     return fields
+
+
+def _with_density(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with the target :data:`OBJECTS_PER_IMAGE` as the last augmentation."""
+    if OBJECTS_PER_IMAGE not in fields:
+        return fields
+    target = fields[OBJECTS_PER_IMAGE]
+    limits = target if isinstance(target, (list, tuple)) else (target, target)
+    steps = parse_augment(fields["augment"]) if fields.get("augment") else ()
+    composition = parse_augment({"kind": "compose", "objects": limits})
+    rest = {name: value for name, value in fields.items() if name != OBJECTS_PER_IMAGE}
+    return {**rest, "augment": (*steps, *composition)}
 
 
 def _check_characters(name: str, value: Any) -> None:

@@ -15,7 +15,7 @@ from diffumask_datasets.errors import RecipeError, short_repr
 from diffumask_datasets.models.reference import BUILT_IN_MODELS
 from diffumask_datasets.recipes.file import AUGMENTED, LABELLED
 from diffumask_datasets.recipes.prompt_settings import LanguageModelPrompts, RetrievalPrompts
-from diffumask_datasets.recipes.recipe import Recipe, check_fields
+from diffumask_datasets.recipes.recipe import FIELDS, Recipe, check_fields
 from diffumask_datasets.recipes.splits import EXTENT
 from diffumask_datasets.sample import MAX_CLASS_ID
 
@@ -61,7 +61,7 @@ def check_shape(where: str, fields: Mapping[str, Any]) -> None:
     Raises:
         RecipeError: An unknown field, a value of the wrong type, too many classes, or a path where a name belongs.
     """
-    check_fields(fields, [*Recipe.model_fields, *EXTENT, "digest", AUGMENTED, LABELLED])
+    check_fields(fields, [*FIELDS, *EXTENT, "digest", AUGMENTED, LABELLED])
     for name, (kind, words) in _KINDS.items():
         value = fields.get(name)
         if value is not None and not _fits(name, value, kind):

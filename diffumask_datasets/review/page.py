@@ -15,6 +15,7 @@ from PIL import Image
 from diffumask_datasets.dataset.atomic import whole_file
 from diffumask_datasets.dataset.contact_sheet import class_colours
 from diffumask_datasets.dataset.decisions import DECISIONS_FILE, read_decisions
+from diffumask_datasets.dataset.density import Density, image_density
 from diffumask_datasets.dataset.reader import DatasetSource, open_source
 from diffumask_datasets.dataset.schema import Row, image_of, label_of
 from diffumask_datasets.errors import ExportError
@@ -40,12 +41,15 @@ def write_page(source: Any, output: str | Path, *, num_samples: int | None = Non
     output = Path(output)
     if output.suffix.lower() not in (".html", ".htm"):
         raise ExportError(f"{output} is no page: give a file that ends in .html")
+    density = Density()
+    samples = _samples(opened, num_samples, density)
     data = {
         "title": title or (Path(source).name if isinstance(source, str | Path) else "dataset"),
         "file": DECISIONS_FILE,
         "classes": list(opened.classes),
         "colours": [_hex(class_id) for class_id in range(1, len(opened.classes) + 1)],
-        "samples": _samples(opened, num_samples),
+        "samples": samples,
+        "density": str(density),
         "decisions": _decisions(source),
     }
     # "<" written out, so that no text of a prompt can end the script element.
@@ -56,19 +60,21 @@ def write_page(source: Any, output: str | Path, *, num_samples: int | None = Non
     return output
 
 
-def _samples(opened: DatasetSource, most: int | None) -> list[dict[str, Any]]:
+def _samples(opened: DatasetSource, most: int | None, density: Density) -> list[dict[str, Any]]:
     cards: list[dict[str, Any]] = []
     for split, row in opened.rows():
         if most is not None and len(cards) >= most:
             break
-        cards.append(_card(split, row))
+        cards.append(_card(split, row, density))
     return cards
 
 
-def _card(split: str, row: Row) -> dict[str, Any]:
+def _card(split: str, row: Row, total: Density) -> dict[str, Any]:
     image = Image.fromarray(image_of(row))
     label = Image.fromarray(label_of(row))
     size_wh = _fitted(image.size)
+    density = image_density(row)
+    total.add(density)
     return {
         "id": row["sample_id"],
         "split": split,
@@ -77,7 +83,8 @@ def _card(split: str, row: Row) -> dict[str, Any]:
         ),
         "mask": _data_uri(_overlay(label.resize(size_wh, Image.Resampling.NEAREST)), "PNG"),
         "classes": list(row["classes"]),
-        "objects": len(row["objects"]["id"]),
+        "objects": density.objects,
+        "touching": density.touching,
         "quality": round(float(row["quality"]), 4),
         "prompt": row["prompt"],
     }

@@ -286,6 +286,14 @@ def test_bad_settings(fields: Any, message: str) -> None:
         Recipe.of(classes=CLASSES, augment=fields)
 
 
+def test_a_target_of_density_is_the_last_step() -> None:
+    dense = Recipe.of(classes=CLASSES, augment="blur", objects_per_image=8)
+    assert dense == Recipe.of(classes=CLASSES, augment=["blur", "compose:8"])
+    assert Recipe.of(classes=CLASSES, objects_per_image=[2, 4]) == Recipe.of(classes=CLASSES, augment="compose:2-4")
+    with pytest.raises(RecipeError, match="0 < smallest <= largest"):
+        Recipe.of(classes=CLASSES, objects_per_image=0)
+
+
 def test_a_number_of_objects_as_text() -> None:
     recipe = Recipe.of(classes=CLASSES, augment=["compose:8", "compose:2-4"])
     assert [step.objects for step in recipe.augment if isinstance(step, Compose)] == [(8, 8), (2, 4)]

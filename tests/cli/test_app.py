@@ -197,6 +197,13 @@ def test_augment_a_finished_dataset(tmp_path: Path) -> None:
     done = diffumask_here("augment", "ds", "--output", "out", *steps, "--originals", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "wrote out\n")
     assert pq.read_table(tmp_path / "out" / "data").num_rows == 6
+    dense = ["--augment", "compose:4", "--sizes-of", "ds"]
+    done = diffumask_here("augment", "ds", "--output", "dense", *dense, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "wrote dense\n")
+    (step,) = yaml.safe_load((tmp_path / "dense" / "recipe.yaml").read_text())["augmented"]["augment"]
+    assert step["objects"] == [4, 4]
+    assert {name for name, *_ in step["sizes"]} <= {"car", "boat"}
+    assert step["sizes"]
     again = diffumask_here("generate", "--config", "out/recipe.yaml", "--output", "again", cwd=tmp_path)
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert "describes an augmented dataset: generate its source, then run diffumask augment on it" in again.stderr

@@ -62,7 +62,7 @@ def test_a_third_party_adds_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "out/made-0000.txt").read_text() == "487"
     assert (tmp_path / "out/train.txt").read_text() == "made-0000 px\n"
     checks = list(verify(tmp_path / "out", source=source))
-    assert [check.passed for check in checks] == [True] * 5
+    assert [check.passed for check in checks] == [True] * 6
     with pytest.raises(ExportError, match=r"the format 'broken' \(nowhere:Nothing\) cannot be loaded: No module named"):
         export(source, tmp_path / "other", format="broken")
     sys.modules.pop("areas_format")

@@ -45,6 +45,8 @@ def test_a_folder_made_by_generate_with_all_its_splits(planted: dict[str, Any], 
         "val2017",
     ]
     assert passed(tmp_path / "coco", source=tmp_path / "ds", format="coco")
+    told = {check.name: check.detail for check in verify(tmp_path / "coco", source=tmp_path / "ds")}
+    assert told["density"].startswith("1.0 objects and 1.0 classes an image; 0 % of the objects touch")
 
 
 def test_every_kind_of_source_gives_the_same_files(planted: dict[str, Any], tmp_path: Path, cache_dir: str) -> None:
