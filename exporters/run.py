@@ -11,16 +11,19 @@ from typing import Any
 
 from tqdm import tqdm
 
+from diffumask_datasets.dataset.opened import OpenDataset
+from diffumask_datasets.dataset.reader import open_dataset
+from diffumask_datasets.dataset.schema import HEAT_MAPS, REQUIRED, Row
+from diffumask_datasets.dataset.storage import parse_location
 from diffumask_datasets.errors import ExportError
-from diffumask_datasets.exporters.contents import Loss
+from diffumask_datasets.exporters.contents import Contents, Loss
 from diffumask_datasets.exporters.encoding import Encoded, Encoder, Item, encode_all
 from diffumask_datasets.exporters.journal import Journal, file_hash
 from diffumask_datasets.exporters.protocol import Exporter, Writer
 from diffumask_datasets.exporters.registry import make_exporter
-from diffumask_datasets.exporters.source import Source, open_source
-from diffumask_datasets.exporters.target import Target
+from diffumask_datasets.exporters.target import Target, local_export
 
-__all__ = ["HASH_SPACE", "export"]
+__all__ = ["HASH_SPACE", "contents_of", "export", "exported_rows", "open_exportable"]
 
 HASH_SPACE = 1 << 256
 """File hashes are summed modulo this."""
@@ -35,37 +38,64 @@ def export(
     num_samples: int | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Writes ``source`` into the folder ``output`` in one of :func:`formats`; returns the manifest.
-
-    ``source`` is a map-style dataset, a stream, a dict of splits, or a folder made by ``generate``, always with the
-    columns of the config ``default``. ``num_samples`` is the most that is taken from each split; an endless stream needs
-    it. ``workers`` processes encode side by side; the bytes do not depend on their number. ``options`` are the format's.
+    """Writes a dataset in one of :func:`formats`; returns the manifest.
 
     Started again after any end, it goes on where it stopped; the export is complete once ``diffumask-export.json`` is
     there, and exporting the same again then does nothing.
 
+    Args:
+        source: A folder, a URL, a Hub dataset ``owner/name``, a map-style dataset, a stream or a dict of splits, with the
+            columns of the config ``default``.
+        output: A folder or a URL, to which the finished export is uploaded.
+        format: The name of the format.
+        workers: Processes that encode side by side; the bytes do not depend on their number.
+        num_samples: The most samples that are taken from each split; an endless stream needs it.
+        **options: Those of the format.
+
     Raises:
-        ExportError: an unknown format or option, a dataset that the format cannot hold, or a target that holds
-            something else or cannot be written.
+        ExportError: An unknown format or option, a dataset that the format cannot hold, or a target that holds something
+            else or cannot be written.
     """
     if workers < 1:
         raise ExportError(f"workers: expected a number from 1 up, got {workers}")
     exporter = make_exporter(format, options)
-    opened = open_source(source, num_samples=num_samples)
-    writer = exporter.open(opened.contents)
-    with Target(Path(output).expanduser(), _identity(format, exporter, opened)) as target:
+    opened = open_exportable(source, num_samples=num_samples)
+    writer = exporter.open(contents_of(opened))
+    with local_export(parse_location(output)) as folder, Target(folder, _identity(format, exporter, opened)) as target:
         if target.finished is not None:
             return target.finished
         return _write(target, writer, opened, workers)
 
 
-def _identity(name: str, exporter: Exporter, source: Source) -> dict[str, Any]:
+def open_exportable(source: Any, *, num_samples: int | None = None) -> OpenDataset:
+    """The dataset to export; ``num_samples`` is the most that is taken from each split.
+
+    Raises:
+        ExportError: no dataset, an empty one, or one without the columns and class names that an export needs.
+    """
+    if num_samples is not None and num_samples < 1:
+        raise ExportError(f"num_samples: expected a number from 1 up, got {num_samples}")
+    opened = open_dataset(source, columns=REQUIRED)
+    return opened if num_samples is None else opened.first(num_samples)
+
+
+def contents_of(source: OpenDataset) -> Contents:
+    """What a format is told of the dataset as a whole."""
+    return Contents(source.classes, tuple(source.sizes))
+
+
+def exported_rows(source: OpenDataset, split: str, start: int = 0) -> Iterator[Row]:
+    """The rows of a split from number ``start`` on; heat maps are half of the bytes, and no format has a place for them."""
+    return source.read(split, start, columns=[name for name in source.columns if name != HEAT_MAPS])
+
+
+def _identity(name: str, exporter: Exporter, source: OpenDataset) -> dict[str, Any]:
     return {
         "format": name,
         "layout": exporter.layout,
         "options": _options(exporter),
-        "classes": list(source.contents.classes),
-        "splits": list(source.contents.splits),
+        "classes": list(source.classes),
+        "splits": list(source.sizes),
         "source": source.identity,
     }
 
@@ -74,10 +104,10 @@ def _options(exporter: Any) -> dict[str, Any]:
     return {field.name: getattr(exporter, field.name) for field in dataclasses.fields(exporter) if field.init}
 
 
-def _write(target: Target, writer: Writer, source: Source, workers: int) -> dict[str, Any]:
-    journals = {split: Journal(target.output, split) for split in source.contents.splits}
+def _write(target: Target, writer: Writer, source: OpenDataset, workers: int) -> dict[str, Any]:
+    journals = {split: Journal(target.output, split) for split in source.sizes}
     ids = {line["id"] for journal in journals.values() for line in journal.lines()}
-    encoder = Encoder(writer, target.output, len(source.contents.classes))
+    encoder = Encoder(writer, target.output, len(source.classes))
     # Closed at once when something fails: its worker processes end here, and not when somebody collects the garbage.
     with closing(encode_all(_remaining(source, journals), encoder, workers=workers)) as encoded:
         for split, line, appended in _shown(encoded, source, journals):
@@ -93,12 +123,12 @@ def _write(target: Target, writer: Writer, source: Source, workers: int) -> dict
     return _finish(target, writer, journals)
 
 
-def _remaining(source: Source, journals: Mapping[str, Journal]) -> Iterator[Item]:
+def _remaining(source: OpenDataset, journals: Mapping[str, Journal]) -> Iterator[Item]:
     """The rows that are not finished, numbered over all splits."""
     before = 0
     for split, journal in journals.items():
         done = journal.count
-        rows = source.rows(split, max(done - 1, 0))
+        rows = exported_rows(source, split, max(done - 1, 0))
         if done and next(rows, {"sample_id": None})["sample_id"] != journal.last_id:
             raise ExportError(
                 f"the dataset has changed since this export began (sample {done} of {split} is no longer "
@@ -111,7 +141,7 @@ def _remaining(source: Source, journals: Mapping[str, Journal]) -> Iterator[Item
         before += count
 
 
-def _shown(encoded: Iterator[Encoded], source: Source, journals: Mapping[str, Journal]) -> Iterator[Encoded]:
+def _shown(encoded: Iterator[Encoded], source: OpenDataset, journals: Mapping[str, Journal]) -> Iterator[Encoded]:
     sizes = [source.sizes[split] for split in journals]
     total = None if None in sizes else sum(size or 0 for size in sizes)
     done = sum(journal.count for journal in journals.values())

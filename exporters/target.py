@@ -13,18 +13,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from diffumask_datasets.dataset.atomic import upload
+from diffumask_datasets.dataset.storage import Location, join, list_files, read_file, work_folder
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.journal import WORK, append_at, unwritable
 from diffumask_datasets.recipes.json_reader import read_json
 
-__all__ = ["MANIFEST", "Target", "put_file", "read_manifest"]
+__all__ = ["MANIFEST", "Target", "local_export", "put_file", "read_manifest"]
 
 MANIFEST = "diffumask-export.json"
 FLUSH_BYTES = 1 << 16
@@ -73,6 +76,39 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
     if not _has(manifest, _FIELDS) or not _has(exported, _EXPORT_FIELDS):
         raise ExportError(f"the manifest {path} is damaged; remove the folder and export again")
     return dict(manifest)
+
+
+@contextmanager
+def local_export(output: Location) -> Iterator[Path]:
+    """The folder in which an export is made: ``output`` itself, or one that is uploaded once the block ends well.
+
+    Raises:
+        ExportError: the URL holds something else, or cannot be read or written.
+    """
+    if isinstance(output, Path):
+        yield output
+        return
+    with _made_here(output) as folder:
+        try:
+            yield folder
+        except ExportError as error:
+            raise ExportError(str(error).replace(str(folder), output)) from error
+
+
+@contextmanager
+def _made_here(url: str) -> Iterator[Path]:
+    manifest = read_file(join(url, MANIFEST), what="the manifest", error=ExportError)
+    if manifest is not None:
+        with tempfile.TemporaryDirectory(prefix="diffumask-") as copy:
+            (Path(copy) / MANIFEST).write_bytes(manifest)
+            yield Path(copy)
+        return
+    folder = work_folder(url, "export")  # outlives an interruption
+    if not folder.exists() and list_files(url):
+        raise ExportError(f"{url} is not empty and not an export of ours: choose another --output or remove it")
+    yield folder
+    upload(folder, url, last=MANIFEST)
+    shutil.rmtree(folder)
 
 
 def _has(value: Any, fields: Mapping[str, type]) -> bool:

@@ -12,14 +12,15 @@ from typing import Any
 from tqdm import tqdm
 
 from diffumask_datasets.dataset.density import Density, image_density
-from diffumask_datasets.errors import ExportError
+from diffumask_datasets.dataset.opened import OpenDataset
+from diffumask_datasets.dataset.storage import fetched, parse_location
+from diffumask_datasets.errors import ExportError, HubError
 from diffumask_datasets.exporters.contents import Contents, ExportSample
 from diffumask_datasets.exporters.encoding import Item
 from diffumask_datasets.exporters.journal import WORK, file_hash
 from diffumask_datasets.exporters.protocol import Check, Reader, Tally
 from diffumask_datasets.exporters.registry import make_exporter
-from diffumask_datasets.exporters.run import HASH_SPACE
-from diffumask_datasets.exporters.source import Source, open_source
+from diffumask_datasets.exporters.run import HASH_SPACE, contents_of, exported_rows, open_exportable
 from diffumask_datasets.exporters.target import MANIFEST, read_manifest
 
 __all__ = ["verify"]
@@ -28,7 +29,7 @@ SHOWN_LOSSES = 20
 
 
 def verify(folder: str | Path, *, format: str | None = None, source: Any = None) -> Iterator[Check]:
-    """Checks an export, one :class:`Check` after another.
+    """Checks an export in a folder or at a URL, one :class:`Check` after another.
 
     Without ``source``: every file is as it was written, and the format's reader takes it. With the dataset that was
     exported, everything read back is compared with it, pixel for pixel.
@@ -36,8 +37,12 @@ def verify(folder: str | Path, *, format: str | None = None, source: Any = None)
     Raises:
         ExportError: no finished export, or one of another format or version.
     """
-    folder = Path(folder).expanduser()
-    manifest = _manifest(folder, format)
+    with fetched(parse_location(folder)) as copy:
+        yield from _verified(copy, format, source)
+
+
+def _verified(folder: Path, name: str | None, source: Any) -> Iterator[Check]:
+    manifest = _manifest(folder, name)
     exported = manifest["export"]
     contents = Contents(tuple(exported["classes"]), tuple(exported["splits"]))
     exporter = make_exporter(exported["format"], exported["options"])
@@ -52,10 +57,10 @@ def verify(folder: str | Path, *, format: str | None = None, source: Any = None)
         reader = exporter.read(folder, contents)
         yield from reader.checks()
         if source is not None:
-            opened = open_source(source, num_samples=exported["source"].get("num_samples"))
+            opened = open_exportable(source, num_samples=exported["source"].get("num_samples"))
             yield from _compared(reader, opened, manifest)
     except (OSError, LookupError, ValueError, TypeError, AttributeError, SyntaxError, RecursionError) as error:
-        if isinstance(error, ExportError):
+        if isinstance(error, ExportError | HubError):
             raise
         # Whatever a foreign reader trips over is a finding, not a fault of the one who asked.
         yield Check("reading", False, f"{type(error).__name__}: {error}")
@@ -97,15 +102,15 @@ def _counted(loss: dict[str, Any]) -> str:
     return f"{objects} (IoU {math.floor(100 * loss['lowest_iou']) / 100:.2f} at worst)"
 
 
-def _compared(reader: Reader, source: Source, manifest: dict[str, Any]) -> Iterator[Check]:
-    contents, tally, density = source.contents, Tally(), Density()
+def _compared(reader: Reader, source: OpenDataset, manifest: dict[str, Any]) -> Iterator[Check]:
+    contents, tally, density = contents_of(source), Tally(), Density()
     if list(contents.classes) != manifest["export"]["classes"]:
         yield Check("classes", False, f"the source has {', '.join(contents.classes)}")
         return
     digests, counts = hashlib.sha256(), dict.fromkeys(contents.splits, 0)
     with tqdm(total=sum(manifest["samples"].values()), unit="image", disable=None) as progress:
         for split in contents.splits:
-            for row in source.rows(split, 0):
+            for row in exported_rows(source, split):
                 item = Item(row, split, sum(counts.values()) + 1, counts[split])
                 counts[split] += 1
                 sample = ExportSample.of(**item._asdict(), class_count=len(contents.classes))

@@ -13,13 +13,14 @@ from tqdm import tqdm
 
 from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, cached_scenes, drawn_others, row_from
-from diffumask_datasets.dataset.reader import DatasetSource, open_source
-from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row
-from diffumask_datasets.dataset.writer import check_target, write_folder
+from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
+from diffumask_datasets.dataset.rewrite import rewrite
+from diffumask_datasets.dataset.schema import Row
+from diffumask_datasets.dataset.storage import parse_location, same_location
+from diffumask_datasets.dataset.writer import check_target
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.recipes.augment_settings import AugmentSettings, needs_others, parse_augment, with_co_occurrence
 from diffumask_datasets.recipes.file import AUGMENTED
-from diffumask_datasets.recipes.shared import stored_recipe
 from diffumask_datasets.recipes.splits import SPLIT_STARTS
 
 __all__ = ["augment_folder"]
@@ -57,41 +58,47 @@ class _Plan:
 def augment_folder(
     source: str | Path, output: str | Path, *, augment: Any, seed: int = 0, copies: int = 1, originals: bool = False
 ) -> None:
-    """Writes ``copies`` augmented samples of each sample of the dataset folder ``source`` into the folder ``output``.
+    """Writes augmented samples of a dataset as a new dataset. Sample ids are new; the same call gives the same bytes.
 
-    ``augment`` is as in a recipe. Pixels of other samples come from the same split, from the 16 or 64 rows around.
-    ``originals`` keeps the samples of the source in front. Sample ids are new; the same call gives the same bytes.
+    Args:
+        source: A folder, a URL or a Hub dataset ``owner/name``.
+        output: A folder or a URL.
+        augment: The augmentations, as in a recipe. Pixels of other samples come from the same split, from the 16 or 64 rows
+            around.
+        seed: Another seed gives other augmentations.
+        copies: Augmented samples per sample.
+        originals: Keep the samples of ``source``, in front.
 
     Raises:
-        RecipeError: an unknown augmentation, a grid larger than an image, a split of one sample where others are needed.
-        ExportError: ``source`` is no dataset folder, or ``output`` holds something that is not ours.
+        RecipeError: An unknown augmentation, a grid larger than an image, a split of one sample where others are needed.
+        ExportError: ``source`` is not a dataset, or ``output`` holds something that is not ours.
     """
-    source, output = Path(source), Path(output)
-    stored = stored_recipe(source)
-    steps = with_co_occurrence(parse_augment(augment), stored.recipe.co_occurrence)
-    plan = _Plan(pin_backgrounds(steps, stored.recipe.words), seed, copies, originals)
-    check_target(output)
-    if source.resolve() == output.resolve():
+    target, parsed = parse_location(output), parse_augment(augment)
+    opened = open_dataset(source)
+    recipe, history = opened.recipe, opened.history
+    steps = with_co_occurrence(parsed, recipe.co_occurrence)
+    plan = _Plan(pin_backgrounds(steps, recipe.words), seed, copies, originals)
+    check_target(target)
+    if same_location(opened.location, target):
         raise ExportError(f"{output} is the source itself: choose another --output")
-    opened = open_source(source)
     counts = _counts(opened)
     _check_counts(counts, plan)
     digest = plan.digest(_sample_ids(opened, counts))
     sizes = {split: plan.size(count) for split, count in counts.items()}
     with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
-        write_folder(
-            output,
+        rewrite(
+            opened,
+            target,
             {split: _rows(opened, split, plan, digest, progress) for split in counts},
-            recipe=stored.recipe,
-            sizes=sizes,
-            keep_heat_maps=HEAT_MAPS in opened.optional,
-            keep_threshold_curve=THRESHOLD_CURVE in opened.optional,
-            extra_fields={**stored.history, AUGMENTED: plan.described(digest, stored.history.get(AUGMENTED))},
+            counts=sizes,
+            skip=(),
+            history={**history, AUGMENTED: plan.described(digest, history.get(AUGMENTED))},
+            keeps_ids=False,
         )
 
 
-def _counts(source: DatasetSource) -> dict[str, int]:
-    ours = {split: source.sizes[split] for split in SPLIT_STARTS if split in source.sizes}
+def _counts(source: OpenDataset) -> dict[str, int]:
+    ours = {split: source.counts[split] for split in SPLIT_STARTS if split in source.counts}
     if not ours:
         raise ExportError(f"the dataset has none of the splits {', '.join(SPLIT_STARTS)}")
     return ours
@@ -106,7 +113,7 @@ def _check_counts(counts: Mapping[str, int], plan: _Plan) -> None:
             )
 
 
-def _rows(source: DatasetSource, split: str, plan: _Plan, digest: str, progress: tqdm[Any]) -> Iterator[Row]:
+def _rows(source: OpenDataset, split: str, plan: _Plan, digest: str, progress: tqdm[Any]) -> Iterator[Row]:
     number = SPLIT_STARTS[split]
     if plan.originals:
         for row in source.split_rows(split):
@@ -120,9 +127,9 @@ def _rows(source: DatasetSource, split: str, plan: _Plan, digest: str, progress:
             progress.update()
 
 
-def _augmented(source: DatasetSource, split: str, plan: _Plan, copy: int) -> Iterator[Row]:
+def _augmented(source: OpenDataset, split: str, plan: _Plan, copy: int) -> Iterator[Row]:
     """Each row once through the steps; the rows of its block are read ahead, and dropped behind."""
-    stored, count = enumerate(source.split_rows(split)), source.sizes[split]
+    stored, count = enumerate(source.split_rows(split)), source.counts[split]
     window: dict[int, Row] = {}
     scenes = cached_scenes(window.__getitem__)
     for position in range(count):
@@ -140,7 +147,7 @@ def _augmented(source: DatasetSource, split: str, plan: _Plan, copy: int) -> Ite
         yield row_from(scene, row, row["sample_id"])
 
 
-def _sample_ids(source: DatasetSource, splits: Iterable[str]) -> dict[str, list[str]]:
+def _sample_ids(source: OpenDataset, splits: Iterable[str]) -> dict[str, list[str]]:
     ids: dict[str, list[str]] = {split: [] for split in splits}
     for sample_id, split in source.split_of_ids().items():
         if split in ids:

@@ -11,8 +11,8 @@ import typer
 from diffumask_datasets.cli.options import (
     EXIT_BAD_INPUT,
     SAMPLES_ARE_KEPT,
+    Source,
     TrustRecipe,
-    View,
     assignments,
     resumable,
 )
@@ -23,11 +23,11 @@ __all__ = ["export", "push", "review", "verify"]
 
 
 def export(
-    source: Annotated[Path, typer.Argument(help="Dataset folder, as generate writes it.")],
+    source: Source,
     format_: Annotated[
         str, typer.Option("--format", help="coco, voc, cityscapes, yolo, …; an unknown name lists all.")
     ],
-    output: Annotated[Path, typer.Option(help="Folder of the export.")],
+    output: Annotated[str, typer.Option(help="Folder or URL of the export.")],
     config: Annotated[Path | None, typer.Option(help="YAML file of format options; --option wins over it.")] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the format, e.g. ids=own; repeatable.")
@@ -57,9 +57,9 @@ def export(
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(help="Folder of an export.")],
+    folder: Annotated[str, typer.Argument(help="Folder or URL of an export.")],
     format_: Annotated[str | None, typer.Option("--format", help="Default: what the export says it is.")] = None,
-    source: Annotated[Path | None, typer.Option(help="The dataset it was made from: compare every pixel.")] = None,
+    source: Annotated[str | None, typer.Option(help="The dataset it was made from: compare every pixel.")] = None,
 ) -> None:
     """Read an export back through its official reader and compare it with its source; exits with 1 on a difference."""
     from diffumask_datasets.exporters import verify as verify_folder
@@ -74,14 +74,14 @@ def verify(
 
 def review(
     source: Annotated[
-        Path | None, typer.Argument(help="Dataset folder, as generate writes it.", show_default=False)
+        str | None, typer.Argument(help="Dataset: a folder, a URL or owner/name on the Hub.", show_default=False)
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one static page instead; needs no FiftyOne.")] = None,
+    html: Annotated[str | None, typer.Option(help="Write one static page instead; needs no FiftyOne.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write the accepted samples into --output.")] = False,
     refill: Annotated[bool, typer.Option("--refill", help="As --apply, with fresh samples for rejected ones.")] = False,
-    output: Annotated[Path | None, typer.Option(help="Folder of the reviewed dataset.")] = None,
+    output: Annotated[str | None, typer.Option(help="Folder or URL of the reviewed dataset.")] = None,
     decisions: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(metavar="FILE", help="decisions.jsonl of a reviewer; repeatable. Default: FiftyOne's tags."),
     ] = None,
     conflicts: Annotated[str, typer.Option(help="Where reviewers differ: error, reject or last.")] = "error",
@@ -130,7 +130,7 @@ def review(
 
 
 def push(
-    source: Annotated[Path, typer.Argument(help="Dataset folder, as generate or review --apply writes it.")],
+    source: Source,
     repo_id: Annotated[str, typer.Argument(help="owner/name on the Hub.")],
     private: Annotated[bool, typer.Option(help="Create the repository private.")] = False,
     token: Annotated[
@@ -138,7 +138,12 @@ def push(
     ] = None,
     licence: Annotated[str | None, typer.Option("--license", help="Licence of the dataset, e.g. cc-by-4.0.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a dataset with another schema.")] = False,
-    view: View = "default",
+    view: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns that are loaded where no config is named: default, instance or detection.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Put a dataset on the Hub with its card, its recipe and three configs; repeated, it sends only what is missing."""
     from diffumask_datasets.hub import push as push_dataset
@@ -149,9 +154,9 @@ def push(
 
 
 def _apply_review(
-    source: Path,
-    output: Path,
-    files: list[Path],
+    source: str,
+    output: str,
+    files: list[str],
     conflicts: str,
     name: str | None,
     batch_size: int,

@@ -14,8 +14,10 @@ from diffumask_datasets.cli.options import (
     Assignments,
     Classes,
     Config,
+    Output,
     Prompts,
     Seed,
+    Source,
     TrustRecipe,
     View,
     recipe_fields,
@@ -30,10 +32,7 @@ CLOSE_ENOUGH = 0.98
 
 
 def generate(
-    output: Annotated[
-        str,
-        typer.Option(help="Folder of the dataset, which load_dataset(FOLDER) reads; or a URL, e.g. s3://bucket/ds."),
-    ],
+    output: Output,
     classes: Classes = None,
     num_samples: Annotated[int | None, typer.Option(help="Images in the split train.")] = None,
     config: Config = None,
@@ -86,7 +85,7 @@ def generate(
 
 def merge(
     shards: Annotated[list[str], typer.Argument(help="The folder or URL of each shard, in any order.")],
-    output: Annotated[str, typer.Option(help="Folder or URL of the whole dataset.")],
+    output: Output,
     view: View = "default",
 ) -> None:
     """Join SHARDS, made by generate --shard, to the dataset that one machine would have written, byte for byte."""
@@ -123,8 +122,8 @@ def prompts(
 
 
 def augment(
-    source: Annotated[Path, typer.Argument(help="Dataset folder, as diffumask generate writes it.")],
-    output: Annotated[Path, typer.Option(help="Folder of the augmented dataset.")],
+    source: Source,
+    output: Output,
     augment: Annotated[
         list[str],
         typer.Option(
@@ -136,18 +135,18 @@ def augment(
     copies: Annotated[int, typer.Option(help="Augmented samples per sample.")] = 1,
     originals: Annotated[bool, typer.Option(help="Keep the samples of SOURCE too.")] = False,
     sizes_of: Annotated[
-        Path | None, typer.Option(help="Dataset folder whose objects say how large those of compose become.")
+        str | None, typer.Option(help="Dataset whose objects say how large those of compose become.")
     ] = None,
 ) -> None:
     """Write a dataset folder with augmented samples of SOURCE: image, masks and objects together."""
     from diffumask_datasets.augmentation.folder import augment_folder
     from diffumask_datasets.dataset.density import object_sizes
-    from diffumask_datasets.dataset.reader import open_source
+    from diffumask_datasets.dataset.reader import open_dataset
     from diffumask_datasets.recipes.augment_settings import parse_augment, with_sizes
 
     steps = parse_augment([yaml_value(text, "--augment") for text in augment])
     if sizes_of:
-        measured = open_source(sizes_of)
+        measured = open_dataset(sizes_of)
         steps = with_sizes(steps, object_sizes((row for _, row in measured.rows()), measured.classes))
     augment_folder(source, output, augment=steps, seed=seed, copies=copies, originals=originals)
     typer.echo(f"wrote {output}")
@@ -155,7 +154,7 @@ def augment(
 
 def reproduce(
     sample_id: Annotated[str, typer.Argument(help="The sample, <12 hex digits>-<8 digits>.")],
-    recipe: Annotated[str, typer.Option(help="Dataset folder, recipe.yaml, or owner/name on the Hub.")],
+    recipe: Annotated[str, typer.Option(help="Dataset folder or URL, recipe.yaml, or owner/name on the Hub.")],
     output: Annotated[Path | None, typer.Option(help="Folder for the image and the mask.")] = None,
     trust_recipe: TrustRecipe = False,
     model: Annotated[str | None, typer.Option(help="Takes the place of the model that the recipe names.")] = None,

@@ -13,8 +13,10 @@ from diffumask_datasets.cli.options import (
     SAMPLES_ARE_KEPT,
     Assignments,
     Config,
+    Output,
     Prompts,
     Seed,
+    Source,
     TrustRecipe,
     assignments,
     recipe_fields,
@@ -25,9 +27,14 @@ from diffumask_datasets.cli.options import (
 __all__ = ["curate", "label", "remask", "train_affinity", "tune_attention"]
 
 
+SourceWithHeatMaps = Annotated[
+    str, typer.Argument(help="Dataset with heat maps: a folder, a URL or owner/name on the Hub.")
+]
+
+
 def label(
     images: Annotated[Path, typer.Argument(help="Folder of images; sub-folders may bear the names of classes.")],
-    output: Annotated[Path, typer.Option(help="Folder of the dataset; load_dataset(FOLDER) reads it.")],
+    output: Output,
     classes: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,7 +54,7 @@ def label(
     keep_heat_maps: Annotated[bool, typer.Option(help="Add the column heat_maps.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
     store: Annotated[
-        Path | None, typer.Option(help="Store of finished samples; default: the Hugging Face cache.")
+        str | None, typer.Option(help="Folder or URL of the sample store; default: in the Hugging Face cache.")
     ] = None,
 ) -> None:
     """Label the images of a folder by the attention of a model that is shown them; the result is a dataset folder."""
@@ -72,8 +79,8 @@ def label(
 
 
 def remask(
-    dataset: Annotated[Path, typer.Argument(help="Dataset folder generated with --keep-heat-maps.")],
-    output: Annotated[Path, typer.Option(help="Folder of the dataset with the new masks.")],
+    dataset: SourceWithHeatMaps,
+    output: Output,
     threshold: Annotated[str | None, typer.Option(help="γ in (0, 1), otsu, adaptive or affinity.")] = None,
     affinity_net: Annotated[Path | None, typer.Option(help="Spread the heat by this net (train-affinity).")] = None,
     set_: Annotated[
@@ -92,8 +99,8 @@ def remask(
 
 
 def curate(
-    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
-    output: Annotated[Path, typer.Option(help="Folder of the believed samples; the others go to OUTPUT-rejected.")],
+    dataset: Source,
+    output: Annotated[str, typer.Option(help="Folder or URL of the kept samples; the others go to OUTPUT-rejected.")],
     folds: Annotated[int, typer.Option(help="Folds of noise learning; 0 leaves it out.", min=0)] = 3,
     drop_share: Annotated[
         float | None,
@@ -127,7 +134,7 @@ def curate(
 
 
 def train_affinity(
-    dataset: Annotated[Path, typer.Argument(help="Dataset folder generated with --keep-heat-maps.")],
+    dataset: SourceWithHeatMaps,
     output: Annotated[Path, typer.Option(help="File for the net, e.g. affinity.safetensors.")],
     backbone: Annotated[
         str | None, typer.Option(help="transformers backbone, e.g. microsoft/resnet-50; default: small, from scratch.")
@@ -148,7 +155,7 @@ def train_affinity(
 def tune_attention(
     output: Annotated[Path, typer.Option(help="Folder for attention.json and attention.png.")],
     dataset: Annotated[
-        Path | None, typer.Argument(help="Annotated images: a dataset folder; without it, rendered toybox scenes.")
+        str | None, typer.Argument(help="Annotated images: a dataset; without it, rendered toybox scenes.")
     ] = None,
     model: Annotated[str, typer.Option(help="toybox, a Hub id or a local folder.")] = "toybox",
     images: Annotated[int, typer.Option(help="How many images to search with.", min=1)] = 40,
@@ -159,7 +166,7 @@ def tune_attention(
     """Find which layers and timesteps of a model's attention to read, by IoU on annotated images."""
     import itertools
 
-    from diffumask_datasets.dataset.reader import open_source
+    from diffumask_datasets.dataset.reader import open_dataset
     from diffumask_datasets.diffusion.registry import load_model
     from diffumask_datasets.generation.attention_search import annotated_rows, rendered_scenes, write_report
     from diffumask_datasets.generation.attention_search import tune_attention as search
@@ -168,7 +175,7 @@ def tune_attention(
     if dataset is None:
         samples = rendered_scenes(images, split=split, attention_words=words)
     else:
-        source = open_source(dataset)
+        source = open_dataset(dataset)
         rows = annotated_rows((row for _, row in source.rows()), source.classes, attention_words=words)
         samples = itertools.islice(rows, images)
     backbone = load_model(model, device=device)

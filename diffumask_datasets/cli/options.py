@@ -23,8 +23,10 @@ __all__ = [
     "Assignments",
     "Classes",
     "Config",
+    "Output",
     "Prompts",
     "Seed",
+    "Source",
     "TrustRecipe",
     "View",
     "assignments",
@@ -43,6 +45,8 @@ BESIDE_THE_RECIPE = (*EXTENT, "num_shards", "batch_size", "device", "dtype", "st
 
 SAMPLES_ARE_KEPT = "finished samples are kept, the same command goes on from there"
 
+Source = Annotated[str, typer.Argument(help="Dataset: a folder, a URL, e.g. s3://bucket/ds, or owner/name on the Hub.")]
+Output = Annotated[str, typer.Option(help="Where the dataset goes: a folder, or a URL, e.g. s3://bucket/ds.")]
 Classes = Annotated[
     list[str] | None,
     typer.Argument(help="Class names, e.g. car boat 'potted plant'; or a vocabulary: voc, voc:bird,dog, my.yaml."),

@@ -18,7 +18,7 @@ def train(
     datasets: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Dataset folders or Hub ids; voc=ROOT, cityscapes=ROOT, ade20k=ROOT or folder=ROOT for real images; "
+            help="Dataset folders, URLs or Hub ids; voc=ROOT, cityscapes=ROOT, ade20k=ROOT or folder=ROOT for real images; "
             "a recipe.yaml for images that are painted while the model trains. Several are mixed."
         ),
     ] = None,

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,15 @@ from diffumask_datasets.curation.agreement import SampleAgreement
 from diffumask_datasets.curation.doubt import check_drop_share, doubts
 from diffumask_datasets.curation.noise import EPOCHS, cross_validated_agreements, noise_training
 from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
-from diffumask_datasets.dataset.atomic import only_one
-from diffumask_datasets.dataset.names import ordered_splits
+from diffumask_datasets.dataset.atomic import exclusive
 from diffumask_datasets.dataset.parquet import split_files
-from diffumask_datasets.dataset.reader import DatasetSource, open_source
-from diffumask_datasets.dataset.writer import check_target, write_folder
+from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
+from diffumask_datasets.dataset.rewrite import rewrite_subset
+from diffumask_datasets.dataset.storage import Location, access, name_of, parse_location, same_location, work_folder
+from diffumask_datasets.dataset.writer import REJECTIONS_FILE, check_target
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.recipes.shared import StoredRecipe, stored_recipe
 
 __all__ = ["REJECTIONS_FILE", "curate", "rejected_folder"]
-
-REJECTIONS_FILE = "rejections.jsonl"
 
 
 def curate(
@@ -55,43 +53,49 @@ def curate(
         RecipeError: options that are out of range, or too few samples for the folds.
         ModelError, TrainingError: the segmenter cannot be loaded, or its training cannot go on.
     """
-    dataset, output = Path(dataset), Path(output)
-    stored = stored_recipe(dataset)
-    rejected_output = rejected_folder(output)
-    if dataset.resolve() in (output.resolve(), rejected_output.resolve()):
+    target = parse_location(output)
+    _check_options(min_quality, drop_share)
+    source = open_dataset(dataset)
+    classes = source.recipe.classes
+    rejected_target = rejected_folder(target)
+    if any(same_location(source.location, place) for place in (target, rejected_target)):
         raise ExportError(f"--output {output} is the dataset itself: choose another folder, so that nothing is lost")
-    check_target(output)
-    check_target(rejected_output)
-    if not 0 <= min_quality <= 1:
-        raise RecipeError(f"min_quality lies in [0, 1], got {min_quality}")
-    if drop_share is not None:
-        check_drop_share(drop_share)
-    work = output.with_name(f".{output.name}.folds")
-    with only_one(work, output):
-        source = open_source(dataset)
+    check_target(target)
+    check_target(rejected_target)
+    work = work_folder(target, "folds")
+    with exclusive(work, target):
         rejections, rest = _by_themselves(source, min_quality)
         if folds and rest:
             settings = noise_training(len(rest), folds=folds, epochs=epochs, changes=training)
-            agreements = _agreements(dataset, list(rest), work, folds, settings)
-            found = doubts(agreements, stored.recipe.classes, drop_share=drop_share)
+            agreements = _agreements(source, list(rest), work, folds, settings)
+            found = doubts(agreements, classes, drop_share=drop_share)
             named = zip(rest.values(), found, strict=True)
             rejections += [Rejection(sample_id, "noise", *doubt) for sample_id, doubt in named if doubt]
         gone = {rejection.sample_id for rejection in rejections}
-        if len(gone) == sum(source.sizes.values()):
+        kept = source.split_of_ids().keys() - gone
+        if not kept:
             raise ExportError(f"all {len(gone)} samples of {dataset} would be rejected: {rejections[0].reason}, …")
-        _write(source, output, stored, rejections, lambda sample_id: sample_id not in gone)
+        _write(source, target, rejections, kept)
         if gone:
-            _write(source, rejected_output, stored, rejections, lambda sample_id: sample_id in gone)
+            _write(source, rejected_target, rejections, gone)
         shutil.rmtree(work, ignore_errors=True)
     return Counter(rejection.filter for rejection in rejections)
 
 
-def rejected_folder(output: Path) -> Path:
+def rejected_folder(output: Location) -> Location:
     """Where the rejected samples of ``output`` go: beside it, so that reading ``output`` does not find them."""
-    return output.with_name(f"{output.name}-rejected")
+    name = f"{name_of(output)}-rejected"
+    return output.with_name(name) if isinstance(output, Path) else f"{output.rpartition('/')[0]}/{name}"
 
 
-def _by_themselves(source: DatasetSource, min_quality: float) -> tuple[list[Rejection], dict[int, str]]:
+def _check_options(min_quality: float, drop_share: float | None) -> None:
+    if not 0 <= min_quality <= 1:
+        raise RecipeError(f"min_quality lies in [0, 1], got {min_quality}")
+    if drop_share is not None:
+        check_drop_share(drop_share)
+
+
+def _by_themselves(source: OpenDataset, min_quality: float) -> tuple[list[Rejection], dict[int, str]]:
     """The samples that speak against themselves; of the others position → sample id."""
     rejections: list[Rejection] = []
     rest: dict[int, str] = {}
@@ -105,13 +109,10 @@ def _by_themselves(source: DatasetSource, min_quality: float) -> tuple[list[Reje
 
 
 def _agreements(
-    dataset: Path, rest: Sequence[int], work: Path, folds: int, settings: Mapping[str, Any]
+    source: OpenDataset, rest: Sequence[int], work: Path, folds: int, settings: Mapping[str, Any]
 ) -> list[SampleAgreement]:
     """Of the samples at these positions; what is trained lies in ``work``, which outlives an interruption."""
-    columns = ["sample_id", "image", "label", "classes"]
-    files = split_files(dataset)
-    paths = [str(path) for split in ordered_splits(files) for path in files[split]]
-    rows = datasets.Dataset.from_parquet(paths, columns=columns, cache_dir=str(work / "rows"))
+    rows = _rows_on_disk(source, work / "rows")
     content = json.dumps([rows._fingerprint, rest, folds, settings], default=str)
     folder = work / hashlib.sha256(content.encode()).hexdigest()[:12]
     with tqdm(total=folds, unit="fold", disable=None) as progress:
@@ -122,23 +123,16 @@ def _agreements(
         return cross_validated_agreements(rows.select(rest), folds=folds, folder=folder, progress=heard, **settings)
 
 
-def _write(
-    source: DatasetSource,
-    output: Path,
-    stored: StoredRecipe,
-    rejections: Sequence[Rejection],
-    keep: Callable[[str], bool],
-) -> None:
-    # Splits without any sample are left out.
-    sizes = Counter(split for sample_id, split in source.split_of_ids().items() if keep(sample_id))
-    rows = {split: (row for row in source.split_rows(split) if keep(row["sample_id"])) for split in sizes}
+def _rows_on_disk(source: OpenDataset, cache: Path) -> datasets.Dataset:
+    """All rows, splits in their order, in the columns that training reads."""
+    columns = ["sample_id", "image", "label", "classes"]
+    files = split_files(source.location) if source.location else {}
+    paths = [str(path) for split in source.sizes for path in files[split]]
+    with access(source.location or cache):
+        return datasets.Dataset.from_parquet(paths, columns=columns, cache_dir=str(cache))
+
+
+def _write(source: OpenDataset, output: Location, rejections: Sequence[Rejection], kept: set[str]) -> None:
     lines = [json.dumps(dataclasses.asdict(rejection), ensure_ascii=False) for rejection in rejections]
-    write_folder(
-        output,
-        rows,
-        recipe=stored.recipe,
-        sizes=sizes,
-        **stored.shown,
-        extra_fields=stored.history,
-        extra_files={REJECTIONS_FILE: "".join(f"{line}\n" for line in lines)},
-    )
+    earlier = source.text_of(REJECTIONS_FILE) or ""
+    rewrite_subset(source, output, kept, files={REJECTIONS_FILE: earlier + "".join(f"{line}\n" for line in lines)})

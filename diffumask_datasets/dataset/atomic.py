@@ -1,8 +1,9 @@
-"""Output that is either the old one or whole, and of one run: made beside its place and moved there in one step."""
+"""Writes folders and files that are either the old ones or whole, and of one run: made elsewhere, put in place at once."""
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,62 +11,71 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from diffumask_datasets.errors import DiffuMaskError, ExportError
+from diffumask_datasets.dataset.storage import Location, access, filesystem
+from diffumask_datasets.errors import ExportError
 
-__all__ = ["only_one", "whole_file", "whole_folder"]
+__all__ = ["atomic_file", "atomic_folder", "exclusive", "upload"]
 
 
 @contextmanager
-def whole_folder(output: Path) -> Iterator[Path]:
+def atomic_folder(output: Location, *, last: str = "recipe.yaml") -> Iterator[Path]:
     """An empty draft folder that takes the place of ``output`` once the block ends well, and is gone where it does not.
 
+    Args:
+        output: A folder, which is replaced in one step; or a URL, where nothing moves in one step.
+        last: The file by which a folder at a URL is known to be whole: it is removed first and uploaded last.
+
     Raises:
-        ExportError: another run is writing ``output``, or the draft cannot be written or moved.
+        ExportError: another run is writing ``output``, or it cannot be written.
     """
-    place = output.resolve()  # a link stays one
-    work = place.with_name(f".{place.name}.unfinished")
-    try:
-        with only_one(work, output):
-            for left in [path for path in work.iterdir() if path.is_dir()]:
-                shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
-            # A name of its own: where a file system has no locks, two runs still never write into one draft.
-            draft = work / uuid.uuid4().hex
-            draft.mkdir()
-            try:
-                yield draft
-                _put(draft, place)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-    except DiffuMaskError:
-        raise  # some are OSErrors too: what the rows come from could not be read
-    except OSError as error:
-        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
+    if isinstance(output, Path):
+        with _local_folder(output) as draft:
+            yield draft
+        return
+    with tempfile.TemporaryDirectory(prefix="diffumask-") as folder:
+        yield Path(folder)
+        upload(Path(folder), output, last=last)
 
 
 @contextmanager
-def whole_file(output: Path) -> Iterator[Path]:
+def atomic_file(output: Location) -> Iterator[Path]:
     """A draft of a file that takes the place of ``output`` once the block ends well, and is gone where it does not.
 
     Raises:
-        ExportError: it cannot be written or moved.
+        ExportError: it cannot be written.
     """
-    draft = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        draft.replace(output)
-    except DiffuMaskError:
-        raise
-    except OSError as error:
-        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
-    finally:
-        # What cannot be written can often not be removed either.
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+    if isinstance(output, Path):
+        with _local_file(output) as draft:
+            yield draft
+        return
+    with tempfile.TemporaryDirectory(prefix="diffumask-") as folder:
+        yield Path(folder) / "draft"
+        files, path = filesystem(output)
+        with access(output, to="write"):
+            files.put_file(str(Path(folder) / "draft"), path)
+
+
+def upload(folder: Path, url: str, *, last: str) -> None:
+    """Replaces what is at ``url`` by the files of a folder; the file ``last`` is removed first and uploaded last.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    files, path = filesystem(url)
+    names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    names.sort(key=lambda name: name == last)
+    with access(url, to="write"):
+        files.invalidate_cache()
+        if files.exists(f"{path}/{last}"):
+            files.rm(f"{path}/{last}")
+        if files.exists(path):
+            files.rm(path, recursive=True)
+        for name in names:
+            files.put_file(str(folder / name), f"{path}/{name}")
 
 
 @contextmanager
-def only_one(work: Path, output: Path) -> Iterator[None]:
+def exclusive(work: Path, output: Location) -> Iterator[None]:
     """Holds the folder ``work``, made where it is missing, for the one run that makes ``output``.
 
     The lock ends with the process, however that ends. A folder that is empty afterwards is removed.
@@ -92,6 +102,37 @@ def only_one(work: Path, output: Path) -> Iterator[None]:
             work.rmdir()
 
 
+@contextmanager
+def _local_folder(output: Path) -> Iterator[Path]:
+    target = output.resolve()  # a link stays one
+    work = target.with_name(f".{target.name}.unfinished")
+    with access(output, to="write"), exclusive(work, output):
+        for left in [path for path in work.iterdir() if path.is_dir()]:
+            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
+        # A name of its own: where a file system has no locks, two runs still never write into one draft.
+        draft = work / uuid.uuid4().hex
+        draft.mkdir()
+        try:
+            yield draft
+            _put(draft, target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _local_file(output: Path) -> Iterator[Path]:
+    draft = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}")
+    with access(output, to="write"):
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            yield draft
+            draft.replace(output)
+        finally:
+            # What cannot be written can often not be removed either.
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+
 def _take(lock: FileLock, work: Path) -> None:
     while True:
         try:
@@ -108,15 +149,15 @@ def _take(lock: FileLock, work: Path) -> None:
         lock.release()
 
 
-def _put(draft: Path, place: Path) -> None:
+def _put(draft: Path, target: Path) -> None:
     replaced = draft.with_name(f"{draft.name}.replaced")
-    if not place.exists():
-        draft.rename(place)
+    if not target.exists():
+        draft.rename(target)
         return
-    place.rename(replaced)
+    target.rename(replaced)
     try:
-        draft.rename(place)
+        draft.rename(target)
     except OSError:
-        replaced.rename(place)
+        replaced.rename(target)
         raise
     shutil.rmtree(replaced, ignore_errors=True)

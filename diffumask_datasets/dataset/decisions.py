@@ -12,11 +12,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from diffumask_datasets.dataset.storage import Location, parse_location, read_file
 from diffumask_datasets.errors import DataError, ReviewError, suggestion
+from diffumask_datasets.recipes.bounded_text import MOST_LINES_BYTES
 from diffumask_datasets.recipes.json_reader import parse_json_lines
-from diffumask_datasets.recipes.text_lists import read_text
+from diffumask_datasets.recipes.text_lists import decode_text
 
-__all__ = ["ACCEPTED", "DECISIONS_FILE", "REJECTED", "Decision", "decisions_text", "merge_decisions", "read_decisions"]
+__all__ = [
+    "ACCEPTED",
+    "DECISIONS_FILE",
+    "REJECTED",
+    "Decision",
+    "decisions_text",
+    "find_decisions",
+    "merge_decisions",
+    "read_decisions",
+]
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 VERDICTS = (ACCEPTED, REJECTED)
@@ -57,16 +68,27 @@ def decisions_text(decisions: Iterable[Decision]) -> str:
 
 
 def read_decisions(path: str | Path) -> dict[str, Decision]:
-    """Sample id → decision, from one reviewer's file; of two lines for one sample the later holds.
+    """Sample id → decision, from one reviewer's file or URL; of two lines for one sample the later holds.
 
     Raises:
         ReviewError: the file is missing, or a line is no decision; the message names it.
     """
+    decisions = find_decisions(parse_location(path))
+    if decisions is None:
+        raise ReviewError(f"decisions: cannot read {path}: there is no such file")
+    return decisions
+
+
+def find_decisions(location: Location) -> dict[str, Decision] | None:
+    """As :func:`read_decisions`; None where there is no file."""
+    data = read_file(location, what="decisions:", error=ReviewError, most_bytes=MOST_LINES_BYTES)
+    if data is None:
+        return None
     try:
-        text = read_text(Path(path))
+        text = decode_text(data, where=str(location))
     except DataError as error:
         raise ReviewError(f"decisions: {error}") from error
-    decisions = itertools.starmap(_decision, parse_json_lines(text, where=str(path), error=ReviewError))
+    decisions = itertools.starmap(_decision, parse_json_lines(text, where=str(location), error=ReviewError))
     return {decision.sample_id: decision for decision in decisions}
 
 

@@ -1,19 +1,23 @@
-"""The parquet files of a dataset folder, which may be damaged or somebody else's."""
+"""The parquet files of a dataset, be it a folder, a URL or on the Hub; they may be damaged or somebody else's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffumask_datasets.dataset.schema import Row
-from diffumask_datasets.errors import ExportError
+from diffumask_datasets.dataset.storage import Location, access, join, list_files, name_of, open_binary
+from diffumask_datasets.errors import DiffuMaskError, ExportError
 
-__all__ = ["count_rows", "read_features", "read_rows", "split_files"]
+__all__ = ["ParquetSplits", "open_splits", "read_footers", "read_rows", "split_files"]
+
+PATTERN = "*-*-of-*.parquet"
+"""The names that parquet files of datasets have: ``train-00000-of-00002.parquet``."""
 
 ROWS_PER_READ = 16
 
@@ -24,57 +28,70 @@ _FEATURE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, Recursion
 """What ``datasets`` raises at a description of features that is none."""
 
 
-def split_files(folder: Path) -> dict[str, list[Path]]:
-    """Split → its parquet files in order.
+@dataclass(frozen=True)
+class ParquetSplits:
+    """The parquet files of a dataset: those of each split in order, their sizes in bytes, and what their footers say."""
+
+    files: Mapping[str, Sequence[Location]]
+    sizes: Mapping[Location, int]
+    features: datasets.Features
+    counts: Mapping[str, int]
+
+
+def split_files(folder: Location) -> dict[str, list[Location]]:
+    """Split → its parquet files in order; nothing where there are none.
 
     Raises:
-        ExportError: there is no finished dataset folder.
+        ExportError, HubError: the location cannot be reached.
     """
-    files = sorted((folder / "data").glob("*-*-of-*.parquet"))
-    if not files:
+    return _by_split(list_files(join(folder, "data"), PATTERN))
+
+
+def open_splits(folder: Location) -> ParquetSplits:
+    """The splits of a dataset folder, of which the footers are read.
+
+    Raises:
+        ExportError: there is no finished dataset, a file is no parquet, or they have different columns.
+        HubError: the Hub has no such dataset, or cannot be reached.
+    """
+    sizes = list_files(join(folder, "data"), PATTERN)
+    if not sizes:
         raise ExportError(f"{folder} is no dataset folder: expected data/*.parquet, as diffumask generate writes them")
-    splits: dict[str, list[Path]] = {}
-    for path in files:
-        splits.setdefault(path.stem.rsplit("-", 3)[0], []).append(path)
-    return splits
+    files = _by_split(sizes)
+    features, rows = read_footers(list(sizes))
+    counts = {split: sum(rows[path] for path in paths) for split, paths in files.items()}
+    return ParquetSplits(files, sizes, features, counts)
 
 
-def count_rows(files: Mapping[str, Iterable[Path]]) -> dict[str, int]:
-    """Split → number of rows in its parquet files.
-
-    Raises:
-        ExportError: a file that is no parquet.
-    """
-    return {split: sum(_rows_in(path) for path in paths) for split, paths in files.items()}
-
-
-def read_features(files: Iterable[Path]) -> datasets.Features:
-    """The features that all these files have.
+def read_footers(files: Sequence[Location]) -> tuple[datasets.Features, dict[Location, int]]:
+    """The features that all these files have, and file → number of rows.
 
     Raises:
         ExportError: a file that is no parquet, one whose columns differ from those of the first, or no features.
     """
+    footers = {path: _footer(path) for path in files}
     first, *others = files
-    schema = _schema(first)
+    schema = footers[first].schema.to_arrow_schema()
     for path in others:
-        if not _schema(path).equals(schema):
+        if not footers[path].schema.to_arrow_schema().equals(schema):
             raise ExportError(
                 f"{path} has other columns than {first}: the files of a dataset have the same; remove one"
             )
     try:
-        return datasets.Features.from_arrow_schema(schema)
+        features = datasets.Features.from_arrow_schema(schema)
     except _FEATURE_ERRORS as error:
         raise ExportError(f"{first} describes no features that datasets knows: {_line(error)}") from error
+    return features, {path: footer.num_rows for path, footer in footers.items()}
 
 
-def read_rows(files: Iterable[Path], *, start: int = 0, columns: Sequence[str] | None = None) -> Iterator[Row]:
+def read_rows(files: Iterable[Location], *, start: int = 0, columns: Sequence[str] | None = None) -> Iterator[Row]:
     """The rows of these parquet files from number ``start`` on, a few in memory at a time.
 
     Raises:
         ExportError: a damaged file.
     """
     for path in files:
-        with _readable(path), pq.ParquetFile(path) as parquet:
+        with _readable(path), open_binary(path) as file, pq.ParquetFile(file) as parquet:
             for group in range(parquet.num_row_groups):
                 size = parquet.metadata.row_group(group).num_rows
                 if start < size:
@@ -85,7 +102,7 @@ def read_rows(files: Iterable[Path], *, start: int = 0, columns: Sequence[str] |
                     start -= size
 
 
-def _python_rows(batch: pa.RecordBatch, path: Path) -> list[Row]:
+def _python_rows(batch: pa.RecordBatch, path: Location) -> list[Row]:
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if _longest_list(column) > LONGEST_LIST:
             raise ExportError(f"{path}: a row has over {LONGEST_LIST} items in the column {name}; drop the row")
@@ -103,20 +120,25 @@ def _longest_list(column: pa.Array) -> int:
     return 0
 
 
-def _rows_in(path: Path) -> int:
-    with _readable(path):
-        return int(pq.read_metadata(path).num_rows)
+def _by_split(files: Iterable[Location]) -> dict[str, list[Location]]:
+    splits: dict[str, list[Location]] = {}
+    for path in files:
+        splits.setdefault(name_of(path).rsplit("-", 3)[0], []).append(path)
+    return splits
 
 
-def _schema(path: Path) -> pa.Schema:
-    with _readable(path):
-        return pq.read_schema(path)
+def _footer(path: Location) -> pq.FileMetaData:
+    with _readable(path), open_binary(path) as file:
+        return pq.read_metadata(file)
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable(path: Location) -> Iterator[None]:
     try:
-        yield
+        with access(path) if isinstance(path, str) else nullcontext():
+            yield
+    except DiffuMaskError:
+        raise
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise ExportError(f"cannot read {path}: {_line(error)}; copy the dataset anew, the file is damaged") from error
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import datasets
 
 from diffumask_datasets.dataset.names import read_class_names
-from diffumask_datasets.dataset.parquet import count_rows, read_features, read_rows, split_files
+from diffumask_datasets.dataset.parquet import read_footers, read_rows, split_files
 from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
-from diffumask_datasets.dataset.storage import Location, fetched, parse_location
+from diffumask_datasets.dataset.storage import Location, dataset_location, fetched, parse_location
 from diffumask_datasets.dataset.writer import write_rows
-from diffumask_datasets.errors import DataError, ExportError
+from diffumask_datasets.errors import DataError
 from diffumask_datasets.recipes.bounded_text import read_bounded
 from diffumask_datasets.recipes.file import RECIPE_FILE
 from diffumask_datasets.recipes.json_reader import read_json
@@ -37,7 +37,7 @@ class _Part:
     folder: Path
     number: ShardNumber
     ranges: Mapping[str, Shard]
-    files: Mapping[str, list[Path]]
+    files: Mapping[str, list[Location]]
     recipe: str
 
 
@@ -56,35 +56,38 @@ def merge(parts: Iterable[str | Path], output: str | Path, *, view: str = "defau
         DataError: a folder that is no shard, shards of different recipes or numbers, one that is missing or comes twice.
     """
     with ExitStack() as copies:
-        folders = [copies.enter_context(fetched(parse_location(part))) for part in parts]
+        folders = [copies.enter_context(fetched(dataset_location(part))) for part in parts]
         found = sorted(map(_read, folders), key=lambda part: part.number.index)
         _check(found)
         _join(found, parse_location(output), view)
 
 
 def _join(found: Sequence[_Part], output: Location, view: str) -> None:
-    features = _features([path for part in found for paths in part.files.values() for path in paths])
-    counts = [count_rows(part.files) for part in found]
+    features, rows = _footers([path for part in found for paths in part.files.values() for path in paths])
     splits = list(found[0].ranges)
     write_rows(
         output,
         {split: _rows(found, split) for split in splits},
         features=features,
-        counts={split: sum(count.get(split, 0) for count in counts) for split in splits},
+        counts={split: sum(rows[path] for part in found for path in part.files.get(split, ())) for split in splits},
         files={RECIPE_FILE: found[0].recipe},
         view=view,
     )
 
 
-def _features(files: Sequence[Path]) -> datasets.Features:
+def _footers(files: Sequence[Location]) -> tuple[datasets.Features, dict[Location, int]]:
     if not files:
         raise DataError("the shards hold no samples")
-    there = read_features(files)
+    there, rows = read_footers(files)
     classes = read_class_names(there)
     features = features_of(classes, heat_maps=HEAT_MAPS in there, threshold_curve=THRESHOLD_CURVE in there)
     if there.arrow_schema != features.arrow_schema:
-        raise DataError(f"{files[0].parent.parent} has other columns than diffumask generate writes: generate it again")
-    return features
+        raise DataError(f"{_folder_of(files[0])} has other columns than diffumask generate writes: generate it again")
+    return features, rows
+
+
+def _folder_of(file: Location) -> str:
+    return str(file).rsplit("/", 2)[0]
 
 
 def _rows(parts: Sequence[_Part], split: str) -> Iterator[Row]:
@@ -101,11 +104,7 @@ def _read(folder: Path) -> _Part:
         raise DataError(
             f"{folder} is not the folder of a shard ({error}); make one with diffumask generate --shard i/n"
         ) from error
-    try:
-        files = split_files(folder)
-    except ExportError:  # more shards than samples: some hold none
-        files = {}
-    return _Part(folder, number, ranges, files, recipe)
+    return _Part(folder, number, ranges, split_files(folder), recipe)  # more shards than samples: some hold none
 
 
 def _check(parts: Sequence[_Part]) -> None:

@@ -1,28 +1,55 @@
-"""Where files are kept: a folder of this machine, or a URL that fsspec knows, e.g. ``s3://bucket/name``."""
+"""Where files are kept: a folder of this machine, a URL that fsspec knows, e.g. ``s3://bucket/name``, or the Hub."""
 
 from __future__ import annotations
 
+import fnmatch
+import hashlib
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import datasets
 import fsspec
 
-from diffumask_datasets.errors import ExportError, MissingDependencyError, RecipeError
+from diffumask_datasets.errors import DiffuMaskError, ExportError, HubError, MissingDependencyError, RecipeError
+from diffumask_datasets.recipes.bounded_text import MOST_BYTES, read_bytes
+from diffumask_datasets.recipes.trust import is_hub_id
 
-__all__ = ["Location", "fetched", "filesystem", "parse_location", "remote_errors", "whole_remote"]
+__all__ = [
+    "HUB",
+    "Location",
+    "access",
+    "dataset_location",
+    "fetched",
+    "filesystem",
+    "join",
+    "list_files",
+    "name_of",
+    "open_binary",
+    "parse_location",
+    "read_file",
+    "remote_errors",
+    "same_location",
+    "work_folder",
+]
 
 Location = Path | str
-"""A folder is a Path, a URL a str."""
+"""A folder or file is a Path, a URL a str."""
+
+HUB = "hf://datasets/"
+"""What the URL of a dataset on the Hub begins with."""
 
 PACKAGES = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gs"), "gcs": ("gcsfs", "gs")}
 """Protocol → the package that speaks it, and the extra that brings that."""
 
 CLIENT_ERRORS = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"))
 """What clients raise beside OSError."""
+
+BLOCK_BYTES = 2**20
+"""Bytes read at once from a URL. Parquet files are read column by column, so that much more would be wasted."""
 
 
 def parse_location(given: str | Path) -> Location:
@@ -31,6 +58,39 @@ def parse_location(given: str | Path) -> Location:
     if "://" in text and not text.startswith("file://"):
         return text.rstrip("/")
     return Path(text.removeprefix("file://")).expanduser()
+
+
+def dataset_location(given: str | Path) -> Location:
+    """Where a dataset is read from: like :func:`parse_location`, and ``owner/name`` that is no folder here is on the Hub."""
+    return f"{HUB}{given}" if is_hub_id(given) else parse_location(given)
+
+
+def join(location: Location, name: str) -> Location:
+    """The file or folder ``name`` below a location."""
+    return location / name if isinstance(location, Path) else f"{location}/{name}"
+
+
+def name_of(location: Location) -> str:
+    """The last part of a location."""
+    return location.resolve().name if isinstance(location, Path) else location.rpartition("/")[2]
+
+
+def same_location(one: Location | None, other: Location) -> bool:
+    """Whether two locations are the same, links followed."""
+    if isinstance(one, Path) and isinstance(other, Path):
+        return one.resolve() == other.resolve()
+    return one == other
+
+
+def work_folder(output: Location, name: str) -> Path:
+    """A folder of this machine for what outlives an interruption of the run that writes ``output``.
+
+    It lies hidden beside ``output``, or in the cache of ``datasets`` where that is a URL.
+    """
+    if isinstance(output, Path):
+        return output.with_name(f".{output.name}.{name}")
+    digest = hashlib.sha256(output.encode()).hexdigest()[:16]
+    return Path(datasets.config.HF_DATASETS_CACHE) / "diffumask" / f"{digest}.{name}"
 
 
 def filesystem(url: str) -> tuple[Any, str]:
@@ -56,41 +116,126 @@ def remote_errors() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def whole_remote(url: str, *, last: str) -> Iterator[Path]:
-    """An empty folder whose files take the place of what is at ``url`` once the block ends well.
-
-    Nothing moves there in one step: the file ``last``, which says that the rest is whole, goes first and comes last.
+def access(location: Location, to: str = "read") -> Iterator[None]:
+    """Within the block, errors of whatever serves ``location`` become one line that names it; our own errors stay.
 
     Raises:
-        ExportError: it cannot be written.
+        HubError: the Hub has no such dataset, refuses it, or cannot be reached.
+        ExportError: any other location cannot be used.
     """
-    with tempfile.TemporaryDirectory(prefix="diffumask-") as folder:
-        yield Path(folder)
-        try:
-            _replace(url, Path(folder), last)
-        except remote_errors() as error:
-            raise ExportError(f"cannot write {url}: {error}; check the address and your rights") from error
-
-
-def _replace(url: str, folder: Path, last: str) -> None:
-    files, path = filesystem(url)
-    files.invalidate_cache()
-    if files.exists(f"{path}/{last}"):
-        files.rm(f"{path}/{last}")
-    if files.exists(path):
-        files.rm(path, recursive=True)
-    names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file() and file.name != last)
-    for name in [*names, last]:
-        files.put_file(str(folder / name), f"{path}/{name}")
+    if isinstance(location, str) and location.startswith(HUB):
+        with _hub_access("/".join(location.removeprefix(HUB).split("/")[:2])):
+            yield
+        return
+    try:
+        yield
+    except DiffuMaskError:
+        raise  # some are OSErrors too
+    except remote_errors() as error:
+        if isinstance(location, Path):
+            raise ExportError(f"cannot {to} {location}: {getattr(error, 'strerror', None) or error}") from error
+        raise ExportError(f"cannot {to} {location}: {error}; check the address and your rights") from error
 
 
 @contextmanager
-def fetched(place: Location) -> Iterator[Path]:
-    """A folder with the files of a place: itself, or a copy that is gone afterwards."""
-    if isinstance(place, Path):
-        yield place
+def _hub_access(repo_id: str) -> Iterator[None]:
+    from diffumask_datasets.recipes.hub_errors import readable_errors
+
+    with readable_errors(repo_id):
+        try:
+            yield
+        except FileNotFoundError as error:
+            if _is_unknown(error):
+                raise HubError(
+                    f"there is no folder {repo_id} here, and the Hub has no {repo_id}, or does not show it to you: "
+                    "check the name and the token, or log in with: hf auth login"
+                ) from error
+            raise ExportError(f"cannot read {repo_id}: {error}") from error
+
+
+def _is_unknown(error: FileNotFoundError) -> bool:
+    """Whether not the file alone is missing, but the whole dataset on the Hub."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    return isinstance(error.__cause__, RepositoryNotFoundError)
+
+
+def list_files(folder: Location, pattern: str = "*") -> dict[Location, int]:
+    """The files and folders in a folder whose name fits, in order, with their size in bytes; empty where it is not there.
+
+    Raises:
+        ExportError, HubError: the location cannot be reached or read.
+    """
+    with access(folder):
+        if isinstance(folder, Path):
+            return {path: path.stat().st_size for path in sorted(folder.glob(pattern))}
+        files, path = filesystem(folder)
+        files.invalidate_cache()
+        try:
+            entries = files.ls(path, detail=True)
+        except FileNotFoundError as error:
+            if _is_unknown(error):
+                raise
+            return {}
+    sizes = {entry["name"].rstrip("/").rpartition("/")[2]: entry["size"] or 0 for entry in entries}
+    return {join(folder, name): sizes[name] for name in sorted(sizes) if fnmatch.fnmatch(name, pattern)}
+
+
+def open_binary(location: Location) -> AbstractContextManager[IO[bytes]]:
+    """A file opened for reading, at any position.
+
+    Raises:
+        OSError: it cannot be opened; use it within :func:`access`.
+    """
+    if isinstance(location, Path):
+        return location.open("rb")
+    files, path = filesystem(location)
+    return files.open(path, "rb", block_size=BLOCK_BYTES)  # type: ignore[no-any-return]
+
+
+def read_file(
+    location: Location, *, what: str, error: type[DiffuMaskError], most_bytes: int = MOST_BYTES
+) -> bytes | None:
+    """The bytes of a file; None where there is none.
+
+    Args:
+        location: The file.
+        what: What the file is, for messages, e.g. ``"the recipe"``.
+        error: The class of the error to raise.
+        most_bytes: The largest size that is read.
+
+    Raises:
+        error: The file is too large or not a regular file.
+        ExportError, HubError: The location cannot be reached.
+    """
+    if isinstance(location, Path):
+        return read_bytes(location, what=what, error=error, most_bytes=most_bytes) if location.exists() else None
+    with access(location):
+        filesystem(location)[0].invalidate_cache()
+        try:
+            with open_binary(location) as file:
+                data = file.read(most_bytes + 1)
+        except FileNotFoundError as problem:
+            if _is_unknown(problem):
+                raise
+            return None
+    if len(data) > most_bytes:
+        raise error(f"{what} {location} is too large: at most {most_bytes} bytes are read")
+    return data
+
+
+@contextmanager
+def fetched(location: Location) -> Iterator[Path]:
+    """A folder with the files of a location: itself, or a copy that is gone afterwards.
+
+    Raises:
+        ExportError, HubError: the location cannot be reached or read.
+    """
+    if isinstance(location, Path):
+        yield location
         return
-    files, path = filesystem(place)
+    files, path = filesystem(location)
     with tempfile.TemporaryDirectory(prefix="diffumask-") as copy:
-        files.get(f"{path}/", f"{copy}/", recursive=True)
+        with access(location):
+            files.get(f"{path}/", f"{copy}/", recursive=True)
         yield Path(copy)

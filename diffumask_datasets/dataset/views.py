@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -17,8 +18,9 @@ from diffumask_datasets.dataset.schema import (
     without_heat_maps,
     without_threshold_curve,
 )
-from diffumask_datasets.errors import ExportError, ShapeError, suggestion
+from diffumask_datasets.errors import DiffuMaskError, ExportError, ShapeError, suggestion
 from diffumask_datasets.masks.rle import decode
+from diffumask_datasets.recipes.yaml_reader import parse_yaml
 from diffumask_datasets.sample import BACKGROUND_NAME, IGNORE
 
 __all__ = [
@@ -26,11 +28,16 @@ __all__ = [
     "SEMANTIC",
     "VIEWS",
     "card_configs",
+    "card_metadata",
     "check_shown",
     "config_name",
+    "shown_view",
     "view_features",
     "view_row",
 ]
+
+_METADATA = re.compile(r"\s*---[\r\n]+(.*?)[\r\n]+---", re.DOTALL)
+"""The metadata at the head of a dataset card."""
 
 MAX_ANNOTATED = 255
 """Instance ids that the green channel of ``annotation`` can hold."""
@@ -66,6 +73,25 @@ def card_configs(views: Iterable[str], *, shown: str, splits: Iterable[str]) -> 
         }
         for view in views
     ]
+
+
+def card_metadata(card: str, *, where: str, error: type[DiffuMaskError]) -> dict[str, Any]:
+    """The metadata of a dataset card, read within bounds; empty where it has none.
+
+    Raises:
+        error: They are not plain YAML.
+    """
+    found = _METADATA.match(card)
+    metadata = parse_yaml(found[1], where=where, error=error) if found else None
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def shown_view(metadata: Mapping[str, Any]) -> str:
+    """The view that ``load_dataset`` takes without a name, by the metadata of a card that :func:`card_configs` wrote."""
+    configs = metadata.get("configs")
+    listed = [config for config in configs if isinstance(config, Mapping)] if isinstance(configs, list) else []
+    shown = [config.get("config_name") for config in listed if config.get("default") is True]
+    return next((view for view in CONFIG_FOLDERS if view in shown), "default")
 
 
 def view_features(

@@ -1,18 +1,18 @@
-"""A dataset as a folder that plain ``datasets.load_dataset(folder)`` reads, without this package.
+"""Writes a dataset that plain ``datasets.load_dataset(folder)`` reads, without this package.
 
     out/ds/data/train-00000-of-00002.parquet …   the columns of the config ``default``
     out/ds/instance/…  README.md                 another view and the card that makes it the default, where one is asked for
     out/ds/id2label.json                         class id → name, as transformers reads it
-    out/ds/recipe.yaml                           what made it; written last, so a folder that has it is whole
+    out/ds/recipe.yaml                           what made it; written last, so a dataset that has it is whole
 
-Everything is written beside the target and moved there in one step.
+Everything is written elsewhere and put in place in one step, or uploaded where the target is a URL.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,35 +22,51 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from diffumask_datasets.dataset.atomic import whole_folder
-from diffumask_datasets.dataset.parquet import read_rows, split_files
-from diffumask_datasets.dataset.schema import Row, class_names, features_of
-from diffumask_datasets.dataset.storage import Location, filesystem, remote_errors, whole_remote
+from diffumask_datasets.dataset.atomic import atomic_folder
+from diffumask_datasets.dataset.decisions import DECISIONS_FILE
+from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, class_names, features_of
+from diffumask_datasets.dataset.storage import Location, join, list_files, name_of, read_file
 from diffumask_datasets.dataset.views import CONFIG_FOLDERS, card_configs, check_shown, view_features, view_row
-from diffumask_datasets.errors import ExportError
-from diffumask_datasets.recipes.file import RECIPE_FILE, read_recipe_file, recipe_text
+from diffumask_datasets.errors import ExportError, RecipeError
+from diffumask_datasets.recipes.file import RECIPE_FILE, recipe_text
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.yaml_reader import parse_yaml
 from diffumask_datasets.sample import id2label
 
-__all__ = ["check_target", "write_folder", "write_rows"]
+__all__ = ["REJECTIONS_FILE", "FileContent", "check_target", "write_files", "write_folder", "write_rows"]
 
 ROWS_PER_FILE = 1000
 ROWS_PER_GROUP = 100
-"""About 50 MB at 512x512: the Hub's viewer refuses row groups over 286 MiB."""
+BYTES_PER_GROUP = 64 * 2**20
+"""The Hub's viewer refuses row groups over 286 MiB and is quick below 100."""
+
+REJECTIONS_FILE = "rejections.jsonl"
+"""Which samples ``diffumask curate`` left out, and why."""
 
 FileContent = str | Callable[[], bytes]
 """The text of a file, or what gives its bytes."""
 
+NAMES = frozenset(
+    {
+        *CONFIG_FOLDERS.values(),
+        "README.md",
+        "id2label.json",
+        DECISIONS_FILE,
+        REJECTIONS_FILE,
+        "shard.json",
+        "preview.png",
+    }
+)
+"""What an upload that was cut short leaves behind, the recipe being uploaded last."""
+
 
 def check_target(output: Location) -> None:
-    """Raises ExportError unless ``output`` is new, empty, or a dataset folder that this package wrote."""
-    if isinstance(output, str):
-        _check_remote(output)
+    """Raises ExportError unless ``output`` is new, empty, or a dataset that this package wrote."""
+    names = {name_of(found) for found in list_files(output)}
+    is_folder = not isinstance(output, Path) or output.is_dir() or not output.exists()
+    if is_folder and (not names or _is_ours(output, names)):
         return
-    if output.is_dir() and not any(output.iterdir()):
-        return
-    if output.exists() and not _is_ours(output):
-        raise ExportError(f"{output} is not empty and not a dataset of ours: choose another --output or remove it")
+    raise ExportError(f"{output} is not empty and not a dataset of ours: choose another --output or remove it")
 
 
 def write_folder(
@@ -67,12 +83,20 @@ def write_folder(
     counts: Mapping[str, int] | None = None,
     view: str = "default",
 ) -> None:
-    """Writes the rows of each split; an earlier dataset at ``output`` is replaced once the new one is whole.
+    """Writes new samples; an earlier dataset at ``output`` is replaced once the new one is whole.
 
-    ``sizes`` are what the recipe asks for; ``counts`` how many rows there are, where that is another number. ``skip`` are
-    indices that the recipe leaves out; ``extra_fields`` are further fields of ``recipe.yaml``; ``extra_files`` maps the
-    names of further files to their text, or to what gives their bytes once the rows are written. ``view`` is what
-    ``load_dataset(folder)`` gives; see :func:`write_rows`.
+    Args:
+        output: A folder or a URL.
+        rows: The rows of each split.
+        recipe: What made them.
+        sizes: The number of samples of each split that the recipe asks for.
+        keep_heat_maps: Whether to write the column ``heat_maps``.
+        keep_threshold_curve: Whether to write the column ``threshold_curve``.
+        skip: Indices that the recipe leaves out.
+        extra_fields: Further fields of ``recipe.yaml``.
+        extra_files: Further files: name → text, or what gives its bytes once the rows are written.
+        counts: The number of rows of each split, where that is not ``sizes``.
+        view: What ``load_dataset(output)`` gives; see :func:`write_rows`.
 
     Raises:
         ExportError: ``output`` holds something that is not ours, or cannot be written, or an unknown view.
@@ -93,71 +117,100 @@ def write_rows(
     files: Mapping[str, FileContent],
     view: str = "default",
 ) -> None:
-    """Writes the rows of each split, of which there are ``counts``, and the text of ``files``, recipe.yaml among them.
+    """Writes the rows of each split and the files beside them.
 
     Another ``view`` than ``default`` is written too, and a card by which ``load_dataset(folder)`` gives that one;
     ``load_dataset(folder, "semantic")`` then gives the columns of ``default``.
+
+    Args:
+        output: A folder or a URL.
+        rows: The rows of each split.
+        features: Their features.
+        counts: The number of rows of each split.
+        files: Further files, ``recipe.yaml`` among them: name → text, or what gives its bytes once the rows are written.
+        view: What ``load_dataset(output)`` gives.
 
     Raises:
         ExportError: ``output`` holds something that is not ours, or cannot be written, or an unknown view.
     """
     check_shown(view)
     check_target(output)
-    with _whole(output) as draft:
-        (draft / "data").mkdir()
-        for split, split_rows in rows.items():
-            _write_split(draft / "data", split, split_rows, schema=features.arrow_schema, size=counts[split])
+    with atomic_folder(output, last=RECIPE_FILE) as draft:
+        views = ("default",) if view == "default" else ("default", view)
+        write_files(draft, rows, features=features, counts=counts, files=files, views=views)
         if view != "default":
-            _write_view(draft, view, classes=class_names(features), counts=counts)
-        labels = json.dumps(id2label(class_names(features)), indent=2, ensure_ascii=False)
-        for name, content in {"id2label.json": labels + "\n", **files}.items():
-            (draft / name).write_bytes(content.encode() if isinstance(content, str) else content())
+            splits = [split for split, count in counts.items() if count]
+            card = {"configs": card_configs((view, "default"), shown=view, splits=splits)}
+            (draft / "README.md").write_text(f"---\n{yaml.safe_dump(card, sort_keys=False)}---\n", encoding="utf-8")
 
 
-def _write_view(draft: Path, view: str, *, classes: Sequence[str], counts: Mapping[str, int]) -> None:
-    folder = draft / CONFIG_FOLDERS[view]
-    folder.mkdir()
-    schema = view_features(view, classes=classes).arrow_schema
-    written = split_files(draft) if any(counts.values()) else {}
-    for split, paths in written.items():
-        rows = (view_row(row, view, classes=classes) for row in read_rows(paths))
-        _write_split(folder, split, rows, schema=schema, size=counts[split])
-    card = {"configs": card_configs((view, "default"), shown=view, splits=list(written))}
-    (draft / "README.md").write_text(f"---\n{yaml.safe_dump(card, sort_keys=False)}---\n", encoding="utf-8")
+def write_files(
+    folder: Path,
+    rows: Mapping[str, Iterable[Row]],
+    *,
+    features: datasets.Features,
+    counts: Mapping[str, int],
+    files: Mapping[str, FileContent],
+    views: Iterable[str],
+    **parquet: Any,
+) -> None:
+    """Writes rows in several ``views``, and files, into an empty folder; ``parquet`` are options of ``ParquetWriter``."""
+    classes = class_names(features)
+    schemas = {view: view_features(view, classes=classes).arrow_schema for view in views}
+    schemas["default"] = features.arrow_schema
+    for view in schemas:
+        (folder / CONFIG_FOLDERS[view]).mkdir(parents=True, exist_ok=True)
+    for split, split_rows in rows.items():
+        remaining, count = iter(split_rows), -(-counts[split] // ROWS_PER_FILE)
+        for number in range(count):
+            name = f"{split}-{number:05d}-of-{count:05d}.parquet"
+            _write_part(folder, name, islice(remaining, ROWS_PER_FILE), schemas, classes, parquet)
+    labels = json.dumps(id2label(classes), indent=2, ensure_ascii=False)
+    for name, content in {"id2label.json": labels + "\n", **files}.items():
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content())
 
 
-def _whole(output: Location) -> AbstractContextManager[Path]:
-    return whole_remote(output, last=RECIPE_FILE) if isinstance(output, str) else whole_folder(output)
-
-
-def _check_remote(url: str) -> None:
-    files, path = filesystem(url)
-    try:
-        files.invalidate_cache()
-        names = {name.rpartition("/")[2] for name in files.ls(path, detail=False)}
-    except FileNotFoundError:
-        return
-    except remote_errors() as error:
-        raise ExportError(f"cannot look at {url}: {error}; check the address and your rights") from error
-    if names and not {RECIPE_FILE, "data"} <= names and names != {"data"}:
-        raise ExportError(f"{url} is not empty and not a dataset of ours: choose another --output or remove it")
-
-
-def _is_ours(output: Path) -> bool:
-    recipe_file = output / RECIPE_FILE
-    return recipe_file.is_file() and (output / "data").is_dir() and "classes" in read_recipe_file(recipe_file)
-
-
-def _write_split(folder: Path, split: str, rows: Iterable[Row], *, schema: pa.Schema, size: int) -> None:
-    remaining = iter(rows)
-    count = -(-size // ROWS_PER_FILE)
-    for number in range(count):
-        path = folder / f"{split}-{number:05d}-of-{count:05d}.parquet"
-        with pq.ParquetWriter(path, schema) as writer:
-            for group in _groups(islice(remaining, ROWS_PER_FILE)):
-                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+def _write_part(
+    folder: Path,
+    name: str,
+    rows: Iterator[Row],
+    schemas: Mapping[str, pa.Schema],
+    classes: Sequence[str],
+    options: Mapping[str, Any],
+) -> None:
+    with ExitStack() as stack:
+        writers = {
+            view: stack.enter_context(pq.ParquetWriter(folder / CONFIG_FOLDERS[view] / name, schema, **options))
+            for view, schema in schemas.items()
+        }
+        for group in _groups(rows):
+            for view, writer in writers.items():
+                cells = group if view == "default" else [view_row(row, view, classes=classes) for row in group]
+                writer.write_table(pa.Table.from_pylist(cells, schema=schemas[view]))
 
 
 def _groups(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while group := list(islice(rows, ROWS_PER_GROUP)):
+    group: list[Row] = []
+    held = 0
+    for row in rows:
+        size = _bytes_of(row)
+        if group and (len(group) == ROWS_PER_GROUP or held + size > BYTES_PER_GROUP):
+            yield group
+            group, held = [], 0
+        group.append(row)
+        held += size
+    if group:
         yield group
+
+
+def _bytes_of(row: Row) -> int:
+    cells = [row["image"], row["label"], *(row.get(HEAT_MAPS) or {"map": []})["map"]]
+    return sum(len(cell["bytes"]) for cell in cells)
+
+
+def _is_ours(output: Location, names: set[str]) -> bool:
+    if RECIPE_FILE not in names:
+        return isinstance(output, str) and "data" in names and names <= NAMES  # an upload that was cut short
+    data = read_file(join(output, RECIPE_FILE), what="the recipe", error=RecipeError) or b""
+    fields = parse_yaml(data.decode("utf-8-sig", "replace"), where=f"the recipe of {output}", error=RecipeError)
+    return "data" in names and isinstance(fields, dict) and "classes" in fields

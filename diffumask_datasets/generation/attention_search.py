@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from diffumask_datasets.attention.observation import Place
 from diffumask_datasets.attention.search import Annotated, AttentionChoice, choice_iou, place_ious, search_choice
-from diffumask_datasets.dataset.atomic import whole_file
+from diffumask_datasets.dataset.atomic import atomic_file
 from diffumask_datasets.dataset.schema import Row, image_of, label_of
 from diffumask_datasets.diffusion.protocol import DiffusionModel, Observer
 from diffumask_datasets.errors import ModelError, RecipeError
@@ -202,9 +202,9 @@ def write_report(tuning: Tuning, folder: Path) -> None:
             for (layer, timestep), iou in tuning.places.items()
         ],
     }
-    with whole_file(folder / "attention.json") as draft:
+    with atomic_file(folder / "attention.json") as draft:
         draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    with whole_file(folder / "attention.png") as draft:
+    with atomic_file(folder / "attention.png") as draft:
         table_picture(tuning).save(draft, format="PNG")
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import datasets
 
+from diffumask_datasets.dataset.shared_recipe import with_shared_recipe
 from diffumask_datasets.dataset.storage import parse_location
 from diffumask_datasets.dataset.views import VIEWS
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
 from diffumask_datasets.recipes.recipe import FIELDS, Recipe, check_fields
-from diffumask_datasets.recipes.shared import with_shared_recipe
 from diffumask_datasets.recipes.splits import SplitPlan
 from diffumask_datasets.toybox.rendered import CONFIG_NAME as RENDERED
 from diffumask_datasets.toybox.rendered import DEFAULT_SIZES, RenderedScenes

@@ -23,7 +23,7 @@ from diffumask_datasets.dataset.image_folder import FoundImage, find_images
 from diffumask_datasets.dataset.image_io import Pixels, read_image
 from diffumask_datasets.dataset.image_listing import LeftOut, merged
 from diffumask_datasets.dataset.schema import Row, features_of, from_payload, row_of, to_payload
-from diffumask_datasets.dataset.storage import Location
+from diffumask_datasets.dataset.storage import Location, parse_location
 from diffumask_datasets.dataset.views import view_row
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.diffusion.protocol import Observer
@@ -78,7 +78,7 @@ def label_folder(
     keep_heat_maps: bool = False,
     device: str | None = None,
     dtype: str | None = None,
-    store: Location | None = None,
+    store: str | Path | None = None,
     **fields: Any,
 ) -> Labelled:
     """Labels the images of a folder and writes them as a dataset folder, in the format of ``diffumask generate``.
@@ -98,25 +98,25 @@ def label_folder(
         TokenAlignmentError: more classes in one prompt than the model reads.
         ExportError: ``output`` holds something that is not ours.
     """
-    output = Path(output)
+    target = parse_location(output)
     recipe = prepare(Recipe.of(**fields), splits=())
     if recipe.augment:
         raise RecipeError("augment: label first, then run diffumask augment on the labelled folder")
     visited = _timesteps(recipe, timesteps)
-    check_target(output)
+    check_target(target)
     folder = find_images(Path(images))
     tasks, without_class = _tasks(folder.images, recipe)
     if not tasks:
         raise DataError(
             f"no image of {images} shows one of the classes {', '.join(recipe.classes)}, as captions have it"
         )
-    labeller = _Labeller(recipe, visited, device, dtype, store)
+    labeller = _Labeller(recipe, visited, device, dtype, parse_location(store) if store else None)
     digest = labeller.digest_of(tasks)
     described = {"images": len(tasks), "timesteps": list(visited), "digest": digest}
     with tqdm(total=len(tasks), unit="image", disable=None) as progress:
         rows = labeller.rows(tasks, digest, progress, keep_heat_maps)
         write_folder(
-            output,
+            target,
             {split: rows},
             recipe=recipe,
             sizes={split: len(tasks)},

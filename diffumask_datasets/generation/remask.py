@@ -8,14 +8,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from diffumask_datasets.dataset.reader import open_source
-from diffumask_datasets.dataset.schema import Row, image_of, row_of, soft_maps_of, without_threshold_curve
-from diffumask_datasets.dataset.writer import check_target, write_folder
+from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
+from diffumask_datasets.dataset.rewrite import rewrite
+from diffumask_datasets.dataset.schema import Row, image_of, row_of, soft_maps_of
+from diffumask_datasets.dataset.storage import parse_location, same_location
+from diffumask_datasets.dataset.writer import check_target
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
 from diffumask_datasets.recipes.recipe import Recipe, check_fields
 from diffumask_datasets.recipes.settings import MaskSettings
-from diffumask_datasets.recipes.shared import stored_recipe
 
 __all__ = ["remask"]
 
@@ -33,34 +34,24 @@ def remask(dataset: str | Path, output: str | Path, *, trust_recipe: bool = Fals
         ExportError: ``dataset`` is no dataset folder or kept no heat maps, or ``output`` cannot be written.
         ModelError: an affinity net that cannot be read.
     """
-    dataset, output = Path(dataset), Path(output)
+    target = parse_location(output)
     check_fields(changes, MaskSettings.model_fields)
-    stored = stored_recipe(dataset, needs_heat_maps=True)
-    if (
-        not trust_recipe
-        and {**stored.fields, **changes}.get("affinity") == "affinitynet"
-        and "affinity_net" not in changes
-    ):
-        stored.check_trust("affinity_net")
-    new = _changed(stored.recipe, changes)
-    if output.resolve() == dataset.resolve():
+    source = open_dataset(dataset)
+    new = _changed(source, changes, trust=trust_recipe)
+    source.check_heat_maps()
+    if same_location(source.location, target):
         raise ExportError(f"--output {output} is the dataset itself: choose another folder, so that its masks are kept")
-    check_target(output)
-    source = open_source(dataset)
-    with tqdm(total=sum(source.sizes.values()), unit="image", disable=None) as progress:
-        rows = {split: _remasked(source.split_rows(split), new, stored.shown, progress) for split in source.sizes}
-        write_folder(
-            output,
-            rows,
-            recipe=new,
-            sizes=source.sizes,
-            **stored.shown,
-            extra_fields=stored.history,
-        )
+    check_target(target)
+    with tqdm(total=source.total, unit="image", disable=None) as progress:
+        rows = {split: _remasked(source.split_rows(split), new, progress) for split in source.counts}
+        rewrite(source, target, rows, recipe=new, keeps_ids=False)
     return new
 
 
-def _changed(old: Recipe, changes: Mapping[str, Any]) -> Recipe:
+def _changed(source: OpenDataset, changes: Mapping[str, Any], *, trust: bool) -> Recipe:
+    old = source.recipe
+    if not trust and {**old.model_dump(), **changes}["affinity"] == "affinitynet" and "affinity_net" not in changes:
+        source.check_trust("affinity_net")
     if "affinity_net" in changes:
         changes = {"affinity_net_revision": None, **changes}
     new = Recipe.of(**{**old.model_dump(), **changes})
@@ -77,7 +68,7 @@ def _spread(recipe: Recipe) -> bool:
     return recipe.affinity == "self-attention" and recipe.threshold != "affinity"
 
 
-def _remasked(rows: Iterator[Row], recipe: Recipe, shown: Mapping[str, bool], progress: tqdm[Any]) -> Iterator[Row]:
+def _remasked(rows: Iterator[Row], recipe: Recipe, progress: tqdm[Any]) -> Iterator[Row]:
     for row in rows:
         prompted, soft_maps = soft_maps_of(row)
         sample = label_image(
@@ -90,6 +81,5 @@ def _remasked(rows: Iterator[Row], recipe: Recipe, shown: Mapping[str, bool], pr
             seed=row["seed"],
         )
         warn_of_missing_masks(sample.sample_id, sample.maskless, recipe)
-        made = {**row_of(sample), "image": row["image"], "model": row["model"]}
-        yield made if shown["keep_threshold_curve"] else without_threshold_curve(made)
+        yield {**row_of(sample), "image": row["image"], "model": row["model"]}
         progress.update()

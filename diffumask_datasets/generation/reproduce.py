@@ -8,21 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 
-from diffumask_datasets.dataset.checked_row import CheckedRow
-from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.reader import has_data, open_dataset
 from diffumask_datasets.dataset.schema import Row, decode_image, decode_label, encoded_bytes
-from diffumask_datasets.dataset.views import SEMANTIC
+from diffumask_datasets.dataset.shared_recipe import read_shared_recipe
+from diffumask_datasets.dataset.storage import dataset_location
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.generation.config import DiffuMaskConfig
 from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
-from diffumask_datasets.recipes.hub_errors import readable_errors
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.recipes.shared import is_hub_id, read_shared_recipe
 from diffumask_datasets.recipes.splits import split_of
-from diffumask_datasets.sample import MAX_CLASS_ID
 
 __all__ = ["Reproduction", "reproduce"]
 
@@ -93,27 +89,15 @@ def _index_of(sample_id: str, recipe: str | Path) -> int:
 
 def _original(sample_id: str, recipe: str | Path, split: str) -> Row | None:
     """The row as the dataset holds it; None where there is a recipe and no data."""
-    if is_hub_id(recipe):
-        rows: list[Row | None] = _hub_rows(str(recipe), split, sample_id)
-    else:
-        folder = Path(recipe).expanduser()
-        folder = folder.parent if folder.is_file() else folder
-        if not any((folder / "data").glob("*.parquet")):
-            return None
-        rows = [open_source(folder).find(sample_id, split)]
-    if not rows or rows[0] is None:
+    location = dataset_location(recipe)
+    if isinstance(location, Path) and location.is_file():
+        location = location.parent
+    if not has_data(location):
+        return None
+    row = open_dataset(str(location)).find(sample_id, split)
+    if row is None:
         raise RecipeError(f"the dataset {str(recipe)!r} holds no sample {sample_id}")
-    return rows[0]
-
-
-def _hub_rows(repo_id: str, split: str, sample_id: str) -> list[Row | None]:
-    # Filtered by the statistics of the row groups: a few requests, not the whole dataset.
-    wanted = [("sample_id", "==", sample_id)]
-    with readable_errors(repo_id):
-        config = SEMANTIC if SEMANTIC in datasets.get_dataset_config_names(repo_id) else "default"
-        stream = datasets.load_dataset(repo_id, config, split=split, streaming=True, filters=wanted)
-        rows = [row for table in stream.with_format("arrow") for row in table.to_pylist()]
-    return [CheckedRow.of(row, MAX_CLASS_ID).row for row in rows]
+    return row
 
 
 def _compare(row: Row, original: Row) -> Reproduction:

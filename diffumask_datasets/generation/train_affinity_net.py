@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from diffumask_datasets.dataset.atomic import whole_file
-from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.atomic import atomic_file
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import Row, image_of, soft_maps_of
 from diffumask_datasets.masks.quantization import dequantize
 from diffumask_datasets.models.locks import model_lock
-from diffumask_datasets.recipes.shared import stored_recipe
 
 if TYPE_CHECKING:
     from diffumask_datasets.masks.affinity_net import AffinityNetSettings
@@ -50,14 +49,16 @@ def train_affinity(
     from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
     from diffumask_datasets.models.determinism import single_thread
 
-    dataset, output = Path(dataset), Path(output)
+    output = Path(output)
     settings, training = settings or AffinityNetSettings(), training or AffinityTraining()
-    recipe = stored_recipe(dataset, needs_heat_maps=True).recipe
+    source = open_dataset(dataset)
+    source.check_heat_maps()
+    recipe = source.recipe
     identity = json.dumps([recipe.digest, images, asdict(settings), asdict(training)], sort_keys=True)
     key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     if output.exists() and read_facts(output).get("key") == key:
         return False
-    rows = itertools.islice((row for _, row in open_source(dataset).rows()), images)
+    rows = itertools.islice((row for _, row in source.rows()), images)
     with (
         model_lock,
         single_thread(),
@@ -74,7 +75,7 @@ def train_affinity(
 
         losses = train_affinity_net(net, examples, training, progress=heard)
     facts = {"key": key, "images": str(len(examples)), "loss": f"{losses[-1]:.4f}", "recipe": recipe.digest}
-    with whole_file(output) as draft:
+    with atomic_file(output) as draft:
         save_affinity_net(net, draft, facts=facts)
     return True
 

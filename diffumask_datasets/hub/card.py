@@ -10,11 +10,18 @@ import datasets
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from diffumask_datasets.dataset.reader import DatasetSource
-from diffumask_datasets.dataset.views import CONFIG_FOLDERS, SEMANTIC, card_configs, config_name, view_features
+from diffumask_datasets.dataset.decisions import ACCEPTED
+from diffumask_datasets.dataset.opened import OpenDataset
+from diffumask_datasets.dataset.views import (
+    CONFIG_FOLDERS,
+    SEMANTIC,
+    card_configs,
+    card_metadata,
+    config_name,
+    view_features,
+)
 from diffumask_datasets.errors import HubError
 from diffumask_datasets.hub.summary import Summary
-from diffumask_datasets.recipes.yaml_reader import parse_yaml
 
 __all__ = ["make_card", "merge_cards"]
 
@@ -47,7 +54,6 @@ EXAMPLES = {
     "detection": "run_object_detection.py",
 }
 """These take no config name: each reads the default config."""
-_METADATA = re.compile(r"\s*---[\r\n]+(.*?)[\r\n]+---", re.DOTALL)
 
 _SIZE_CATEGORIES = (
     (1_000, "n<1K"),
@@ -60,18 +66,14 @@ _SIZE_CATEGORIES = (
 
 def make_card(
     repo_id: str,
-    source: DatasetSource,
+    source: OpenDataset,
     summary: Summary,
     *,
     licence: str | None = None,
     model_licence: str | None = None,
-    reviewed: int | None = None,
     view: str = "default",
 ) -> DatasetCard:
-    """The card of a dataset that was staged and counted; ``reviewed`` is how many samples people have accepted.
-
-    ``view`` is the config that is loaded where none is named.
-    """
+    """The card of a dataset that was counted; ``view`` is the config that is loaded where none is named."""
     fields = dict(source.recipe_fields or {})
     first = summary.first_rows[0]
     variables = {
@@ -81,8 +83,8 @@ def make_card(
         "pretty_name": repo_id.split("/")[-1],
         "classes": [_plain(name) for name in source.classes],
         "heat_maps": source.heat_maps,
-        "splits": dict(source.sizes),
-        "first_split": next(split for split, size in source.sizes.items() if size),
+        "splits": source.counts,
+        "first_split": next(split for split, count in source.counts.items() if count),
         "first_id": first["sample_id"],
         "class_rows": [
             (number, _plain(name), summary.images_of_class[number], summary.objects_of_class[number])
@@ -104,7 +106,7 @@ def make_card(
         ],
         "example": EXAMPLES[view],
         "recipe": source.recipe_fields is not None,
-        "review_sentence": _review_sentence(reviewed, sum(source.sizes.values())),
+        "review_sentence": _review_sentence(source),
     }
     with as_file(files("diffumask_datasets.hub") / "card.md") as template:
         card: DatasetCard = DatasetCard.from_template(
@@ -117,7 +119,8 @@ def merge_cards(existing: str | None, ours: DatasetCard) -> DatasetCard:
     """Our card in an existing one: its text and keys stay, our part of both is replaced."""
     if not existing or not existing.strip():
         return ours
-    _check_metadata(existing)
+    # Before huggingface_hub reads it, which has no bounds.
+    card_metadata(existing, where="the metadata of the card that is there, README.md,", error=HubError)
     merged = DatasetCard(existing, ignore_metadata_errors=True)
     own: dict[str, Any] = ours.data.to_dict()  # type: ignore[no-untyped-call]
     kept: dict[str, Any] = merged.data.to_dict()  # type: ignore[no-untyped-call]
@@ -127,13 +130,6 @@ def merge_cards(existing: str | None, ours: DatasetCard) -> DatasetCard:
     merged.data = DatasetCardData(**data)
     merged.text = _merged_text(merged.text, ours.text)
     return merged
-
-
-def _check_metadata(card: str) -> None:
-    """Raises HubError where the card's metadata are no YAML that can be read safely: huggingface_hub has no bounds."""
-    metadata = _METADATA.match(card)
-    if metadata:
-        parse_yaml(metadata[1], where="the metadata of the card that is there, README.md,", error=HubError)
 
 
 def _merged_text(existing: str, ours: str) -> str:
@@ -150,8 +146,8 @@ def _merged_configs(kept: Any, own: list[dict[str, Any]]) -> list[dict[str, Any]
     return [*own, *foreign]
 
 
-def _card_data(source: DatasetSource, *, licence: str | None, view: str) -> DatasetCardData:
-    total = sum(source.sizes.values())
+def _card_data(source: OpenDataset, *, licence: str | None, view: str) -> DatasetCardData:
+    total = source.total
     data = DatasetCardData(
         license=licence,
         annotations_creators=["machine-generated"],
@@ -160,22 +156,23 @@ def _card_data(source: DatasetSource, *, licence: str | None, view: str) -> Data
         size_categories=[next((name for limit, name in _SIZE_CATEGORIES if total < limit), "n>1T")],
         tags=["synthetic", "segmentation", "diffumask"],
         configs=card_configs(
-            CONFIG_FOLDERS, shown=view, splits=[split for split, size in source.sizes.items() if size]
+            CONFIG_FOLDERS, shown=view, splits=[split for split, count in source.counts.items() if count]
         ),
     )
     infos = {}
     for shown in CONFIG_FOLDERS:
         name = config_name(shown, shown=view)
-        features = view_features(shown, classes=source.classes, heat_maps=source.heat_maps)
+        features = source.features if shown == "default" else view_features(shown, classes=source.classes)
         infos[name] = datasets.DatasetInfo(features=features, config_name=name)
     DatasetInfosDict(infos).to_dataset_card_data(data)
     return data
 
 
-def _review_sentence(reviewed: int | None, total: int) -> str:
-    if reviewed is None:
+def _review_sentence(source: OpenDataset) -> str:
+    if source.decisions is None:
         return "Nobody has reviewed the masks: they are pseudo-labels."
-    return f"{reviewed} of {total} samples were accepted in a review by people."
+    accepted = sum(decision.verdict == ACCEPTED for decision in source.decisions.values())
+    return f"{accepted} of {source.total} samples were accepted in a review by people."
 
 
 def _three(quantiles: tuple[float, float, float]) -> str:

@@ -6,10 +6,11 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem, get_token
@@ -18,14 +19,16 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from diffumask_datasets.dataset.contact_sheet import contact_sheet
-from diffumask_datasets.dataset.decisions import ACCEPTED, read_decisions
-from diffumask_datasets.dataset.reader import DatasetSource, open_source
+from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
+from diffumask_datasets.dataset.rewrite import beside, recipe_text_of
+from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.dataset.views import CONFIG_FOLDERS, check_shown
+from diffumask_datasets.dataset.writer import FileContent, write_files
 from diffumask_datasets.errors import HubError
 from diffumask_datasets.hub.card import make_card, merge_cards
-from diffumask_datasets.hub.staging import stage
 from diffumask_datasets.hub.summary import Summary, area_histogram
 from diffumask_datasets.recipes.bounded_text import read_bounded
+from diffumask_datasets.recipes.file import RECIPE_FILE
 from diffumask_datasets.recipes.hub_errors import BROKEN, CONNECTION_ERRORS, cause_of, readable_errors
 
 __all__ = ["push"]
@@ -40,6 +43,9 @@ ATTEMPTS, PAUSE = 3, 0.5
 NOT_ASKED: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, hub.HfHubHTTPError, HFValidationError)
 """The licence of a model is worth a question, but no failed push."""
 
+CHUNKING_SINCE = 21
+"""The first pyarrow that cuts pages by content: images shared by several configs are then stored once on the Hub."""
+
 MODEL_LICENCES = {"toybox": "apache-2.0", "planted": "none: a test double that paints solid shapes"}
 
 
@@ -51,29 +57,38 @@ def push(
     token: str | None = None,
     licence: str | None = None,
     overwrite: bool = False,
-    view: str = "default",
+    view: str | None = None,
     message: str = "Upload dataset",
 ) -> str:
     """Puts a dataset on the Hub and returns its address.
 
-    ``source`` is a folder made by ``generate`` or ``review --apply``, a ``Dataset`` with the columns of ``default``, or a
-    dict of its splits. The configs ``default``, ``instance`` and ``detection``, ``id2label.json``, ``recipe.yaml`` and the
+    The configs ``default``, ``instance`` and ``detection``, ``id2label.json``, ``recipe.yaml``, reviewers' decisions and the
     card arrive in one commit. Files that are there already are not sent again, also after an interrupted push.
-    ``view`` is the config that is loaded where none is named, as by the examples of transformers: ``instance`` for instance
-    segmentation, ``detection`` for boxes; the config ``default`` is then called ``semantic``.
-    ``token`` is taken from ``HF_TOKEN`` or ``hf auth login`` where it is None. ``overwrite`` replaces another schema.
+
+    Args:
+        source: A folder, a URL, a Hub dataset, a ``Dataset`` with the columns of ``default``, or a dict of its splits.
+        repo_id: ``owner/name``.
+        private: Whether a new repository is private.
+        token: A token with the right to write; default: that of ``HF_TOKEN`` or ``hf auth login``.
+        licence: The licence of the dataset, for its card.
+        overwrite: Replace a dataset with another schema.
+        view: The config that is loaded where none is named, as by the examples of transformers: ``instance`` for instance
+            segmentation, ``detection`` for boxes; the config ``default`` is then called ``semantic``. Default: that of
+            ``source``.
+        message: The message of the commit.
 
     Raises:
-        ExportError: no dataset, not one with the columns of ``default``, or an unknown view.
-        HubError: a repo id that is none, no rights, a wrong token, another schema, or no connection.
+        ExportError: Not a dataset, not one with the columns of ``default``, or an unknown view.
+        HubError: An invalid repository id, no rights, a wrong token, another schema, or no connection.
     """
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
         raise HubError(f"{repo_id!r} is no repository id, expected owner/name: {error}") from error
-    check_shown(view)
+    check_shown(view or "default")
     token = _usable(get_token() if token is None else token)
-    opened, reviewed = open_source(source), _reviewed(source)
+    opened = open_dataset(source)
+    view, decided = view or opened.view, beside(opened)
     api = HfApi(token=token)
     with readable_errors(repo_id, token, again=AGAIN):
         repo_id = str(api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True).repo_id)
@@ -81,7 +96,7 @@ def push(
         if not overwrite:
             _check_schema(repo_id, present, opened, token)
         with tempfile.TemporaryDirectory(prefix="diffumask-push-") as folder:
-            _stage_all(Path(folder), repo_id, opened, api, present, licence, reviewed, view)
+            _stage(Path(folder), repo_id, opened, api, present, licence, view, decided)
             _commit(api, repo_id, Path(folder), message)
     return f"{api.endpoint}/datasets/{repo_id}"
 
@@ -100,18 +115,18 @@ def _usable(token: str | None) -> str:
     return token
 
 
-def _stage_all(
+def _stage(
     folder: Path,
     repo_id: str,
-    source: DatasetSource,
+    source: OpenDataset,
     api: HfApi,
     present: list[str],
     licence: str | None,
-    reviewed: int | None,
     view: str,
+    decided: Mapping[str, str],
 ) -> None:
     summary = Summary(source.classes)
-    stage(source, folder, summary.see)
+    _write_data(folder, source, decided, summary.see)
     (folder / "assets").mkdir()
     contact_sheet(summary.first_rows, source.classes).save(folder / "assets" / "samples.png")
     area_histogram(summary).save(folder / "assets" / "areas.png")
@@ -121,7 +136,6 @@ def _stage_all(
         summary,
         licence=licence,
         model_licence=_model_licence(api, summary),
-        reviewed=reviewed,
         view=view,
     )
     existing = None
@@ -129,6 +143,32 @@ def _stage_all(
         readme = Path(api.hf_hub_download(repo_id, "README.md", repo_type="dataset"))
         existing = read_bounded(readme, what="the card", error=HubError)
     merge_cards(existing, ours).save(folder / "README.md")
+
+
+def _write_data(
+    folder: Path, source: OpenDataset, decided: Mapping[str, str], see: Callable[[str, Row], object]
+) -> None:
+    """Writes all but the card; ``see(split, row)`` is called for each row. The same dataset gives the same bytes."""
+    seen: set[str] = set()
+    files: dict[str, FileContent] = {**decided}
+    if source.recipe_fields is not None:
+        files[RECIPE_FILE] = recipe_text_of(source, sizes=source.counts)
+    write_files(
+        folder,
+        {split: _watched(source.split_rows(split, seen), split, see) for split in source.counts},
+        features=source.features,
+        counts=source.counts,
+        files=files,
+        views=CONFIG_FOLDERS,
+        write_page_index=True,
+        **({"use_content_defined_chunking": True} if int(pa.__version__.split(".")[0]) >= CHUNKING_SINCE else {}),
+    )
+
+
+def _watched(rows: Iterator[Row], split: str, see: Callable[[str, Row], object]) -> Iterator[Row]:
+    for row in rows:
+        see(split, row)
+        yield row
 
 
 def _commit(api: HfApi, repo_id: str, folder: Path, message: str) -> None:
@@ -157,7 +197,7 @@ def _deletions(api: HfApi, repo_id: str, staged: Container[str]) -> list[CommitO
     return [CommitOperationDelete(name) for name in present if name.startswith(places) and name not in staged]
 
 
-def _check_schema(repo_id: str, present: list[str], source: DatasetSource, token: str | None) -> None:
+def _check_schema(repo_id: str, present: list[str], source: OpenDataset, token: str | None) -> None:
     data = next((name for name in present if name.startswith("data/") and name.endswith(".parquet")), None)
     if data is None:
         return
@@ -185,10 +225,3 @@ def _model_licence(api: HfApi, summary: Summary) -> str | None:
                 logger.info("the licence of the model %s could not be asked for", model)
         licences.append(str(licence) if licence else None)
     return ", ".join(name for name in licences if name) or None
-
-
-def _reviewed(source: Any) -> int | None:
-    decisions = Path(source) / "decisions.jsonl" if isinstance(source, str | Path) else None
-    if decisions is None or not decisions.is_file():
-        return None
-    return sum(decision.verdict == ACCEPTED for decision in read_decisions(decisions).values())

@@ -10,7 +10,7 @@ from pathlib import Path
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.recipes.bounded_text import MOST_LINES_BYTES, read_bytes
 
-__all__ = ["read_lines", "read_text"]
+__all__ = ["decode_text", "read_lines", "read_text"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,23 +38,32 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, UTF-16 or UTF-32, with or without a byte-order mark, or else in Windows-1252.
+    """The text of a file, as :func:`decode_text` has it.
+
+    Raises:
+        DataError: The file cannot be read or is not text.
+    """
+    return decode_text(read_bytes(path, what="the file", error=DataError, most_bytes=MOST_LINES_BYTES), where=str(path))
+
+
+def decode_text(data: bytes, *, where: str) -> str:
+    """Text in UTF-8, UTF-16 or UTF-32, with or without a byte-order mark, or else in Windows-1252.
 
     Windows-1252 (nearly the same as Latin-1) cannot be told for sure, so there is a warning. Line ends become ``\\n``.
 
     Raises:
-        DataError: the file cannot be read or is no text; says which file.
+        DataError: It is not text; the message begins with ``where``.
     """
     try:
-        text = _decoded(read_bytes(path, what="the file", error=DataError, most_bytes=MOST_LINES_BYTES), path)
+        text = _decoded(data, where)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8, UTF-16 or Windows-1252; save it as UTF-8") from error
+        raise DataError(f"{where} is no text in UTF-8, UTF-16 or Windows-1252; save it as UTF-8") from error
     if _NO_TEXT.search(text):
-        raise DataError(f"{path} is no text: it holds control characters; give a text file, in UTF-8")
+        raise DataError(f"{where} is no text: it holds control characters; give a text file, in UTF-8")
     return _LINE_END.sub("\n", text)
 
 
-def _decoded(data: bytes, path: Path) -> str:
+def _decoded(data: bytes, where: str) -> str:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding)
@@ -62,7 +71,7 @@ def _decoded(data: bytes, path: Path) -> str:
         return data.decode(_wide_encoding(data) or "utf-8")
     except UnicodeDecodeError:
         text = data.decode("cp1252")
-    logger.warning("%s is not UTF-8 and was read as Windows-1252; save it as UTF-8 if letters are wrong", path)
+    logger.warning("%s is not UTF-8 and was read as Windows-1252; save it as UTF-8 if letters are wrong", where)
     return text
 
 

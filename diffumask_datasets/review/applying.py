@@ -6,7 +6,7 @@ The result's ``recipe.yaml`` names the indices that are left out, so that it too
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,16 @@ from diffumask_datasets.dataset.decisions import (
     SHOWN,
     Decision,
     decisions_text,
-    read_decisions,
 )
-from diffumask_datasets.dataset.reader import DatasetSource, open_source
-from diffumask_datasets.dataset.schema import Row, without_heat_maps
-from diffumask_datasets.dataset.writer import check_target, write_folder
+from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
+from diffumask_datasets.dataset.rewrite import index_of, rewrite, rewrite_subset
+from diffumask_datasets.dataset.schema import Row
+from diffumask_datasets.dataset.storage import parse_location
+from diffumask_datasets.dataset.writer import FileContent, check_target
 from diffumask_datasets.errors import ReviewError
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
-from diffumask_datasets.recipes.file import origin
-from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SPLIT_STARTS, SplitPlan
-from diffumask_datasets.recipes.trust import check_trust
 
 __all__ = ["Applied", "apply_decisions"]
 
@@ -53,64 +51,51 @@ def apply_decisions(
     trust_recipe: bool = False,
     runtime: Runtime | None = None,
 ) -> Applied:
-    """Writes the accepted samples of the folder ``source``, and all decisions so far, into the folder ``output``.
+    """Writes the accepted samples of a dataset, and all decisions so far, as a new dataset.
 
-    With ``refill`` the undecided samples stay too, and every rejected one is replaced by a fresh sample of the next index,
-    until the result is as large as ``source`` was; review it again until nothing is undecided.
-    ImageWithAttention follows the recipe of ``source``: local models and files that it names only with ``trust_recipe``.
+    Args:
+        source: A folder, a URL or a Hub dataset ``owner/name``.
+        decisions: Sample id → decision; those that lie in ``source`` are added.
+        output: A folder or a URL.
+        refill: Keep undecided samples too, and replace every rejected one by a fresh sample of the next index, so that the
+            result is as large as ``source``; review it again until nothing is undecided.
+        trust_recipe: Generate with the local models and files that the recipe of ``source`` names.
+        runtime: How fresh samples are generated.
 
     Raises:
-        RecipeError: the recipe of ``source`` is not legal, or names what only the user may ask for.
-        ReviewError: decisions for samples of another dataset, or nothing accepted.
-        ExportError: no dataset folder, or ``output`` holds something that is not ours.
+        RecipeError: The recipe of ``source`` is not legal, or names what only the user may ask for.
+        ReviewError: Decisions for samples of another dataset, or nothing accepted.
+        ExportError: Not a dataset, or ``output`` holds something that is not ours.
     """
-    opened = open_source(source)
+    opened, target = open_dataset(source), parse_location(output)
     if opened.recipe_fields is None:
-        raise ReviewError(f"{source} has no recipe.yaml: decisions apply to folders that generate wrote")
-    output = Path(output)
-    check_target(output)
-    recipe = Recipe.within(opened.recipe_fields)
-    every = {**_earlier(Path(source)), **decisions}
-    present = opened.split_of_ids()
-    foreign = origin(opened.recipe_fields)
+        raise ReviewError(f"{source} has no recipe.yaml: decisions apply to datasets that generate wrote")
+    check_target(target)
+    every = {**(opened.decisions or {}), **decisions}
+    foreign = opened.history
     if foreign and refill:
         raise ReviewError(
             f"{source} is {' and '.join(foreign)}, not generated: it cannot be refilled; leave --refill out"
         )
     if refill and not trust_recipe:
-        check_trust(f"the recipe of {str(source)!r}", opened.recipe_fields)
-    _check_known(every, present, foreign[max(foreign)]["digest"] if foreign else recipe.digest)
+        opened.check_trust()
+    present = opened.split_of_ids()
+    _check_known(every, present, foreign[max(foreign)]["digest"] if foreign else opened.recipe.digest)
     verdicts = {sample_id: every[sample_id].verdict for sample_id in present if sample_id in every}
-    rejected = {sample_id for sample_id, decision in every.items() if decision.verdict == REJECTED}
-    skip = set(opened.recipe_fields.get("skip") or ()) | {_index(sample_id) for sample_id in rejected}
+    rejected = {_index(sample_id) for sample_id, decision in every.items() if decision.verdict == REJECTED}
+    files: dict[str, FileContent] = {DECISIONS_FILE: decisions_text(every.values())}
     if refill:
-        sizes = dict(opened.sizes)
-        rows = _refilled(opened, present, recipe, sizes, skip, runtime or Runtime())
+        skip = opened.skip | rejected
+        rows = _refilled(opened, present, skip, runtime or Runtime())
+        rewrite(opened, target, rows, skip=skip, files=files)
     else:
         kept = {sample_id for sample_id, verdict in verdicts.items() if verdict == ACCEPTED}
         if not kept:
             raise ReviewError(f"nothing is accepted yet ({len(verdicts)} decisions for {len(present)} samples)")
-        sizes = _sizes(opened, present, kept)
-        rows = {split: _kept(opened, split, kept) for split in sizes}
-        skip |= _left_out(present, kept)
-    write_folder(
-        output,
-        rows,
-        recipe=recipe,
-        sizes=sizes,
-        keep_heat_maps=opened.heat_maps,
-        skip=skip,
-        extra_fields=foreign,
-        extra_files={DECISIONS_FILE: decisions_text(every.values())},
-    )
+        rewrite_subset(opened, target, kept, skip=rejected, files=files)
     accepted = sum(verdict == ACCEPTED for verdict in verdicts.values())
     gone = len(verdicts) - accepted
     return Applied(accepted, gone, len(present) - len(verdicts), fresh=gone if refill else 0)
-
-
-def _earlier(source: Path) -> dict[str, Decision]:
-    path = source / DECISIONS_FILE
-    return read_decisions(path) if path.is_file() else {}
 
 
 def _check_known(decisions: Mapping[str, Decision], present: Mapping[str, Any], digest: str) -> None:
@@ -124,49 +109,20 @@ def _check_known(decisions: Mapping[str, Decision], present: Mapping[str, Any], 
 
 
 def _index(sample_id: str) -> int:
-    number = sample_id.rpartition("-")[2]
-    if not number.isdecimal():
-        raise ReviewError(f"{sample_id!r} is no sample id: expected <12 hex digits>-<8 digits>")
-    return int(number)
-
-
-def _sizes(opened: DatasetSource, present: Mapping[str, str], kept: Iterable[str]) -> dict[str, int]:
-    counts = dict.fromkeys(opened.sizes, 0)
-    for sample_id in kept:
-        counts[present[sample_id]] += 1
-    return {split: count for split, count in counts.items() if count}
-
-
-def _kept(opened: DatasetSource, split: str, kept: set[str]) -> Iterator[Row]:
-    return (row for row in opened.split_rows(split) if row["sample_id"] in kept)
-
-
-def _left_out(present: Mapping[str, str], kept: set[str]) -> set[int]:
-    """Indices of samples not kept that lie before a kept one of their split: what a regeneration must leave out."""
-    last = {present[sample_id]: -1 for sample_id in kept}
-    for sample_id in kept:
-        split = present[sample_id]
-        last[split] = max(last[split], _index(sample_id))
-    return {
-        _index(sample_id)
-        for sample_id, split in present.items()
-        if sample_id not in kept and _index(sample_id) < last.get(split, -1)
-    }
+    index = index_of(sample_id)
+    if index is None:
+        raise ReviewError(f"invalid sample id {sample_id!r}: expected <12 hex digits>-<8 digits>")
+    return index
 
 
 def _refilled(
-    opened: DatasetSource,
-    present: Mapping[str, str],
-    recipe: Recipe,
-    sizes: Mapping[str, int],
-    skip: set[int],
-    runtime: Runtime,
+    opened: OpenDataset, present: Mapping[str, str], skip: Collection[int], runtime: Runtime
 ) -> dict[str, Iterator[Row]]:
-    unknown = [split for split in sizes if split not in SPLIT_STARTS]
+    unknown = [split for split in opened.sizes if split not in SPLIT_STARTS]
     if unknown:
         raise ReviewError(f"split {unknown[0]!r} cannot be refilled: it was not generated")
-    plan = SplitPlan.of(splits=sizes, skip=sorted(skip))
-    generator = SampleGenerator(prepare(recipe), runtime)
+    plan = SplitPlan.of(splits=opened.counts, skip=sorted(skip))
+    generator = SampleGenerator(prepare(opened.recipe), runtime)
     there = {_index(sample_id) for sample_id in present}
 
     def rows(split: str, indices: Iterable[int]) -> Iterator[Row]:
@@ -184,7 +140,7 @@ def _refilled(
             else:
                 for index, row in generator.rows(min(wanted), max(wanted) + 1):
                     if index in wanted:
-                        yield row if opened.heat_maps else without_heat_maps(row)
+                        yield row
 
     planned = {
         split: [index for start, stop in shards for index in range(start, stop)] for split, shards in plan.shards()

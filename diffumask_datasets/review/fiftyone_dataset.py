@@ -8,17 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from diffumask_datasets.dataset.decisions import (
-    ACCEPTED,
-    DECISIONS_FILE,
-    REJECTED,
-    SHOWN,
-    Decision,
-    merge_decisions,
-    read_decisions,
-)
-from diffumask_datasets.dataset.reader import DatasetSource, open_source
+from diffumask_datasets.dataset.decisions import ACCEPTED, REJECTED, SHOWN, Decision
+from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
 from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, encoded_bytes, image_of, label_of, objects_of
+from diffumask_datasets.dataset.storage import dataset_location, name_of
 from diffumask_datasets.errors import DiffuMaskError, ExportError, ReviewError
 from diffumask_datasets.masks.quality import covered_share
 from diffumask_datasets.masks.rle import decode
@@ -52,7 +45,7 @@ BRAIN_KEYS = ("similarity", "embedding")
 
 def dataset_name(source: Any) -> str:
     """The name a source has in FiftyOne where none is given."""
-    return f"diffumask-{Path(source).resolve().name}" if isinstance(source, str | Path) else "diffumask"
+    return f"diffumask-{name_of(dataset_location(source))}" if isinstance(source, str | Path) else "diffumask"
 
 
 def to_fiftyone(
@@ -75,10 +68,10 @@ def to_fiftyone(
         ExportError: no dataset, not one with the columns of ``default``, or ``media`` cannot be written.
         ReviewError: a FiftyOne dataset of that name is not ours, or holds verdicts for samples that are not in this one.
     """
-    opened = open_source(source)
+    opened = open_dataset(source)
     fo = load_fiftyone()
     name = name or dataset_name(source)
-    written, given = _from_folder(source), decisions_of(name) if fo.dataset_exists(name) else {}
+    written, given = opened.decisions or {}, decisions_of(name) if fo.dataset_exists(name) else {}
     decisions = {**written, **given}
     folder = Path(media) if media else Path(fo.config.default_dataset_dir) / "diffumask" / name
     draft = f"{name}.unfinished"
@@ -127,11 +120,6 @@ def decisions_of(name: str) -> dict[str, Decision]:
     return found
 
 
-def _from_folder(source: Any) -> dict[str, Decision]:
-    path = Path(source) / DECISIONS_FILE if isinstance(source, str | Path) else None
-    return merge_decisions([read_decisions(path)]) if path is not None and path.is_file() else {}
-
-
 def _check_none_lost(dataset: Any, name: str, decided: set[str]) -> None:
     # Folders of one name are common, and so are recipes that changed: neither may cost a reviewer's work.
     lost = sorted(decided - set(dataset.values("sample_id")))
@@ -144,7 +132,7 @@ def _check_none_lost(dataset: Any, name: str, decided: set[str]) -> None:
         )
 
 
-def _declare(fo: Any, dataset: Any, opened: DatasetSource) -> None:
+def _declare(fo: Any, dataset: Any, opened: OpenDataset) -> None:
     # Declared once, so that FiftyOne need not look for new fields in every sample.
     for field, kind in FIELDS.items():
         dataset.add_sample_field(field, getattr(fo, kind))
@@ -162,7 +150,7 @@ def _declare(fo: Any, dataset: Any, opened: DatasetSource) -> None:
 def _add_samples(
     fo: Any,
     dataset: Any,
-    opened: DatasetSource,
+    opened: OpenDataset,
     folder: Path,
     decisions: dict[str, Decision],
     *,
@@ -180,11 +168,11 @@ def _add_samples(
             yield _sample(fo, split, row, opened, folder, decisions.get(row["sample_id"]))
 
     dynamic = opened.heat_maps
-    dataset.add_samples(samples(), expand_schema=dynamic, num_samples=sum(opened.sizes.values()))
+    dataset.add_samples(samples(), expand_schema=dynamic, num_samples=opened.total)
     return images
 
 
-def _sample(fo: Any, split: str, row: Row, opened: DatasetSource, folder: Path, decision: Decision | None) -> Any:
+def _sample(fo: Any, split: str, row: Row, opened: OpenDataset, folder: Path, decision: Decision | None) -> Any:
     sample_id = row["sample_id"]
     image, mask = folder / "images" / f"{sample_id}.png", folder / "masks" / f"{sample_id}.png"
     image.write_bytes(encoded_bytes(row["image"]))
@@ -214,7 +202,7 @@ def _sample(fo: Any, split: str, row: Row, opened: DatasetSource, folder: Path, 
     )
 
 
-def _detections(fo: Any, row: Row, opened: DatasetSource, height: int, width: int) -> list[Any]:
+def _detections(fo: Any, row: Row, opened: OpenDataset, height: int, width: int) -> list[Any]:
     detections = []
     for found in objects_of(row):
         x, y, box_width, box_height = found.bbox_xywh
@@ -233,7 +221,7 @@ def _detections(fo: Any, row: Row, opened: DatasetSource, height: int, width: in
     return detections
 
 
-def _heat_maps(fo: Any, row: Row, opened: DatasetSource, folder: Path) -> dict[str, Any]:
+def _heat_maps(fo: Any, row: Row, opened: OpenDataset, folder: Path) -> dict[str, Any]:
     """One field a class of the prompt, in its order: heat_map_1, heat_map_2 …, each with its class as ``label``."""
     heat = row.get(HEAT_MAPS)
     fields = {}
@@ -247,7 +235,7 @@ def _heat_maps(fo: Any, row: Row, opened: DatasetSource, folder: Path) -> dict[s
 
 
 def _add_neighbours(
-    fo: Any, dataset: Any, opened: DatasetSource, images: list[Any], checkpoint: str | Path | None
+    fo: Any, dataset: Any, opened: OpenDataset, images: list[Any], checkpoint: str | Path | None
 ) -> None:
     # PCA to two dimensions and a nearest neighbour need a few samples to mean anything.
     if len(images) < 3:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from diffumask_datasets.dataset.atomic import whole_file
+from diffumask_datasets.dataset.atomic import atomic_file
 from diffumask_datasets.dataset.contact_sheet import class_colours
-from diffumask_datasets.dataset.decisions import DECISIONS_FILE, read_decisions
+from diffumask_datasets.dataset.decisions import DECISIONS_FILE
 from diffumask_datasets.dataset.density import Density, image_density
-from diffumask_datasets.dataset.reader import DatasetSource, open_source
+from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
 from diffumask_datasets.dataset.schema import Row, image_of, label_of
+from diffumask_datasets.dataset.storage import Location, name_of, parse_location
 from diffumask_datasets.errors import ExportError
 
 __all__ = ["write_page"]
@@ -29,38 +30,43 @@ JPEG_QUALITY = 82
 PLACE_OF_DATA = "/*REVIEW-DATA*/"
 
 
-def write_page(source: Any, output: str | Path, *, num_samples: int | None = None, title: str | None = None) -> Path:
-    """Writes the review page of a dataset folder, a ``Dataset`` or a dict of splits; returns its path.
+def write_page(
+    source: Any, output: str | Path, *, num_samples: int | None = None, title: str | None = None
+) -> Location:
+    """Writes the review page of a dataset; returns where it is. Decisions that lie beside the data are shown.
 
-    Decisions that lie in the folder already are shown. ``num_samples`` is the most that is put on the page.
+    Args:
+        source: A folder, a URL, a Hub dataset ``owner/name``, a ``Dataset`` or a dict of splits.
+        output: A file or URL that ends in ``.html``.
+        num_samples: The most samples that are put on the page.
+        title: The title of the page; default: the name of the dataset.
 
     Raises:
-        ExportError: no dataset, or ``output`` cannot be written.
+        ExportError: Not a dataset, or ``output`` cannot be written.
     """
-    opened = open_source(source)
-    output = Path(output)
-    if output.suffix.lower() not in (".html", ".htm"):
+    opened, target = open_dataset(source), parse_location(output)
+    if not name_of(target).lower().endswith((".html", ".htm")):
         raise ExportError(f"{output} is no page: give a file that ends in .html")
     density = Density()
     samples = _samples(opened, num_samples, density)
     data = {
-        "title": title or (Path(source).name if isinstance(source, str | Path) else "dataset"),
+        "title": title or opened.name,
         "file": DECISIONS_FILE,
         "classes": list(opened.classes),
         "colours": [_hex(class_id) for class_id in range(1, len(opened.classes) + 1)],
         "samples": samples,
         "density": str(density),
-        "decisions": _decisions(source),
+        "decisions": _decisions(opened),
     }
     # "<" written out, so that no text of a prompt can end the script element.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     template = (files("diffumask_datasets.review") / "page.html").read_text(encoding="utf-8")
-    with whole_file(output) as draft:
+    with atomic_file(target) as draft:
         draft.write_text(template.replace(PLACE_OF_DATA, text), encoding="utf-8")
-    return output
+    return target
 
 
-def _samples(opened: DatasetSource, most: int | None, density: Density) -> list[dict[str, Any]]:
+def _samples(opened: OpenDataset, most: int | None, density: Density) -> list[dict[str, Any]]:
     cards: list[dict[str, Any]] = []
     for split, row in opened.rows():
         if most is not None and len(cards) >= most:
@@ -114,11 +120,8 @@ def _hex(class_id: int) -> str:
     return "#" + bytes(class_colours()[class_id]).hex()
 
 
-def _decisions(source: Any) -> list[dict[str, Any]]:
-    path = Path(source) / DECISIONS_FILE if isinstance(source, str | Path) else None
-    if path is None or not path.is_file():
-        return []
+def _decisions(opened: OpenDataset) -> list[dict[str, Any]]:
     return [
         {"sample_id": one.sample_id, "verdict": one.verdict, "reason": one.reason, "tags": list(one.tags)}
-        for one in read_decisions(path).values()
+        for one in (opened.decisions or {}).values()
     ]

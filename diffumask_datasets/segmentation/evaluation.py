@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from diffumask_datasets.dataset.atomic import whole_folder
+from diffumask_datasets.dataset.atomic import atomic_folder
 from diffumask_datasets.dataset.image_listing import told
 from diffumask_datasets.errors import DataError, ExportError, UnknownClassError, suggestion
 from diffumask_datasets.sample import BACKGROUND, BACKGROUND_NAME, IGNORE
@@ -169,7 +169,7 @@ def save_evaluation(evaluation: Evaluation, output: Path) -> None:
         ExportError: ``output`` holds something that is not ours, or cannot be written.
     """
     check_evaluation_target(output)
-    with whole_folder(output) as draft:
+    with atomic_folder(output) as draft:
         figures = {**evaluation.scores.as_dict(), "as_background": list(evaluation.matching.as_background)}
         if evaluation.open_vocabulary:
             figures["open_vocabulary"] = evaluation.open_vocabulary.as_dict()

@@ -55,10 +55,10 @@ def folder_meaning(base: Path, root: Path) -> tuple[Names, ColourTable | None]:
         if labels is None:
             files = ", ".join(COLOUR_FILES)
             raise DataError(f"no {base / 'id2label.json'}: the folder layout needs it, or a table of colours ({files})")
-        return names_from_id2label(labels), None
+        return names_from_id2label(read_text(labels), where=str(labels)), None
     if labels is None:
         return numbered(read_colours(table))
-    names = names_from_id2label(labels)
+    names = names_from_id2label(read_text(labels), where=str(labels))
     return names, with_values(read_colours(table), names, where=table)
 
 
@@ -98,15 +98,15 @@ def ade20k_classes(table: Path) -> Names:
     return classes
 
 
-def names_from_id2label(path: Path) -> Names:
-    """The class names of an ``id2label.json``, without the background.
+def names_from_id2label(text: str, *, where: str) -> Names:
+    """The class names in the text of an ``id2label.json``, without the background.
 
     Raises:
-        DataError: it is no such file.
+        DataError: it is no such text; the message begins with ``where``.
     """
-    content = parse_json(read_text(path), where=str(path), error=DataError)
+    content = parse_json(text, where=where, error=DataError)
     try:
         labels = {int(number): str(name) for number, name in content.items()}
     except (ValueError, AttributeError) as error:
-        raise DataError(f'{path}: expected {{"0": "background", "1": "car", …}}: {error}') from error
+        raise DataError(f'{where}: expected {{"0": "background", "1": "car", …}}: {error}') from error
     return {number: (name,) for number, name in labels.items() if name.lower() != BACKGROUND_NAME}

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from diffumask_datasets.dataset.atomic import only_one, whole_folder
+from diffumask_datasets.dataset.atomic import atomic_folder, exclusive
 from diffumask_datasets.errors import ExportError, TrainingError
 from diffumask_datasets.recipes.json_reader import read_json
 from diffumask_datasets.recipes.yaml_reader import read_yaml
@@ -72,7 +72,7 @@ def claim(output: Path, digest: str) -> Iterator[Path]:
     checkpoints = checkpoints_of(output)
     with ExitStack() as held:
         try:
-            held.enter_context(only_one(checkpoints, output))
+            held.enter_context(exclusive(checkpoints, output))
             _mark(checkpoints, output, digest)
         except OSError as error:
             raise ExportError(f"cannot write {checkpoints}: {error.strerror or error}") from error
@@ -103,7 +103,7 @@ def write_model(
     Raises:
         ExportError: ``output`` cannot be written.
     """
-    with whole_folder(output) as draft:
+    with atomic_folder(output) as draft:
         model.save_pretrained(draft)
         preprocessing.save(draft, model.config)
         lines = [json.dumps({name: entry[name] for name in sorted(entry)}) for entry in history]

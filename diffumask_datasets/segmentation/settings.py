@@ -56,7 +56,7 @@ class _Fields(BaseModel):
 class Source(_Fields):
     """Labelled images from one place; exactly one of ``dataset``, ``generate`` and ``layout`` names it.
 
-    ``dataset`` is a dataset folder, a Hub id or ``toybox-rendered``; ``generate`` holds the fields of
+    ``dataset`` is a dataset folder, a URL, a Hub id or ``toybox-rendered``; ``generate`` holds the fields of
     ``load_dataset("diffumask", …)``; ``layout`` with ``root`` is one of :data:`LAYOUTS`. ``stream`` reads without storing:
     with ``generate``, images are painted while the model trains. ``weight`` is the share in a mixture, ``first`` and
     ``limit`` cut out a range of rows. ``rename`` gives a class of this source another name (several may share one), and

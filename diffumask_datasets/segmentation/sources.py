@@ -15,7 +15,10 @@ import numpy.typing as npt
 
 from diffumask_datasets.dataset.image_listing import LeftOut, merged
 from diffumask_datasets.dataset.mask_decoding import ColourTable
+from diffumask_datasets.dataset.parquet import split_files
+from diffumask_datasets.dataset.storage import dataset_location, join, parse_location, read_file
 from diffumask_datasets.errors import DataError, DiffuMaskError, short_repr
+from diffumask_datasets.recipes.text_lists import decode_text
 from diffumask_datasets.sample import BACKGROUND, BACKGROUND_NAME, IGNORE
 from diffumask_datasets.segmentation.foreign_files import own_files_only
 from diffumask_datasets.segmentation.labelled import COLUMNS, LabelledImages, plain_name, translation, undecoded
@@ -146,14 +149,24 @@ def _load(source: Source, split: str) -> Any:
         return datasets.load_dataset("diffumask", split=split, streaming=source.stream, **source.generate)
     if source.dataset == RENDERED:
         return datasets.load_dataset("diffumask", RENDERED, split=split, streaming=source.stream)
-    config = {"name": source.config} if source.config else {}
+    config: dict[str, Any] = {"name": source.config} if source.config else {}
+    name, location = str(source.dataset), parse_location(str(source.dataset))
+    if isinstance(location, str):
+        name, config = "parquet", {"data_files": _parquet_files(location)}
     try:
-        return datasets.load_dataset(str(source.dataset), split=split, streaming=source.stream, **config)
+        return datasets.load_dataset(name, split=split, streaming=source.stream, **config)
     except DiffuMaskError:
         raise
     except _LOADING_ERRORS as error:
         problem = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"cannot read the dataset {source.dataset!r}: {problem[:200]}") from error
+
+
+def _parquet_files(url: str) -> dict[str, list[str]]:
+    files = split_files(url)
+    if not files:
+        raise DataError(f"{url} is no dataset: expected data/*.parquet, as diffumask generate writes them")
+    return {split: [str(file) for file in paths] for split, paths in files.items()}
 
 
 def _class_names(features: Any) -> dict[int, tuple[str, ...]]:
@@ -165,22 +178,11 @@ def _class_names(features: Any) -> dict[int, tuple[str, ...]]:
 
 
 def _names_beside(where: object) -> dict[int, tuple[str, ...]]:
-    folder = Path(where.dataset) if isinstance(where, Source) and where.dataset else None
-    if folder is None:
+    if not isinstance(where, Source) or where.dataset is None:
         return {}
-    if (folder / "id2label.json").is_file():
-        return names_from_id2label(folder / "id2label.json")
-    return {} if folder.exists() else _names_on_the_hub(str(folder))
-
-
-def _names_on_the_hub(repository: str) -> dict[int, tuple[str, ...]]:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return names_from_id2label(Path(hf_hub_download(repository, "id2label.json", repo_type="dataset")))
-    except (HfHubHTTPError, LocalEntryNotFoundError):
-        return {}
+    place = join(dataset_location(where.dataset), "id2label.json")
+    data = read_file(place, what="the class names", error=DataError)
+    return {} if data is None else names_from_id2label(decode_text(data, where=str(place)), where=str(place))
 
 
 def _background_of(names: dict[int, tuple[str, ...]]) -> int | None:

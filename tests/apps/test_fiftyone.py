@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from diffumask_datasets import generate, to_fiftyone
 from diffumask_datasets.dataset.contact_sheet import class_colours
-from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import Row, decode_image, decode_label
 from diffumask_datasets.diffusion.fake_model import planted_colour
 from diffumask_datasets.errors import ReviewError
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(folder: Path) -> dict[str, Row]:
-    return {row["sample_id"]: row for _, row in open_source(folder).rows()}
+    return {row["sample_id"]: row for _, row in open_dataset(folder).rows()}
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_tags_become_decisions_and_a_dataset(clean: Any, rows: dict[str, Row], f
     assert decisions[ids[20]] == Decision(ids[20], "rejected", "two boats as one")
     assert decisions[ids[11]] == Decision(ids[11], "accepted", "", ("sharp",))
     apply_decisions(folder, decisions, tmp_path / "good")
-    assert [row["sample_id"] for _, row in open_source(tmp_path / "good").rows()] == ids[10:14]
+    assert [row["sample_id"] for _, row in open_dataset(tmp_path / "good").rows()] == ids[10:14]
 
 
 def test_verdicts_survive_a_new_import(clean: Any, rows: dict[str, Row], folder: Path, tmp_path: Path) -> None:
@@ -297,4 +297,4 @@ def test_the_example(fiftyone_home: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert "wrote out/reviewed: 2 accepted, 0 rejected, 3 undecided" in done.stdout
-    assert len(list(open_source(tmp_path / "out" / "reviewed").rows())) == 2
+    assert len(list(open_dataset(tmp_path / "out" / "reviewed").rows())) == 2

@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from diffumask_datasets import generate
-from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.review import Decision, decisions_text, read_decisions, write_page
 from tests.conftest import PLANTED
@@ -42,7 +42,7 @@ def page(browser: Chrome, folder: Path, tmp_path: Path) -> Chrome:
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return [row for _, row in open_source(folder).rows()]
+    return [row for _, row in open_dataset(folder).rows()]
 
 
 def shown(browser: Chrome) -> list[str]:

@@ -126,7 +126,7 @@ def test_bad_input(source: Path, planted: dict[str, Any], tmp_path: Path) -> Non
             tmp_path / "photos",
             {"augment": "blur"},
             ExportError,
-            r"photos is no dataset folder: expected recipe\.yaml",
+            r"photos is no dataset folder: expected data",
         ),
     ]
     for folder, options, error, message in cases:

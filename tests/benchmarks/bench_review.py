@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from diffumask_datasets import generate, to_fiftyone
-from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import decode_label, encoded_bytes, objects_of
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.review.database import load_fiftyone
@@ -76,7 +76,7 @@ def _coco_importer(folder: Path) -> None:
 
 def _write_coco(source: Path, folder: Path) -> None:
     (folder / "data").mkdir(parents=True)
-    opened = open_source(source)
+    opened = open_dataset(source)
     images, annotations = [], []
     for number, (_, row) in enumerate(opened.rows(), 1):
         name = f"{row['sample_id']}.png"
@@ -97,7 +97,7 @@ def _masks_lost(folder: Path, media: Path) -> float:
     dataset = to_fiftyone(folder, NAME, media=media, embeddings=False)
     lost = 0
     try:
-        rows = {row["sample_id"]: row for _, row in open_source(folder).rows()}
+        rows = {row["sample_id"]: row for _, row in open_dataset(folder).rows()}
         for sample in dataset.iter_samples():
             row = rows.pop(sample.sample_id)
             label = decode_label(row["label"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from diffumask_datasets.dataset.atomic import only_one, whole_file, whole_folder
+from diffumask_datasets.dataset.atomic import atomic_file, atomic_folder, exclusive
 from diffumask_datasets.errors import ExportError
 
 FILES = [f"part-{number}" for number in range(20)] + ["recipe"]
@@ -18,7 +18,7 @@ FILES = [f"part-{number}" for number in range(20)] + ["recipe"]
 WRITER = """
 import random, sys, time
 from pathlib import Path
-from diffumask_datasets.dataset.atomic import whole_folder
+from diffumask_datasets.dataset.atomic import atomic_folder
 from diffumask_datasets.errors import ExportError
 
 name, output, files = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
@@ -27,7 +27,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 while written < 10:
     try:
-        with whole_folder(output) as draft:
+        with atomic_folder(output) as draft:
             for file in files:
                 (draft / file).write_text(name)
                 time.sleep(random.random() / 5000)
@@ -39,7 +39,7 @@ while written < 10:
 
 
 def write(output: Path, text: str) -> None:
-    with whole_folder(output) as draft:
+    with atomic_folder(output) as draft:
         for name in FILES:
             (draft / name).write_text(text)
 
@@ -73,7 +73,7 @@ def test_a_second_run_is_told_to_wait_and_nothing_of_the_first_is_lost(tmp_path:
             write(tmp_path / "out", "second")
         refused.append(str(caught.value))
 
-    with whole_folder(tmp_path / "out") as draft:
+    with atomic_folder(tmp_path / "out") as draft:
         thread = threading.Thread(target=second)
         thread.start()
         thread.join()
@@ -89,7 +89,7 @@ def test_without_locks_two_runs_never_share_a_draft(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(FileLock, "acquire", none)
     with pytest.raises(ExportError, match="cannot write"):  # noqa: PT012, SIM117
-        with whole_folder(tmp_path / "out") as draft:
+        with atomic_folder(tmp_path / "out") as draft:
             (draft / "recipe").write_text("first")
             write(tmp_path / "out", "second")
             (draft / "part-0").write_text("first")
@@ -98,8 +98,8 @@ def test_without_locks_two_runs_never_share_a_draft(tmp_path: Path, monkeypatch:
 
 def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
     script = (
-        "import os, signal\nfrom pathlib import Path\nfrom diffumask_datasets.dataset.atomic import whole_folder\n"
-        f"with whole_folder(Path({str(tmp_path / 'out')!r})) as draft:\n"
+        "import os, signal\nfrom pathlib import Path\nfrom diffumask_datasets.dataset.atomic import atomic_folder\n"
+        f"with atomic_folder(Path({str(tmp_path / 'out')!r})) as draft:\n"
         "    (draft / 'recipe').write_text('killed')\n    os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", script], check=False, env=os.environ)
@@ -112,9 +112,12 @@ def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
 
 def test_the_old_output_stays_where_the_new_one_fails(tmp_path: Path) -> None:
     write(tmp_path / "out", "old")
-    with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "out"):
+    with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "out"):
         1 / 0  # noqa: B018
-    with pytest.raises(ExportError, match=r"cannot write .*out: No such file"), whole_folder(tmp_path / "out") as draft:
+    with (
+        pytest.raises(ExportError, match=r"cannot write .*out: No such file"),
+        atomic_folder(tmp_path / "out") as draft,
+    ):
         draft.rmdir()
     assert held_by(tmp_path / "out") == {"old"}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -130,19 +133,19 @@ def test_an_output_behind_a_link_stays_behind_it(tmp_path: Path) -> None:
 
 def test_a_file_is_old_or_new(tmp_path: Path) -> None:
     path = tmp_path / "new" / "page.html"
-    with whole_file(path) as draft:
+    with atomic_file(path) as draft:
         draft.write_text("old")
-    with pytest.raises(ExportError, match=r"cannot write .*page.html: No such file"), whole_file(path):
+    with pytest.raises(ExportError, match=r"cannot write .*page.html: No such file"), atomic_file(path):
         pass
-    with pytest.raises(ZeroDivisionError), whole_file(path) as draft:
+    with pytest.raises(ZeroDivisionError), atomic_file(path) as draft:
         draft.write_text(str(1 / 0))
     assert [file.name for file in path.parent.iterdir()] == ["page.html"]
     assert path.read_text() == "old"
 
 
 def test_a_folder_that_is_held_keeps_what_is_in_it(tmp_path: Path) -> None:
-    with only_one(tmp_path / "work", tmp_path / "out"):
+    with exclusive(tmp_path / "work", tmp_path / "out"):
         (tmp_path / "work" / "fold").mkdir()
-        with pytest.raises(ExportError, match="another run"), only_one(tmp_path / "work", tmp_path / "out"):
+        with pytest.raises(ExportError, match="another run"), exclusive(tmp_path / "work", tmp_path / "out"):
             pass
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["fold"]

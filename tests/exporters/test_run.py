@@ -324,7 +324,7 @@ def test_bad_options_leave_nothing(how: dict[str, Any], message: str, three: Any
 
 
 def test_what_is_no_source(three: Any, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="cannot export a int: give a dataset, a dict of splits or a folder"):
+    with pytest.raises(ExportError, match=r"expected a dataset folder, URL or Hub id, .* got int"):
         export(3, tmp_path / "out", format="coco")
     with pytest.raises(ExportError, match=r"is no dataset folder: expected data/\*.parquet"):
         export(tmp_path, tmp_path / "out", format="coco")

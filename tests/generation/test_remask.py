@@ -9,6 +9,7 @@ import pytest
 import yaml
 from datasets import load_dataset
 
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.errors import ExportError, ModelError, RecipeError
 from diffumask_datasets.generation.generate import generate
@@ -18,7 +19,6 @@ from diffumask_datasets.masks.affinity_net import AffinityNetSettings, read_fact
 from diffumask_datasets.masks.affinity_training import AffinityTraining
 from diffumask_datasets.recipes.file import read_recipe_file
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.recipes.shared import stored_recipe
 
 
 def table(folder: Path) -> list[dict[str, Any]]:
@@ -48,7 +48,7 @@ def test_the_result_is_what_generating_gives(
     generate(tmp_path / "anew", splits={"train": 3, "validation": 1}, keep_heat_maps=True, **fields)
     assert table(tmp_path / "again") == table(tmp_path / "anew")
     assert (tmp_path / "again" / "recipe.yaml").read_text() == (tmp_path / "anew" / "recipe.yaml").read_text()
-    assert recipe == stored_recipe(tmp_path / "anew").recipe
+    assert recipe == open_dataset(tmp_path / "anew").recipe
 
 
 def test_nothing_is_painted_and_plain_datasets_reads_it(
@@ -136,7 +136,7 @@ def test_what_cannot_be_made_again(kept: Path, planted: dict[str, Any], tmp_path
         remask(kept, tmp_path / "x", affinity="affinitynet", affinity_net=str(tmp_path / "none"))
     with pytest.raises(ExportError, match="is the dataset itself"):
         remask(kept, kept)
-    with pytest.raises(ExportError, match=r"is no dataset folder: expected recipe\.yaml"):
+    with pytest.raises(ExportError, match=r"is no dataset folder: expected data"):
         remask(tmp_path / "nowhere", tmp_path / "x")
     generate(tmp_path / "bare", num_samples=1, **planted)
     with pytest.raises(ExportError, match="kept no heat maps: generate with --keep-heat-maps"):

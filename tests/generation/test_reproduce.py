@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from diffumask_datasets import generate, push, reproduce
-from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.writer import write_folder
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation.prepare import prepare
@@ -23,7 +23,7 @@ def folder(planted: dict[str, Any], tmp_path: Path) -> Path:
 
 
 def ids(folder: Path) -> list[str]:
-    return [row["sample_id"] for _, row in open_source(folder).rows()]
+    return [row["sample_id"] for _, row in open_dataset(folder).rows()]
 
 
 @pytest.mark.parametrize("number", [1, 4])
@@ -36,12 +36,12 @@ def test_a_sample_is_made_again_and_not_read_from_the_store(
     assert done.identical
     assert painted() == before + 1
     label = np.asarray(Image.open(tmp_path / "again" / f"{sample_id}-label.png"))
-    original = next(row for _, row in open_source(folder).rows() if row["sample_id"] == sample_id)
+    original = next(row for _, row in open_dataset(folder).rows() if row["sample_id"] == sample_id)
     np.testing.assert_array_equal(label, np.asarray(Image.open(io.BytesIO(original["label"]["bytes"]))))
 
 
 def test_a_difference_is_measured(folder: Path, planted: dict[str, Any], tmp_path: Path) -> None:
-    rows = [row for _, row in open_source(folder).rows()][:1]
+    rows = [row for _, row in open_dataset(folder).rows()][:1]
     label = np.array(Image.open(io.BytesIO(rows[0]["label"]["bytes"])))
     label[:12] = (label[:12] + 1) % 4  # a quarter of 48 lines, another class each
     buffer = io.BytesIO()

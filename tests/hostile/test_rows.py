@@ -14,7 +14,7 @@ from PIL import Image
 
 from diffumask_datasets import export
 from diffumask_datasets.cli.app import main
-from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.errors import ExportError
 from tests.helpers.hub_server import GOOD_TOKEN, LocalHub
 from tests.hostile import folders as made
@@ -219,7 +219,7 @@ def refused_by_readers(source: Path, message: str, *, but: str = "") -> None:
     """By the reader of exports, and by that of all else; in one line, whoever asks."""
     readers: dict[str, Callable[[], object]] = {
         "export": lambda: export(source, source.with_name("coco"), format="coco"),
-        "rows": lambda: list(open_source(source).rows()),
+        "rows": lambda: list(open_dataset(source).rows()),
     }
     for name, read in readers.items():
         if name != but:
@@ -281,7 +281,7 @@ def test_a_file_is_refused_by_every_command(
 def test_a_row_of_a_dataset_in_memory_opens_no_file_either(good: Path, tmp_path: Path) -> None:
     source = made.with_row(good / "ds", tmp_path / "ds", ROWS["image: a path"][0])
     rows = datasets.Dataset.from_parquet(str(source / made.DATA), cache_dir=str(tmp_path / "cache"))
-    for read in (lambda: export(rows, tmp_path / "coco", format="voc"), lambda: list(open_source(rows).rows())):
+    for read in (lambda: export(rows, tmp_path / "coco", format="voc"), lambda: list(open_dataset(rows).rows())):
         with pytest.raises(ExportError, match=r"image: it is the path .*not opened"):
             read()
 

@@ -7,7 +7,7 @@ import yaml
 from datasets import load_dataset
 
 from diffumask_datasets import generate
-from diffumask_datasets.dataset.reader import open_source
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.errors import ExportError, ReviewError
 from diffumask_datasets.review import Decision, apply_decisions, decisions_text, read_decisions
 from tests.helpers.command import diffumask_here
@@ -20,7 +20,7 @@ def folder(planted: dict[str, Any], tmp_path: Path) -> Path:
 
 
 def ids(folder: Path) -> list[str]:
-    return [row["sample_id"] for _, row in open_source(folder).rows()]
+    return [row["sample_id"] for _, row in open_dataset(folder).rows()]
 
 
 def ends(folder: Path) -> list[int]:
@@ -70,8 +70,8 @@ def test_refill_until_the_asked_number_is_accepted(folder: Path, tmp_path: Path)
 
 def test_what_is_kept_is_kept_to_the_byte(folder: Path, tmp_path: Path) -> None:
     apply_decisions(folder, verdicts(folder, rejected=[1]), tmp_path / "refilled", refill=True)
-    rows = {row["sample_id"]: row for _, row in open_source(folder).rows()}
-    kept = [row for _, row in open_source(tmp_path / "refilled").rows() if row["sample_id"] in rows]
+    rows = {row["sample_id"]: row for _, row in open_dataset(folder).rows()}
+    kept = [row for _, row in open_dataset(tmp_path / "refilled").rows() if row["sample_id"] in rows]
     assert len(kept) == 7
     assert all(row == rows[row["sample_id"]] for row in kept)
 

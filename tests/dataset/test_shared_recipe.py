@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffumask_datasets import generate
+from diffumask_datasets.dataset.shared_recipe import read_shared_recipe, with_shared_recipe
 from diffumask_datasets.errors import DiffuMaskError, RecipeError
 from diffumask_datasets.generation.config import DiffuMaskConfig
-from diffumask_datasets.recipes.shared import read_shared_recipe, stored_recipe, with_shared_recipe
 
 
 def a_recipe(folder: Path, text: str) -> Path:
@@ -139,7 +139,6 @@ def test_one_word_of_the_user_trusts_a_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("done", ["augmented", "labelled"])
 def test_what_was_not_generated_is_not_generated_again(tmp_path: Path, done: str) -> None:
     recipe = a_recipe(tmp_path / "ds", f"classes: [car]\n{done}: {{digest: abc}}")
-    assert stored_recipe(recipe).history == {done: {"digest": "abc"}}
     with pytest.raises(RecipeError, match=f"describes a dataset that was {done}"):
         with_shared_recipe(recipe, {})
 
