@@ -46,9 +46,9 @@ MOST_ARROWS = 100
 
 HEAVY = {
     "torch": {"attention", "cli", "diffusion", "generation", "masks", "models", "prompts", "segmentation", "toybox"},
-    "diffusers": {"diffusion", "toybox"},
-    "transformers": {"attention", "diffusion", "masks", "models", "prompts", "segmentation", "toybox"},
-    "matplotlib": {"segmentation", "toybox"},
+    "diffusers": {"diffusion"},
+    "transformers": {"attention", "diffusion", "masks", "models", "prompts", "segmentation"},
+    "matplotlib": {"segmentation"},
     "pydensecrf": {"masks", "cli"},
     "fiftyone": {"review"},
     "ray": {"generation"},

@@ -81,7 +81,9 @@ def _loaded(
         return load_single_file(kind, model, revision=revision, options=options, **parts, **how)
     place = folder or _downloaded(kind, model, revision, options, without)
     parts = load_parts(classes, place, precision=precision, options=options)
-    return check_placed(kind.from_pretrained(str(place), **parts, **how), parts)
+    # Parts that the model does without: diffusers wants to be told, where its class has them.
+    absent = {name: None for name, entry in index.items() if entry == [None, None] and name not in without}
+    return check_placed(kind.from_pretrained(str(place), **parts, **absent, **how), parts)
 
 
 def _downloaded(kind: Any, model: str, revision: str | None, options: LoadSettings, without: dict[str, Any]) -> Path:

@@ -18,6 +18,7 @@ __all__ = [
     "MODEL_INDEX",
     "PIPELINE",
     "TEXT_MODEL",
+    "TOYBOX",
     "ModelKind",
     "ModelReference",
 ]
@@ -27,7 +28,8 @@ MODEL_INDEX = "model_index.json"
 
 BUILT_IN_MODELS = ("toybox", "planted")
 
-_TOYBOX = Path(__file__).parents[1] / "toybox" / "weights"
+TOYBOX = Path(__file__).parents[1] / "toybox" / "weights"
+"""The shipped model."""
 
 _FAKE_REVISION = "planted-1"
 """Raised whenever the fake model generates other bytes than before."""
@@ -98,7 +100,7 @@ class ModelReference:
             ModelError: the name is neither, or what lies there is not of this kind.
         """
         if self._is_built_in:
-            return _TOYBOX if self.name == "toybox" else None
+            return TOYBOX if self.name == "toybox" else None
         path = Path(self.name).expanduser()
         if path.is_dir() and self.kind.index:
             if not any(path.glob(self.kind.index)):

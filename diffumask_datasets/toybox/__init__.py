@@ -1,6 +1,6 @@
 """The toybox: a drawn world with exact masks, and the small diffusion model trained on its image-caption pairs.
 
-Importing this package loads neither torch nor diffusers; only the training modules do.
+Importing this package loads no torch. ``examples/small_model`` is the code of the training.
 """
 
 from __future__ import annotations

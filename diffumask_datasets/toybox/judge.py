@@ -161,7 +161,7 @@ def load_judge(path: Path = JUDGE_FILE) -> Judge:
     """
     if not path.exists():
         raise ModelError(
-            f"no judge at {path}: train one with 'python -m diffumask_datasets.toybox.judging --minutes 10'"
+            f"no judge at {path}: install the package again, or train one with 'python -m examples.small_model.judging'"
         )
     try:
         weights = load_file(path)

@@ -25,12 +25,12 @@ from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.models.determinism import single_thread
+from diffumask_datasets.models.reference import TOYBOX
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, Demand, render_scene
 from diffumask_datasets.toybox.captions import with_article
 from diffumask_datasets.toybox.judge import Judge, Verdict, load_judge
-from diffumask_datasets.toybox.judging import judge_accuracy, judge_miou
-from diffumask_datasets.toybox.training import WEIGHTS
+from examples.small_model.judging import judge_accuracy, judge_miou
 from tests.benchmarks import mask_methods as methods
 from tests.benchmarks.harness import ROOT, run
 
@@ -147,8 +147,8 @@ def _write_sheet(dataset: Any, path: Path) -> None:
 
 
 def _model_figures() -> dict[str, float]:
-    facts = json.loads((WEIGHTS / "training.json").read_text())
-    size = sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file())
+    facts = json.loads((TOYBOX / "training.json").read_text())
+    size = sum(file.stat().st_size for file in TOYBOX.rglob("*") if file.is_file())
     return {"weights_mb": size / 1e6, "images_seen": facts["images_seen"]}
 
 

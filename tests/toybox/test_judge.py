@@ -1,4 +1,4 @@
-"""The judge: shapes, a file that holds all of it, a loss that training lowers."""
+"""The judge: shapes, and a file that holds all of it."""
 
 from pathlib import Path
 
@@ -9,8 +9,6 @@ import torch
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES, COLOURS, render_scene
 from diffumask_datasets.toybox.judge import Judge, load_judge, save_judge
-from diffumask_datasets.toybox.judging import FIRST_SEED, judge_loss, train_judge
-from diffumask_datasets.toybox.training import Team
 
 SCENES = [render_scene(seed) for seed in range(4)]
 IMAGES = [scene.image for scene in SCENES]
@@ -41,7 +39,7 @@ def test_the_file_holds_all_of_it(tmp_path: Path) -> None:
 
 
 def test_no_judge_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no judge at .*: train one with"):
+    with pytest.raises(ModelError, match=r"no judge at .*: install the package again, or train one with"):
         load_judge(tmp_path / "judge.safetensors")
 
 
@@ -57,31 +55,3 @@ def test_weights_of_another_net_are_no_judge(tmp_path: Path) -> None:
     (tmp_path / "judge.safetensors").write_bytes(b"no weights")
     with pytest.raises(ModelError, match=r"the judge at .* is damaged"):
         load_judge(tmp_path / "judge.safetensors")
-
-
-def test_the_loss_can_be_lowered() -> None:
-    torch.manual_seed(0)
-    judge = Judge()
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3)
-    pixels = torch.from_numpy(np.stack(IMAGES)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    losses = []
-    for _ in range(8):
-        loss = judge_loss(judge(pixels), SCENES)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.7 * losses[0]
-
-
-def test_its_scenes_are_its_own() -> None:
-    from diffumask_datasets.toybox.denoiser import FRESH_SEED
-
-    assert FIRST_SEED > 2 * FRESH_SEED
-
-
-def test_training_leaves_a_judge_and_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffumask_datasets.toybox.judging.TEST_SCENES", 20)
-    train_judge(Team(), 0.001, tmp_path, tmp_path / "judge.safetensors")
-    assert '"miou"' in (tmp_path / "judge.jsonl").read_text()
-    assert len(load_judge(tmp_path / "judge.safetensors").look(IMAGES)) == 4

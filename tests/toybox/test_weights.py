@@ -12,50 +12,50 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
+from diffumask_datasets.models.reference import TOYBOX
 from diffumask_datasets.toybox.judge import load_judge
-from diffumask_datasets.toybox.training import WEIGHTS
 
 
 @pytest.fixture(scope="module")
 def pipeline() -> StableDiffusionPipeline:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        loaded = StableDiffusionPipeline.from_pretrained(WEIGHTS)
+        loaded = StableDiffusionPipeline.from_pretrained(TOYBOX)
     loaded.set_progress_bar_config(disable=True)
     return loaded
 
 
 def test_the_folder_is_at_most_25_mb() -> None:
-    assert sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file()) <= 25_000_000
+    assert sum(file.stat().st_size for file in TOYBOX.rglob("*") if file.is_file()) <= 25_000_000
 
 
 def test_weights_are_float16_safetensors() -> None:
-    stored = StableDiffusionPipeline.from_pretrained(WEIGHTS, torch_dtype=torch.float16)
+    stored = StableDiffusionPipeline.from_pretrained(TOYBOX, torch_dtype=torch.float16)
     assert {stored.unet.dtype, stored.vae.dtype, stored.text_encoder.dtype} == {torch.float16}
-    assert not list(WEIGHTS.rglob("*.bin"))
+    assert not list(TOYBOX.rglob("*.bin"))
 
 
 def test_model_index_needs_no_safety_checker() -> None:
-    index = json.loads((WEIGHTS / "model_index.json").read_text())
+    index = json.loads((TOYBOX / "model_index.json").read_text())
     assert index["safety_checker"] == [None, None]
     assert index["requires_safety_checker"] is False
 
 
 def test_nothing_of_the_training_machine_is_shipped() -> None:
-    texts = [file.read_text() for file in WEIGHTS.rglob("*") if file.suffix in (".json", ".md", ".txt")]
+    texts = [file.read_text() for file in TOYBOX.rglob("*") if file.suffix in (".json", ".md", ".txt")]
     assert not any("/work/" in text or "/root/" in text or "/tmp/" in text for text in texts)
 
 
 def test_the_card_says_how_it_was_trained() -> None:
-    card = (WEIGHTS / "README.md").read_text()
-    facts = json.loads((WEIGHTS / "training.json").read_text())
+    card = (TOYBOX / "README.md").read_text()
+    facts = json.loads((TOYBOX / "training.json").read_text())
     assert str(facts["images_seen"]) in card
     assert "no mask" in card
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
 def test_every_tensor_is_the_one_of_the_file(pipeline: StableDiffusionPipeline, part: str) -> None:
-    (file,) = (WEIGHTS / part).glob("*.safetensors")
+    (file,) = (TOYBOX / part).glob("*.safetensors")
     stored, loaded = load_file(file), getattr(pipeline, part).state_dict()
     assert loaded.keys() == stored.keys()
     assert [name for name, weight in stored.items() if not torch.equal(weight.float(), loaded[name])] == []
@@ -79,4 +79,4 @@ def test_it_paints_an_image_of_its_own_size(pipeline: StableDiffusionPipeline) -
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer", "scheduler"])
 def test_every_part_is_there(part: str) -> None:
-    assert (Path(WEIGHTS) / part).is_dir()
+    assert (Path(TOYBOX) / part).is_dir()

@@ -9,12 +9,12 @@ from transformers import CLIPTokenizer
 
 from diffumask_datasets.toybox.captions import caption_words
 from diffumask_datasets.toybox.scene import render_with_captions
-from diffumask_datasets.toybox.tokenizer import END, MAX_LENGTH, START, build_tokenizer, split_word, word_merges
+from examples.small_model.tokenizer import END, MAX_LENGTH, START, build_tokenizer, split_word, word_merges
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> CLIPTokenizer:
-    return build_tokenizer()
+    return build_tokenizer(caption_words())
 
 
 @pytest.mark.parametrize("word", caption_words())

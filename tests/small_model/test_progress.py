@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from diffumask_datasets.errors import DataError
-from diffumask_datasets.toybox import CLASS_NAMES, COLOURS, Demand, render_scene, samples
+from diffumask_datasets.toybox import CLASS_NAMES, COLOURS
 from diffumask_datasets.toybox.judge import Judge, Verdict
-from diffumask_datasets.toybox.progress import Sighting, draw_curves, judge_sheet, read_losses, read_sheets
-from diffumask_datasets.toybox.samples import read_sample_sheet, sheet_prompts
+from examples.small_model.progress import Sighting, draw_curves, judge_sheet, read_losses, read_sheets
+from examples.small_model.samples import drawn_prompts, read_sample_sheet, write_sample_sheet
 
 
 class Reader(Judge):
@@ -31,7 +32,7 @@ class Reader(Judge):
 def sheet(path: Path, *, wrong: int) -> None:
     """What ``write_sample_sheet`` lays out: prompt k at row k // 10, column k % 10; the first ``wrong`` lie."""
     canvas = np.zeros((4 * 128, 10 * 128, 3), np.uint8)
-    for number, prompt in enumerate(sheet_prompts()):
+    for number, prompt in enumerate(drawn_prompts()):
         words = prompt.split()
         name = CLASS_NAMES.index(next(word for word in words if word in CLASS_NAMES))
         shade = next((list(COLOURS).index(word) for word in words if word in COLOURS), 0)
@@ -42,30 +43,18 @@ def sheet(path: Path, *, wrong: int) -> None:
 
 def test_a_sheet_is_read_in_the_order_of_its_prompts(tmp_path: Path) -> None:
     sheet(tmp_path / "samples-0000500.png", wrong=4)
-    assert judge_sheet(tmp_path / "samples-0000500.png", Reader(), images=500) == Sighting(500, 0.9, 1.0)
+    assert judge_sheet(tmp_path / "samples-0000500.png", Reader(), step=500) == Sighting(500, 0.9, 1.0)
 
 
 def test_sheets_come_in_the_order_of_training(tmp_path: Path) -> None:
-    for images, wrong in ((9000, 0), (10000, 40)):
-        sheet(tmp_path / f"samples-{images:04d}.png", wrong=wrong)
-    assert [(found.images, found.class_accuracy) for found in read_sheets(tmp_path, Reader())] == [
-        (9000, 1.0),
-        (10000, 0.0),
-    ]
-
-
-def test_tiles_have_the_size_of_the_images(tmp_path: Path) -> None:
-    scene = render_scene(0, demand=Demand(count=1)).image
-    Image.fromarray(np.concatenate([np.concatenate([scene] * 2, axis=1)] * 3)).save(tmp_path / "sheet.png")
-    tiles = read_sample_sheet(tmp_path / "sheet.png")
-    assert len(tiles) == 6
-    for tile in tiles:
-        np.testing.assert_array_equal(tile, scene)
+    for step, wrong in ((9000, 0), (10000, 40)):
+        sheet(tmp_path / f"samples-{step:04d}.png", wrong=wrong)
+    assert [(found.step, found.class_accuracy) for found in read_sheets(tmp_path, Reader())] == [(9000, 1), (10000, 0)]
 
 
 def test_curves_of_a_log_are_drawn(tmp_path: Path) -> None:
-    (tmp_path / "denoiser.jsonl").write_text(
-        "".join(json.dumps({"images": images, "loss": 1 / images}) + "\n" for images in (1, 2))
+    (tmp_path / "log.jsonl").write_text(
+        "".join(json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in (1, 2)), encoding="utf-8"
     )
     losses = read_losses(tmp_path)
     assert losses == [(1, 1.0), (2, 0.5)]
@@ -79,18 +68,20 @@ def test_a_log_that_is_missing_is_an_error(tmp_path: Path) -> None:
         read_losses(tmp_path)
 
 
-def test_a_painted_sheet_is_read_back_in_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [40, 7])
+def test_a_painted_sheet_is_read_back_in_order(tmp_path: Path, count: int) -> None:
     """The writer and the reader agree: each tile is what the pipeline painted for its prompt."""
     painted: list[np.ndarray] = []
 
     class Pipeline:
-        def __call__(self, prompts: list[str], **options: object) -> object:
+        def set_progress_bar_config(self, **options: object) -> None: ...
+
+        def __call__(self, prompts: list[str], **options: object) -> Any:
             start = len(painted)
             made = [np.full((128, 128, 3), (start + k) / 255, np.float32) for k in range(len(prompts))]
             painted.extend(made)
             return type("Output", (), {"images": np.stack(made)})
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(samples, "assemble", lambda *parts: Pipeline())
-        samples.write_sample_sheet(None, None, None, tmp_path / "sheet.png")  # type: ignore[arg-type]
-    assert [int(tile[0, 0, 0]) for tile in read_sample_sheet(tmp_path / "sheet.png")] == list(range(40))
+    write_sample_sheet(Pipeline(), drawn_prompts()[:count], tmp_path / "sheet.png")
+    tiles = read_sample_sheet(tmp_path / "sheet.png")[:count]
+    assert [int(tile[0, 0, 0]) for tile in tiles] == list(range(count))

@@ -1,4 +1,4 @@
-"""Training and testing of the judge: ``python -m diffumask_datasets.toybox.judging --minutes 10``."""
+"""Trains the judge on the drawn world with its exact masks, and tests it: see ``--help``. It never meets a denoiser."""
 
 from __future__ import annotations
 
@@ -13,35 +13,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from diffumask_datasets.toybox.autoencoder import images_to_tensor, load_autoencoder
+from diffumask_datasets.models.reference import TOYBOX
+from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES, COLOURS, Demand, Scene, render_scene
 from diffumask_datasets.toybox.judge import JUDGE_FILE, Judge, Opinion, load_judge, save_judge
-from diffumask_datasets.toybox.optimizers import MatrixDescent
-from diffumask_datasets.toybox.scene import Demand, Scene, render_scene
-from diffumask_datasets.toybox.training import (
-    WEIGHTS,
-    Averaged,
-    Budget,
-    PooledGradients,
-    Team,
-    append_log,
-    descend,
-    learning_rate,
-    mixed_precision,
-    run_team,
-)
-from diffumask_datasets.toybox.world import BACKGROUNDS, CLASS_NAMES, COLOURS
+from examples.small_model.autoencoder import images_to_tensor, load_autoencoder
+from examples.small_model.optimizers import MatrixDescent
+from examples.small_model.training import Averaged, append_log, learning_rate, mixed_precision
 
 __all__ = ["judge_accuracy", "judge_miou", "train_judge"]
 
 PEAK_RATE = 3e-3
 BATCH = 16
 FIRST_SEED = 40_000_000
-"""Seeds of the judge's scenes start here, clear of those that the diffusion model is trained on."""
+"""Seeds of the judge's scenes start here, clear of those that a denoiser is trained on."""
 
 BLUR_SHARE = 0.5
 DECODED_EVERY = 4
 """Each fourth batch has been through the autoencoder, whose look the judged images have."""
-
 
 TEST_SCENES = 500
 
@@ -55,8 +43,8 @@ def _roughened(images: Tensor, rng: np.random.Generator) -> Tensor:
     return images + float(rng.uniform(0, 0.08)) * torch.randn_like(images)
 
 
-def _targets(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Semantic masks int64 (N, H, W), classes and colours present float32 (N, names), background index (N,)."""
+def judge_loss(opinion: Opinion, scenes: Sequence[Scene]) -> Tensor:
+    """Cross-entropy of pixels, names and background, added up."""
     colour_names = list(COLOURS)
     classes = torch.zeros(len(scenes), len(CLASS_NAMES))
     colours = torch.zeros(len(scenes), len(COLOURS))
@@ -65,12 +53,7 @@ def _targets(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             classes[row, CLASS_NAMES.index(found.class_name)] = 1
             colours[row, colour_names.index(found.colour)] = 1
     backgrounds = torch.tensor([BACKGROUNDS.index(scene.background) for scene in scenes])
-    return torch.from_numpy(np.stack([scene.semantic for scene in scenes])).long(), classes, colours, backgrounds
-
-
-def judge_loss(opinion: Opinion, scenes: Sequence[Scene]) -> Tensor:
-    """Cross-entropy of pixels, names and background, added up."""
-    labels, classes, colours, backgrounds = _targets(scenes)
+    labels = torch.from_numpy(np.stack([scene.semantic for scene in scenes])).long()
     return (
         functional.cross_entropy(opinion.pixels, labels)
         + functional.binary_cross_entropy_with_logits(opinion.classes, classes)
@@ -79,36 +62,31 @@ def judge_loss(opinion: Opinion, scenes: Sequence[Scene]) -> Tensor:
     )
 
 
-def train_judge(team: Team, minutes: float, output: Path, path: Path) -> None:
-    """Train for ``minutes`` and write the averaged weights to ``path``; log in ``output/judge.jsonl``."""
+def train_judge(steps: int, output: Path, path: Path) -> None:
+    """Trains for ``steps`` and writes the averaged weights to ``path``; log in ``output/judge.jsonl``."""
     torch.manual_seed(5)
     judge = Judge().train()
     judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    autoencoder = load_autoencoder(output, WEIGHTS)
-    gradients = PooledGradients(judge.parameters())
-    optimizer = MatrixDescent(judge, gradients, matrix_share=1.0)
-    average, budget, step = Averaged(judge, 0.99), Budget(minutes), 0
-    while (share := team.agree(budget.share)) < 1.0:
-        first = FIRST_SEED + (step * team.size + team.rank) * BATCH
+    autoencoder = load_autoencoder(TOYBOX / "vae")
+    optimizer, average = MatrixDescent(judge, matrix_share=1.0), Averaged(judge, 0.99)
+    for step in range(steps):
+        first = FIRST_SEED + step * BATCH
         scenes = [render_scene(seed) for seed in range(first, first + BATCH)]
         images = images_to_tensor(np.stack([scene.image for scene in scenes]))
         if step % DECODED_EVERY == 0:
             with torch.no_grad():
                 images = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample.clamp(-1, 1)
         images = _roughened(images, np.random.default_rng(first)).contiguous(memory_format=torch.channels_last)
-        optimizer.set_rate(learning_rate(PEAK_RATE, step=step, share=share, warm_up=50))
-        with mixed_precision(team.device):
+        with mixed_precision(images.device):
             opinion = judge(images)
         loss = judge_loss(opinion.float(), scenes)
-        descend(loss, team, gradients, optimizer)
+        optimizer.descend(loss, learning_rate(PEAK_RATE, step=step, steps=steps, warm_up=50))
         average.update(judge, step)
-        step += 1
-        if team.leads and step % 50 == 0:
-            append_log(output / "judge.jsonl", step=step, loss=loss.item(), share=share)
-    if team.leads:
-        save_judge(average.state(), path)
-        judge = load_judge(path)
-        append_log(output / "judge.jsonl", step=step, accuracy=judge_accuracy(judge), miou=judge_miou(judge))
+        if step % 50 == 49:
+            append_log(output / "judge.jsonl", step=step + 1, loss=loss)
+    save_judge(average.values, path)
+    judge = load_judge(path)
+    append_log(output / "judge.jsonl", step=steps, accuracy=judge_accuracy(judge), miou=judge_miou(judge))
 
 
 def judge_accuracy(judge: Judge, *, count: int | None = None) -> float:
@@ -135,14 +113,12 @@ def judge_miou(judge: Judge, *, count: int | None = None) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; ``arguments`` default to the command line."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    parser = argparse.ArgumentParser(prog="python -m diffumask_datasets.toybox.judging", description=__doc__)
-    parser.add_argument("--minutes", type=float, required=True, help="wall-clock budget of the schedule")
+    parser = argparse.ArgumentParser(prog="python -m examples.small_model.judging", description=__doc__)
+    parser.add_argument("--steps", type=int, default=1200, help="optimizer steps")
     parser.add_argument("--output", type=Path, default=Path("build/toybox"), help="folder of logs")
-    parser.add_argument("--processes", type=int, default=2, help="single-thread processes")
     parser.add_argument("--judge", type=Path, default=JUDGE_FILE, help="file to write")
     options = parser.parse_args(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
-    run_team(train_judge, options.processes, options.output, options.minutes, options.output, options.judge)
+    train_judge(options.steps, options.output, options.judge)
 
 
 if __name__ == "__main__":

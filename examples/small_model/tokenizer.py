@@ -1,4 +1,4 @@
-"""The toybox's tokenizer: CLIP's byte-pair scheme with one token per caption word, and bytes for all other text."""
+"""A small tokenizer: CLIP's byte-pair scheme with one token per caption word, and bytes for all other text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from transformers import CLIPTokenizer
-
-from diffumask_datasets.toybox.captions import caption_words
 
 MAX_LENGTH = 32
 """Tokens of a prompt, start and end included."""
@@ -58,9 +56,9 @@ def word_merges(words: Iterable[str]) -> list[tuple[str, str]]:
     return list(ranks)
 
 
-def build_tokenizer(words: Sequence[str] | None = None) -> CLIPTokenizer:
-    """Tokenizer in which each of ``words`` (default: all caption words) is one token and nothing is unknown."""
-    merges = word_merges(caption_words() if words is None else words)
+def build_tokenizer(words: Sequence[str]) -> CLIPTokenizer:
+    """Tokenizer in which each of ``words`` is one token and nothing is unknown."""
+    merges = word_merges(words)
     single = byte_characters()
     tokens = [*single, *(char + "</w>" for char in single), *("".join(pair) for pair in merges), START, END]
     vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
