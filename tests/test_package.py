@@ -139,7 +139,7 @@ def test_what_imports_load() -> None:
     package, command, masks, exporters, affinity = loaded_by(
         "import diffumask_datasets",
         "import diffumask_datasets.cli.app",
-        "import diffumask_datasets.masks.soft_pipeline",
+        "import diffumask_datasets.masks.pipeline",
         "import diffumask_datasets.exporters.coco, diffumask_datasets.exporters.cityscapes",
         "import diffumask_datasets.masks.affinity_net",
     )

@@ -163,7 +163,7 @@ def _apply_review(
     device: str | None,
     **how: bool,
 ) -> None:
-    from diffumask_datasets.generation.sample_generator import Runtime
+    from diffumask_datasets.generation.samples import Runtime
     from diffumask_datasets.review import apply_decisions, merge_decisions, read_decisions
     from diffumask_datasets.review.fiftyone_dataset import dataset_name, decisions_of
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from diffumask_datasets.errors import DiffuMaskError
-from diffumask_datasets.generation.remote_store import open_store
-from diffumask_datasets.generation.store import default_store_root
+from diffumask_datasets.generation.store import SampleStore, default_store_root
 
 __all__ = ["Finding", "examine"]
 
@@ -97,5 +96,7 @@ def _toybox() -> str:
 
 def _store() -> str:
     root = default_store_root()
-    open_store(root, "doctor").check_writable()
+    SampleStore(root, "doctor").check_writable()
+    if isinstance(root, str):
+        return root
     return f"{root} ({shutil.disk_usage(root).free / 1e9:.0f} GB free)"

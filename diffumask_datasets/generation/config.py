@@ -17,7 +17,7 @@ from diffumask_datasets.dataset.storage import parse_location
 from diffumask_datasets.dataset.views import VIEWS
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.recipe import FIELDS, Recipe, check_fields
 from diffumask_datasets.recipes.splits import SplitPlan
 from diffumask_datasets.toybox.rendered import CONFIG_NAME as RENDERED
@@ -108,9 +108,9 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         """The view whose columns the rows have."""
         return self.name if self.name in VIEWS else VIEWS[0]
 
-    def open_source(self) -> SampleGenerator | RenderedScenes:
+    def open_source(self) -> GeneratedSamples | RenderedScenes:
         """What gives the ``default`` rows of a range of indices."""
-        return self.recipe if isinstance(self.recipe, RenderedScenes) else SampleGenerator(self.recipe, self.runtime)
+        return self.recipe if isinstance(self.recipe, RenderedScenes) else GeneratedSamples(self.recipe, self.runtime)
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
         """The name, the recipe and the sizes asked for: a list and a tuple of classes share one cache."""

@@ -23,7 +23,7 @@ from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.generation.config import DiffuMaskConfig
 from diffumask_datasets.generation.engines import local
 from diffumask_datasets.generation.engines.devices import mask_workers_of
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard, ShardNumber
 
@@ -64,7 +64,7 @@ def generate(
         ExportError: ``output`` holds something that is not ours, or cannot be written, or an unknown view.
         WorkerError: a worker that dies again and again at the same place, or a cluster that cannot be reached.
     """
-    place = parse_location(output)
+    location = parse_location(output)
     number = None if shard is None else ShardNumber.parse(shard)
     check_shown(view)
     if shard is not None and view != "default":
@@ -74,23 +74,23 @@ def generate(
     if not isinstance(config.recipe, Recipe):
         raise RecipeError(f"config {config.name!r} is drawn, not generated: load_dataset('diffumask', {config.name!r})")
     config.plan.check_finite()
-    check_target(place)
-    wanted = config.plan.shard(number or ShardNumber(0, 1))
+    check_target(location)
+    requested = config.plan.shard(number or ShardNumber(0, 1))
     runtime = dataclasses.replace(config.runtime, mask_workers=mask_workers_of(config.runtime.device, mask_workers))
     rejected: Counter[str] = Counter()
-    with tqdm(total=sum(map(_size, wanted.values())), unit="image", disable=None) as progress:
-        every = list(itertools.chain.from_iterable(wanted.values()))
-        filled = _fill(engine, config.recipe, runtime, every, workers, address, lambda _: progress.update())
+    with tqdm(total=sum(map(_size, requested.values())), unit="image", disable=None) as progress:
+        every_shard = list(itertools.chain.from_iterable(requested.values()))
+        filled = _fill(engine, config.recipe, runtime, every_shard, workers, address, lambda _: progress.update())
         if filled is not None:
             rejected = filled
             # Nothing is left to do but what the store has lost.
             runtime, progress.disable = dataclasses.replace(runtime, mask_workers=0), True
-        with SampleGenerator(config.recipe, runtime) as generator:
+        with GeneratedSamples(config.recipe, runtime) as samples:
             extra: dict[str, FileContent] = {**_shard_files(config, number)}
-            if preview and any(wanted.values()):
-                extra["preview.png"] = lambda: _preview(wanted, generator)
-            _write(place, config, wanted, extra, view, generator, progress)
-            rejected += generator.rejected
+            if preview and any(requested.values()):
+                extra["preview.png"] = lambda: _preview(requested, samples)
+            _write(location, config, requested, extra, view, samples, progress)
+            rejected += samples.rejected
     for reason, count in rejected.items():
         logger.warning("%d attempts were painted again: %s", count, reason)
 
@@ -126,21 +126,21 @@ def _fill(
 def _write(
     output: Location,
     config: DiffuMaskConfig,
-    wanted: Mapping[str, Sequence[Shard]],
+    requested: Mapping[str, Sequence[Shard]],
     extra_files: Mapping[str, FileContent],
     view: str,
-    generator: SampleGenerator,
+    samples: GeneratedSamples,
     progress: tqdm[Any],
 ) -> None:
     write_folder(
         output,
-        {name: _rows(generator, config, shards, progress) for name, shards in wanted.items()},
-        recipe=generator.recipe,
+        {name: _rows(samples, config, shards, progress) for name, shards in requested.items()},
+        recipe=samples.recipe,
         sizes={name: size for name, size in config.plan.sizes.items() if size is not None},
         keep_heat_maps=config.keep_heat_maps,
         keep_threshold_curve=config.keep_threshold_curve,
         skip=config.plan.skip,
-        counts={split: _size(shards) for split, shards in wanted.items()},
+        counts={split: _size(shards) for split, shards in requested.items()},
         extra_files=extra_files,
         view=view,
     )
@@ -157,10 +157,10 @@ def _shard_files(config: DiffuMaskConfig, number: ShardNumber | None) -> dict[st
 
 
 def _rows(
-    generator: SampleGenerator, config: DiffuMaskConfig, shards: Sequence[Shard], progress: tqdm[Any]
+    samples: GeneratedSamples, config: DiffuMaskConfig, shards: Sequence[Shard], progress: tqdm[Any]
 ) -> Iterator[Row]:
     for start, stop in shards:
-        for _, row in generator.rows(start, stop):
+        for _, row in samples.rows(start, stop):
             yield view_row(
                 row,
                 "default",
@@ -171,11 +171,11 @@ def _rows(
             progress.update()
 
 
-def _preview(wanted: Mapping[str, Sequence[Shard]], generator: SampleGenerator) -> bytes:
+def _preview(requested: Mapping[str, Sequence[Shard]], samples: GeneratedSamples) -> bytes:
     """A PNG of the first samples."""
-    shards = next((shards for shards in wanted.values() if shards), [])
-    stored = itertools.chain.from_iterable(generator.rows(start, stop) for start, stop in shards)
+    shards = next((shards for shards in requested.values() if shards), [])
+    stored = itertools.chain.from_iterable(samples.rows(start, stop) for start, stop in shards)
     rows = [row for _, row in itertools.islice(stored, PREVIEW_SAMPLES)]
     png = io.BytesIO()
-    contact_sheet(rows, generator.recipe.classes).save(png, format="PNG")
+    contact_sheet(rows, samples.recipe.classes).save(png, format="PNG")
     return png.getvalue()

@@ -15,7 +15,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from diffumask_datasets.attention.affinity import select_affinity_layers
-from diffumask_datasets.attention.fusion import fuse
 from diffumask_datasets.attention.maps import AttentionMaps
 from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.attention.recorder import select_layers
@@ -27,13 +26,13 @@ from diffumask_datasets.dataset.storage import Location, parse_location
 from diffumask_datasets.dataset.views import view_row
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.diffusion.protocol import Observer
-from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
 from diffumask_datasets.generation.attention_search import TIMESTEPS
+from diffumask_datasets.generation.heat_maps import HeatMaps, heat_maps_of
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
+from diffumask_datasets.generation.model import load_recipe_model
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.remote_store import open_store
-from diffumask_datasets.masks.quantization import quantize, soft_size
+from diffumask_datasets.generation.store import SampleStore
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.phrases import attended
@@ -42,7 +41,6 @@ from diffumask_datasets.prompts.wording import fill, find_terms, noun
 from diffumask_datasets.recipes.file import LABELLED
 from diffumask_datasets.recipes.prompt_settings import PLACE
 from diffumask_datasets.recipes.recipe import DEFAULT_PROMPTS, Recipe
-from diffumask_datasets.recipes.settings import LoadSettings
 from diffumask_datasets.recipes.text import word_key
 
 __all__ = ["Labelled", "fitting_size", "label_folder"]
@@ -143,7 +141,7 @@ class _Labeller:
         self._recipe, self._timesteps = recipe, timesteps
         self._device, self._dtype = device, dtype
         self._digest = _hashed([recipe.digest, LABELLED, *timesteps])[:12]
-        self._store = open_store(root, self._digest)
+        self._store = SampleStore(root, self._digest)
         self._features = features_of(recipe.classes, heat_maps=True, threshold_curve=True)
         self._loaded: Observer | None = None
 
@@ -173,7 +171,7 @@ class _Labeller:
         try:
             sample = label_image(
                 image,
-                self._soft_maps(image, task.prompt, seed),
+                self._heat_maps(image, task.prompt, seed),
                 recipe=recipe,
                 sample_id=str(task.found.path),
                 prompted=tuple(recipe.classes.index(name) + 1 for name in task.prompt.categories),
@@ -185,14 +183,11 @@ class _Labeller:
         warn_of_missing_masks(sample.sample_id, sample.maskless, recipe)
         return row_of(sample)
 
-    def _soft_maps(self, image: Pixels, prompt: Prompt, seed: int) -> Pixels:
-        recipe = self._recipe
-        power = recipe.affinity_power if recipe.affinity == "self-attention" else 0
-        height, width = soft_size(*image.shape[:2])
+    def _heat_maps(self, image: Pixels, prompt: Prompt, seed: int) -> HeatMaps:
+        height, width, _ = image.shape
         with model_lock, single_thread():
-            maps = _chosen(self._observed(image, prompt, seed), recipe)
-            heat = fuse(maps, height=height, width=width, competition=recipe.competition, affinity_power=power)
-        return quantize(heat.numpy())
+            attention = _chosen(self._observed(image, prompt, seed), self._recipe)
+            return heat_maps_of(attention, self._recipe, height=height, width=width)
 
     def _observed(self, image: Pixels, prompt: Prompt, seed: int) -> Observation:
         observer = self._observer()
@@ -202,20 +197,13 @@ class _Labeller:
 
     def _observer(self) -> Observer:
         if self._loaded is None:
-            recipe = self._recipe
-            backbone = load_model(
-                recipe.model,
-                revision=recipe.revision,
-                device=self._device,
-                dtype=self._dtype,
-                options=LoadSettings.subset_of(recipe),
-            )
-            if not isinstance(backbone, Observer):
+            model = load_recipe_model(self._recipe, self._device, self._dtype)
+            if not isinstance(model, Observer):
                 raise ModelError(
-                    f"the model {recipe.model!r} cannot be shown an image; take a diffusion model of docs/models.md, or "
-                    "give its family the method observe of diffumask_datasets.diffusion.protocol.Observer"
+                    f"the model {self._recipe.model!r} cannot be shown an image; take a diffusion model of docs/models.md, "
+                    "or give its family the method observe of diffumask_datasets.diffusion.protocol.Observer"
                 )
-            self._loaded = backbone
+            self._loaded = model
         return self._loaded
 
 

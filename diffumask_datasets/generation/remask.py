@@ -13,7 +13,8 @@ from diffumask_datasets.dataset.rewrite import rewrite
 from diffumask_datasets.dataset.schema import Row, image_of, row_of, soft_maps_of
 from diffumask_datasets.dataset.storage import parse_location, same_location
 from diffumask_datasets.dataset.writer import check_target
-from diffumask_datasets.errors import ExportError, RecipeError
+from diffumask_datasets.errors import ExportError
+from diffumask_datasets.generation.heat_maps import HeatMaps, check_kept
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
 from diffumask_datasets.recipes.recipe import Recipe, check_fields
 from diffumask_datasets.recipes.settings import MaskSettings
@@ -55,17 +56,8 @@ def _changed(source: OpenDataset, changes: Mapping[str, Any], *, trust: bool) ->
     if "affinity_net" in changes:
         changes = {"affinity_net_revision": None, **changes}
     new = Recipe.of(**{**old.model_dump(), **changes})
-    if _spread(old) != _spread(new) or (new.affinity == "self-attention" and new.threshold == "affinity"):
-        raise RecipeError(
-            "self-attention was used while the images were painted and is not kept: leave affinity and threshold='affinity' "
-            "as they are, or generate again with the recipe you want"
-        )
+    check_kept(old, new)
     return new.model_copy(update=dict(MaskSettings.subset_of(new).pinned()))
-
-
-def _spread(recipe: Recipe) -> bool:
-    """Whether the kept maps have taken their steps along self-attention."""
-    return recipe.affinity == "self-attention" and recipe.threshold != "affinity"
 
 
 def _remasked(rows: Iterator[Row], recipe: Recipe, progress: tqdm[Any]) -> Iterator[Row]:
@@ -73,7 +65,7 @@ def _remasked(rows: Iterator[Row], recipe: Recipe, progress: tqdm[Any]) -> Itera
         prompted, soft_maps = soft_maps_of(row)
         sample = label_image(
             image_of(row),
-            soft_maps,
+            HeatMaps(soft_maps),
             recipe=recipe,
             sample_id=f"{recipe.digest}-{row['sample_id'].rpartition('-')[2]}",
             prompted=prompted,

@@ -16,7 +16,7 @@ from diffumask_datasets.dataset.shared_recipe import read_shared_recipe
 from diffumask_datasets.dataset.storage import dataset_location
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.generation.config import DiffuMaskConfig
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import split_of
 
@@ -70,7 +70,7 @@ def reproduce(
                 "another recipe, model or version of this package"
             )
         runtime = Runtime(batch_size, config.runtime.device, config.runtime.dtype, Path(store))
-        ((_, row),) = SampleGenerator(config.recipe, runtime).rows(index, index + 1)
+        ((_, row),) = GeneratedSamples(config.recipe, runtime).rows(index, index + 1)
     if output is not None:
         _write(Path(output), row)
     original = _original(sample_id, recipe, split_of(index))

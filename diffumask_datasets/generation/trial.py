@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.generation.images import ImageGenerator
-from diffumask_datasets.generation.masks import Labeller
 from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.sample_generator import SampleGenerator
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.recipes.recipe import Recipe
 
@@ -47,11 +46,12 @@ def paint_trial() -> Trial:
     from diffumask_datasets.toybox.world import CLASS_NAMES
 
     recipe = prepare(Recipe.of(classes=[CLASS]))
-    (painted,) = ImageGenerator(recipe, batch_size=1, device=None, dtype=None).paint(0, [0], 0)
-    sample = Labeller(recipe).sample(painted)
-    (verdict,) = load_judge().look([painted.image])
+    generator = SampleGenerator(recipe)
+    (generated,) = generator.generate(0, [0])
+    sample = generator.sample(generated)
+    (verdict,) = load_judge().look([generated.image])
     ours, its = sample.label == 1, verdict.label == 1 + CLASS_NAMES.index(CLASS)
-    trial = Trial(painted.prompt, verdict.best_class, sample.quality, iou(ours, its))
+    trial = Trial(generated.prompt, verdict.best_class, sample.quality, iou(ours, its))
     if trial.seen != CLASS or trial.overlap < LEAST_OVERLAP:
         raise ModelError(
             f"{trial.report}; that is no {CLASS} with its mask: install other versions of torch, "

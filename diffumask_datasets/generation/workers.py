@@ -18,20 +18,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from diffumask_datasets.errors import DiffuMaskError, WorkerError
 from diffumask_datasets.models.locks import ForkSafeLock
 
-__all__ = ["Inline", "Progress", "Work", "WorkerPool"]
+__all__ = ["Executor", "Inline", "Progress", "Setup", "ThreadPool", "Work", "WorkerPool"]
 
 logger = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+TaskIn = TypeVar("TaskIn", contravariant=True)
 Progress = Callable[[Any], None]
-Work = Callable[[Any, Progress], Any]
-"""Does one task, and may report on the way; runs in the process."""
+Work = Callable[[Task, Progress], Result]
+"""Does one task and may report on the way: the one form of all work, wherever it is done."""
+
+Setup = Callable[..., Work[Task, Result]]
+"""Gives a :data:`Work`, once for each thread, process or actor, from arguments that pickle; found there by its name."""
 
 REPORT, DONE, FAILED = "report", "done", "failed"
 
@@ -47,36 +51,71 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 _environment = ForkSafeLock()
 
 
+class Executor(Protocol[TaskIn, Result]):
+    """Does tasks here, in other threads or in other processes. Whichever it is, the work is a :data:`Work`."""
+
+    def submit(self, task: TaskIn, report: Progress = ..., /) -> Future[Result]:
+        """Begins a task; ``report`` is called with what it reports.
+
+        The future raises the :class:`DiffuMaskError` that the task raised.
+        """
+
+    def close(self) -> None:
+        """Waits for what must not be lost, and ends the rest."""
+
+
 class Inline(Generic[Task, Result]):
-    """Does tasks here and now, with the face of a :class:`WorkerPool`."""
+    """An executor that does each task here and now."""
 
-    def __init__(self, do: Callable[[Task], Result]) -> None:
-        self._do = do
+    def __init__(self, setup: Setup[Task, Result], arguments: tuple[Any, ...]) -> None:
+        self._work = setup(*arguments)
 
-    def submit(self, task: Task) -> Future[Result]:
+    def submit(self, task: Task, report: Progress = lambda _: None, /) -> Future[Result]:
         """The task, done already."""
         future: Future[Result] = Future()
-        future.set_result(self._do(task))
+        try:
+            future.set_result(self._work(task, report))
+        except DiffuMaskError as error:
+            future.set_exception(error)
         return future
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+
+class ThreadPool(Generic[Task, Result]):
+    """An executor of a few threads of this process, for tasks that mostly wait."""
+
+    def __init__(self, setup: Setup[Task, Result], arguments: tuple[Any, ...], *, threads: int) -> None:
+        self._work = setup(*arguments)
+        self._threads = ThreadPoolExecutor(threads)
+
+    def submit(self, task: Task, report: Progress = lambda _: None, /) -> Future[Result]:
+        """Does a task in the next free thread."""
+        return self._threads.submit(self._work, task, report)
+
+    def close(self) -> None:
+        """Waits for all tasks."""
+        self._threads.shutdown()
 
 
 class WorkerPool(Generic[Task, Result]):
-    """One process for each of ``arguments``. Each calls ``setup(*arguments)`` once, and what that gives for every task.
+    """An executor with one process for each of ``arguments``; each calls ``setup(*arguments)`` once.
 
-    ``setup`` and all that is sent must pickle. Processes start when their first task comes. ``daemon`` processes die with
+    All that is sent must pickle. Processes start when their first task comes. ``daemon`` processes die with
     this one and can have no processes of their own. Close it, or use it as a context.
     """
 
     def __init__(
-        self, setup: Callable[..., Work], arguments: Sequence[tuple[Any, ...]], *, daemon: bool = False
+        self, setup: Setup[Task, Result], arguments: Sequence[tuple[Any, ...]], *, daemon: bool = False
     ) -> None:
-        self._members = [_Worker(setup, given, daemon) for given in arguments]
-        self._threads = ThreadPoolExecutor(len(self._members))
+        self._workers = [_Worker(setup, given, daemon) for given in arguments]
+        self._threads = ThreadPoolExecutor(len(self._workers))
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        for member in self._members:
-            self._idle.put(member)
+        for worker in self._workers:
+            self._idle.put(worker)
 
-    def submit(self, task: Task, report: Progress = lambda _: None) -> Future[Result]:
+    def submit(self, task: Task, report: Progress = lambda _: None, /) -> Future[Result]:
         """Does a task in the next free process; ``report`` is called in a thread with what it reports.
 
         The future raises the :class:`DiffuMaskError` that the task raised, or WorkerError where its process died again and
@@ -86,10 +125,10 @@ class WorkerPool(Generic[Task, Result]):
 
     def close(self) -> None:
         """Ends the processes, also amid a task."""
-        for member in self._members:
-            member.stop()
-        for member in self._members:
-            member.join()
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join()
         self._threads.shutdown(cancel_futures=True)
 
     def __enter__(self) -> WorkerPool[Task, Result]:
@@ -99,15 +138,15 @@ class WorkerPool(Generic[Task, Result]):
         self.close()
 
     def _do(self, task: Task, report: Progress) -> Any:
-        member = self._idle.get()
+        worker = self._idle.get()
         try:
-            return member.do(task, report)
+            return worker.do(task, report)
         finally:
-            self._idle.put(member)
+            self._idle.put(worker)
 
 
 class _Worker:
-    def __init__(self, setup: Callable[..., Work], arguments: tuple[Any, ...], daemon: bool) -> None:
+    def __init__(self, setup: Setup[Any, Any], arguments: tuple[Any, ...], daemon: bool) -> None:
         self._setup, self._arguments, self._daemon = setup, arguments, daemon
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection | None = None
@@ -191,8 +230,8 @@ class _Worker:
         logger.warning("worker %s died (exit code %s); another takes its place", process.pid, process.exitcode)
 
 
-def _serve(connection: Connection, setup: Callable[..., Work], arguments: tuple[Any, ...]) -> None:
-    work: Work | None = None
+def _serve(connection: Connection, setup: Setup[Any, Any], arguments: tuple[Any, ...]) -> None:
+    work: Work[Any, Any] | None = None
     try:
         while True:
             task = connection.recv()

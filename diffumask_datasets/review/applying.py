@@ -26,7 +26,7 @@ from diffumask_datasets.dataset.storage import parse_location
 from diffumask_datasets.dataset.writer import FileContent, check_target
 from diffumask_datasets.errors import ReviewError
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.splits import SPLIT_STARTS, SplitPlan
 
 __all__ = ["Applied", "apply_decisions"]
@@ -122,7 +122,7 @@ def _refilled(
     if unknown:
         raise ReviewError(f"split {unknown[0]!r} cannot be refilled: it was not generated")
     plan = SplitPlan.of(splits=opened.counts, skip=sorted(skip))
-    generator = SampleGenerator(prepare(opened.recipe), runtime)
+    generator = GeneratedSamples(prepare(opened.recipe), runtime)
     there = {_index(sample_id) for sample_id in present}
 
     def rows(split: str, indices: Iterable[int]) -> Iterator[Row]:

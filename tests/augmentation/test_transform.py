@@ -156,14 +156,14 @@ def test_a_recipe_field(planted: dict[str, Any], cache_dir: str, painted: Callab
 
 def test_a_sample_of_an_augmented_recipe_depends_on_its_index_alone(planted: dict[str, Any], tmp_path: Path) -> None:
     from diffumask_datasets.generation.prepare import prepare
-    from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+    from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
     from diffumask_datasets.recipes.recipe import Recipe
 
     steps = ["splice:2x2", {"kind": "blur", "probability": 0.5}, {"kind": "compose", "min_quality": 0.1}]
     recipe = prepare(Recipe.of(**planted, augment=steps))
 
     def rows_of(start: int, stop: int, name: str, **runtime: Any) -> dict[int, Any]:
-        return dict(SampleGenerator(recipe, Runtime(store=tmp_path / name, **runtime)).rows(start, stop))
+        return dict(GeneratedSamples(recipe, Runtime(store=tmp_path / name, **runtime)).rows(start, stop))
 
     straight = rows_of(0, 20, "one")
     assert rows_of(17, 19, "two") == {index: straight[index] for index in (17, 18)}

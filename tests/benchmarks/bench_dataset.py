@@ -18,7 +18,7 @@ from datasets import load_dataset
 from diffumask_datasets.dataset.contact_sheet import contact_sheet
 from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.toybox.world import CLASS_NAMES
 from tests.benchmarks.harness import ROOT, run
@@ -42,7 +42,7 @@ def measure(quick: bool) -> Mapping[str, float]:
         )
         seconds = time.perf_counter() - started
         figures = _figures(dataset)
-        rows = SampleGenerator(prepare(Recipe.of(classes=classes)), Runtime(store=Path(folder) / "store")).rows(
+        rows = GeneratedSamples(prepare(Recipe.of(classes=classes)), Runtime(store=Path(folder) / "store")).rows(
             0, SHEET_SAMPLES
         )
         picture = (ROOT / "build" / "benchmarks" if quick else ROOT / "docs") / "dataset.png"

@@ -16,7 +16,7 @@ from diffumask_datasets.augmentation.scene import Scene, annotate, scene_of, tid
 from diffumask_datasets.augmentation.splicing import spliced
 from diffumask_datasets.dataset.schema import Row, decode_image, decode_label
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.prompts.wording import fill, noun
 from diffumask_datasets.recipes.augment_settings import parse_augment
@@ -105,7 +105,7 @@ class _Painted:
     def __getitem__(self, name: str) -> list[Row]:
         if name not in self._rows:
             recipe = Recipe.of(**RECIPES[name])
-            generator = SampleGenerator(prepare(recipe), Runtime(batch_size=4, store=self._folder))
+            generator = GeneratedSamples(prepare(recipe), Runtime(batch_size=4, store=self._folder))
             self._rows[name] = [row for _, row in generator.rows(0, self._count)]
         return self._rows[name]
 

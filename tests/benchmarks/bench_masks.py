@@ -23,7 +23,7 @@ from diffumask_datasets.dataset.schema import HEAT_MAPS, decode_image, decode_la
 from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, spread_heat
 from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
 from diffumask_datasets.masks.components import separate_instances
@@ -199,7 +199,7 @@ def _generated(*, count: int) -> dict[str, float]:
     for name, classes_per_image in (("single", 1), ("multi", 2)):
         recipe = prepare(Recipe.of(classes=CLASS_NAMES, classes_per_image=classes_per_image))
         with tempfile.TemporaryDirectory() as store:
-            rows = [row for _, row in SampleGenerator(recipe, Runtime(store=Path(store))).rows(0, count)]
+            rows = [row for _, row in GeneratedSamples(recipe, Runtime(store=Path(store))).rows(0, count)]
         verdicts = judge.look([decode_image(row["image"]) for row in rows])
         ious = []
         for row, verdict in zip(rows, verdicts, strict=True):

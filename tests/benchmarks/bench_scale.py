@@ -15,12 +15,12 @@ from unittest.mock import patch
 
 import numpy as np
 
-from diffumask_datasets.generation import stages
+from diffumask_datasets.generation import batches
+from diffumask_datasets.generation.batches import label_images
 from diffumask_datasets.generation.engines import local
-from diffumask_datasets.generation.images import GeneratedImage, ImageGenerator
-from diffumask_datasets.generation.masks import LabelledAttempt, Labeller, label_in_process
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.sample_generator import GeneratedImage, LabelledImage, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.generation.store import FOLDER_SIZE, SUFFIX, SampleStore
 from diffumask_datasets.generation.workers import Progress, Work
 from diffumask_datasets.recipes.recipe import Recipe
@@ -71,11 +71,11 @@ def _stages(recipe: Recipe, count: int) -> dict[str, float]:
 
 def _refining_at_512(count: int) -> float:
     recipe = prepare(Recipe.of(classes=CLASSES[:2], model="planted", height=512, width=512))
-    generator, labeller = ImageGenerator(recipe, batch_size=1, device=None, dtype=None), Labeller(recipe)
-    painted = [generator.paint(index, [index], 0)[0] for index in range(count)]
+    generator = SampleGenerator(recipe)
+    images = [generator.generate(index, [index])[0] for index in range(count)]
     started = time.process_time()
-    for one in painted:
-        labeller.label(one)
+    for image in images:
+        generator.label(image)
     return (time.process_time() - started) / count
 
 
@@ -140,38 +140,38 @@ def _slow_refinement(folder: Path, count: int) -> dict[str, float]:
     fields = {"classes": CLASSES[:2], "model": "planted", "height": 48, "width": 64, "refinement": None}
     os.environ["DIFFUMASK_PLANTED_SECONDS"] = "0.3"
     try:
-        with patch.object(stages, "label_in_process", slow_refining):
+        with patch.object(batches, "label_images", label_slowly):
             return _overlap("overlap_ratio_slow_refinement", prepare(Recipe.of(**fields)), folder, count)
     finally:
         del os.environ["DIFFUMASK_PLANTED_SECONDS"]
 
 
-def slow_refining(recipe: Recipe) -> Work:
-    refine = label_in_process(recipe)
+def label_slowly(recipe: Recipe) -> Work[GeneratedImage, LabelledImage]:
+    label = label_images(recipe)
 
-    def work(painted: GeneratedImage, report: Progress) -> LabelledAttempt:
+    def work(image: GeneratedImage, report: Progress) -> LabelledImage:
         time.sleep(0.5)
-        return refine(painted, report)
+        return label(image, report)
 
     return work
 
 
 def _overlap(name: str, recipe: Recipe, folder: Path, count: int) -> dict[str, float]:
     """Wall time of an image with one labeller against the longer of its two stages alone."""
-    generator = ImageGenerator(recipe, batch_size=1, device=None, dtype=None)
-    refine = stages.label_in_process(recipe)
-    refine(generator.paint(0, [0], 0)[0], print)
+    generator = SampleGenerator(recipe)
+    label = batches.label_images(recipe)
+    label(generator.generate(0, [0])[0], print)
     started = time.perf_counter()
-    painted = [generator.paint(index, [index], 0)[0] for index in range(count)]
+    images = [generator.generate(index, [index])[0] for index in range(count)]
     painting = time.perf_counter() - started
     started = time.perf_counter()
-    for one in painted:
-        refine(one, print)
+    for image in images:
+        label(image, print)
     refining = time.perf_counter() - started
-    with SampleGenerator(recipe, Runtime(store=folder / name, mask_workers=1)) as generator:
-        list(generator.fill(0, 1))  # the labeller has started
+    with GeneratedSamples(recipe, Runtime(store=folder / name, mask_workers=1)) as samples:
+        list(samples.fill(0, 1))  # the mask worker has started
         started = time.perf_counter()
-        list(generator.fill(1, count + 1))
+        list(samples.fill(1, count + 1))
         wall = time.perf_counter() - started
     alone = {f"{name}_painting_seconds": painting / count, f"{name}_refining_seconds": refining / count}
     return {name: wall / max(painting, refining), **alone}
@@ -188,7 +188,7 @@ def _memory(count: int) -> dict[str, float]:
 def fill_and_weigh(count: int) -> None:
     fields = {"classes": ["car", "boat"], "model": "planted", "height": 48, "width": 64, "refinement": None}
     with tempfile.TemporaryDirectory() as folder:
-        generator = SampleGenerator(prepare(Recipe.of(**fields)), Runtime(store=Path(folder)))
+        generator = GeneratedSamples(prepare(Recipe.of(**fields)), Runtime(store=Path(folder)))
         for number, _ in enumerate(generator.fill(0, count), start=1):
             if number in (count // 10, count):
                 print(_resident_mb())

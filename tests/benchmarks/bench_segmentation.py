@@ -136,7 +136,7 @@ def _do_all(tasks: Sequence[Task], crew: WorkerPool[Task, float]) -> None:
         print(f"{done}/{len(tasks)}  {futures[future].name}  ({future.result():.0f} s)", flush=True)
 
 
-def _worker(folder: Path) -> Work:
+def _worker(folder: Path) -> Work[Task, float]:
     """One thread: two processes are faster than one on two."""
     import torch
 

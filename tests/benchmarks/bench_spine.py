@@ -17,7 +17,7 @@ from diffumask_datasets.diffusion.protocol import GenerationRequest
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.diffusion.unet import UNetModel
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.harness import paired_ratio, run
@@ -123,7 +123,7 @@ def _identity(recipe: Recipe, count: int) -> dict[str, float]:
 
 def _labels(recipe: Recipe, count: int, batch_size: int) -> list[np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
-        generator = SampleGenerator(recipe, Runtime(batch_size=batch_size, store=Path(folder)))
+        generator = GeneratedSamples(recipe, Runtime(batch_size=batch_size, store=Path(folder)))
         return [decode_label(row["label"]) for _, row in generator.rows(0, count)]
 
 

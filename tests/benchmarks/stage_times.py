@@ -15,10 +15,9 @@ from typing import Any
 from unittest.mock import patch
 
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder
-from diffumask_datasets.generation import images as painting
-from diffumask_datasets.generation import masks as refining
-from diffumask_datasets.generation.images import ImageGenerator
-from diffumask_datasets.generation.masks import Labeller
+from diffumask_datasets.generation import sample_generator
+from diffumask_datasets.generation.model import load_checked_model
+from diffumask_datasets.generation.sample_generator import SampleGenerator
 from diffumask_datasets.generation.store import SampleStore
 from diffumask_datasets.masks import pipeline
 from diffumask_datasets.masks.densecrf import DenseCrf
@@ -27,22 +26,21 @@ from diffumask_datasets.recipes.recipe import Recipe
 
 def stage_seconds(recipe: Recipe, count: int) -> dict[str, float]:
     """CPU seconds of one image in each stage, mean over ``count`` in batches of one; ``paint`` and ``refine`` are sums."""
-    generator = ImageGenerator(recipe, batch_size=1, device="cpu", dtype=None)
-    labeller = Labeller(recipe)
-    generator.paint(0, [0], 0)
+    generator = SampleGenerator(recipe, device="cpu")
+    generator.generate(0, [0])
     spent: Counter[str] = Counter()
-    pipe = generator._checked_backbone().pipeline  # type: ignore[attr-defined]
+    pipe = load_checked_model(recipe, "cpu", None).pipeline  # type: ignore[attr-defined]
     places: list[tuple[Any, str, str]] = [
         (pipe.text_encoder, "forward", "text encoder"),
         (pipe.unet, "forward", "denoise"),
         (CrossAttentionRecorder, "record", "capture"),
         (pipe.vae, "decode", "decode"),
-        (painting, "_soft_maps", "fuse"),
+        (sample_generator, "heat_maps_of", "fuse"),
         (pipeline, "_thresholds", "threshold"),
         (DenseCrf, "refine", "CRF"),
         (DenseCrf, "__init__", "CRF"),
-        (refining, "row_of", "encode"),
-        (refining, "to_payload", "encode"),
+        (sample_generator, "row_of", "encode"),
+        (sample_generator, "to_payload", "encode"),
     ]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as clocks:
         store = SampleStore(Path(folder), recipe.digest)
@@ -50,11 +48,11 @@ def stage_seconds(recipe: Recipe, count: int) -> dict[str, float]:
             clocks.enter_context(_clocked(owner, name, stage, spent))
         for index in range(1, count + 1):
             with _clock("paint", spent):
-                (painted,) = generator.paint(index, [index], 0)
+                (image,) = generator.generate(index, [index])
             with _clock("refine", spent):
-                refined = labeller.label(painted)
+                labelled = generator.label(image)
             with _clock("write", spent):
-                store.put(index, refined.payload)
+                store.put(index, labelled.payload)
     spent["denoise"] -= spent["capture"]
     return {stage: seconds / count for stage, seconds in spent.items()}
 

@@ -11,7 +11,7 @@ from diffumask_datasets import generate
 from diffumask_datasets.errors import ModelError, WorkerError
 from diffumask_datasets.generation.engines.ray import fill
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.dataset.test_shards import files
 
@@ -62,7 +62,7 @@ def test_one_stage_attempts_and_errors(
     generate(tmp_path / "one", store=tmp_path / "store 1", **fields)
     generate(tmp_path / "ray", store=tmp_path / "store 2", engine="ray", address=cluster.address, workers=1, **fields)
     assert files(tmp_path / "ray") == files(tmp_path / "one")
-    broken = next(SampleGenerator(prepare(Recipe.of(**planted))).rows(3, 4))[1]["seed"]
+    broken = next(GeneratedSamples(prepare(Recipe.of(**planted))).rows(3, 4))[1]["seed"]
     ray.shutdown()
     ray.init(
         address=cluster.address,

@@ -4,7 +4,7 @@ import numpy as np
 
 from diffumask_datasets.dataset.contact_sheet import class_colours, contact_sheet, overlay
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.sample_generator import SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples
 from diffumask_datasets.recipes.recipe import Recipe
 
 
@@ -48,7 +48,7 @@ def test_lines_are_as_wide_on_the_tile_of_a_large_image() -> None:
 
 def test_a_sheet_has_three_tiles_a_sample(planted: dict[str, Any]) -> None:
     recipe = prepare(Recipe.of(**planted))
-    rows = [row for _, row in SampleGenerator(recipe).rows(0, 5)]
+    rows = [row for _, row in GeneratedSamples(recipe).rows(0, 5)]
     sheet = contact_sheet(rows, recipe.classes, columns=2)
     # 64x48 images become tiles of 160x120; a card is three tiles and a line of text, with gaps of 8.
     assert sheet.size == (2 * (3 * 160 + 8) + 8, 3 * (120 + 16 + 8) + 8)

@@ -10,7 +10,6 @@ from datasets import load_dataset
 from diffumask_datasets import generate, merge
 from diffumask_datasets.dataset.storage import filesystem, parse_location
 from diffumask_datasets.errors import ExportError, MissingDependencyError, RecipeError, StoreError
-from diffumask_datasets.generation.remote_store import RemoteStore, open_store
 from diffumask_datasets.generation.store import SampleStore, default_store_root
 from tests.dataset.conftest import remote_files
 from tests.dataset.test_shards import files
@@ -29,12 +28,11 @@ def test_the_root_may_be_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_store_in_a_bucket_is_a_store(bucket: str, caplog: pytest.LogCaptureFixture) -> None:
-    store = open_store(f"{bucket}/store", "abc")
-    assert isinstance(store, RemoteStore)
+    store = SampleStore(f"{bucket}/store", "abc")
     assert (store.get(7), store.present(0, 10_000)) == (None, set())
     for index in (7, 999, 1000, 5000):
         store.put(index, b"x" * index)
-    again = RemoteStore(f"{bucket}/store", "abc")
+    again = SampleStore(f"{bucket}/store", "abc")
     assert again.get(999) == b"x" * 999
     assert (again.present(0, 10_000), again.present(8, 1001)) == ({7, 999, 1000, 5000}, {999, 1000})
     there, path = filesystem(f"{bucket}/store/abc/00000/00000007.sample")
@@ -89,11 +87,11 @@ def test_a_bucket_with_other_things_is_left_alone(planted: dict[str, Any], bucke
 
 def test_places_that_cannot_be_used(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match="cannot write the sample store at s3://nobodys-bucket/abc: "):
-        open_store("s3://nobodys-bucket", "abc").check_writable()
+        SampleStore("s3://nobodys-bucket", "abc").check_writable()
     with pytest.raises(RecipeError, match="cannot use nowhere://x/abc: Protocol not known: nowhere"):
-        open_store("nowhere://x", "abc")
+        SampleStore("nowhere://x", "abc")
     with pytest.raises(MissingDependencyError, match=r"gcsfs is not installed: pip install 'diffumask-datasets\[gs\]'"):
-        open_store("gs://bucket", "abc")
+        SampleStore("gs://bucket", "abc")
 
 
 def test_a_half_uploaded_dataset_does_not_look_finished(

@@ -126,7 +126,7 @@ def test_only_the_user_has_a_net_of_a_recipe_followed(tmp_path: Path, planted: d
 def test_what_cannot_be_made_again(kept: Path, planted: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"unknown field 'treshold' \(did you mean 'threshold'\?\)"):
         remask(kept, tmp_path / "x", treshold=0.4)
-    with pytest.raises(RecipeError, match="self-attention was used while the images were painted and is not kept"):
+    with pytest.raises(RecipeError, match="self-attention exists only while the images are made"):
         remask(kept, tmp_path / "x", affinity="self-attention")
     with pytest.raises(RecipeError, match="threshold 'affinity' needs affinity="):
         remask(kept, tmp_path / "x", threshold="affinity")
@@ -151,9 +151,9 @@ def test_a_self_attention_dataset_keeps_its_spread_maps(kept: Path, tmp_path: Pa
     assert read_recipe_file(path)["affinity"] == "self-attention"
     recipe = remask(kept, tmp_path / "again", threshold=0.4)
     assert (recipe.affinity, recipe.threshold) == ("self-attention", 0.4)
-    with pytest.raises(RecipeError, match="is not kept"):
+    with pytest.raises(RecipeError, match="only the others were kept; generate again"):
         remask(kept, tmp_path / "x", threshold="affinity")
-    with pytest.raises(RecipeError, match="is not kept"):
+    with pytest.raises(RecipeError, match="those before it were not kept; generate again"):
         remask(kept, tmp_path / "x", affinity=None)
 
 

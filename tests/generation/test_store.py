@@ -56,18 +56,18 @@ def test_a_damaged_entry_is_noticed_and_made_again(tmp_path: Path, caplog: pytes
     assert store.get(7) == b"x" * 100
 
 
-def copy_to(source: SampleStore, target: SampleStore, index: int, *, name: int) -> None:
+def copy_to(source: Path, target: Path, index: int, *, name: int) -> None:
     """The file of one entry under the name of another, as a wrong copy or a restored backup leaves it."""
-    there = target.folder / "00000" / f"{name:08d}.sample"
+    there = target / "00000" / f"{name:08d}.sample"
     there.parent.mkdir(parents=True, exist_ok=True)
-    there.write_bytes((source.folder / "00000" / f"{index:08d}.sample").read_bytes())
+    there.write_bytes((source / "00000" / f"{index:08d}.sample").read_bytes())
 
 
 def test_an_entry_of_another_sample_or_recipe_is_not_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store, other = SampleStore(tmp_path, "abc"), SampleStore(tmp_path, "other")
     store.put(7, b"seven")
-    copy_to(store, store, 7, name=8)
-    copy_to(store, other, 7, name=7)
+    copy_to(tmp_path / "abc", tmp_path / "abc", 7, name=8)
+    copy_to(tmp_path / "abc", tmp_path / "other", 7, name=7)
     with caplog.at_level(logging.WARNING):
         assert (store.get(7), store.get(8), other.get(7)) == (b"seven", None, None)
     assert [record.message.partition(" is ")[2] for record in caplog.records] == [

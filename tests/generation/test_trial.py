@@ -16,7 +16,7 @@ def test_a_text_encoder_with_random_weights_is_noticed(monkeypatch: pytest.Monke
     for module in backbone.pipeline.text_encoder.modules():  # type: ignore[attr-defined]
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
-    monkeypatch.setattr("diffumask_datasets.generation.images._checked", lambda *_: backbone)
+    monkeypatch.setattr("diffumask_datasets.generation.sample_generator.load_checked_model", lambda *_: backbone)
     with pytest.raises(
         ModelError, match=r"^painted 'a photo of a car': the judge sees .*; that is no car with its mask"
     ):

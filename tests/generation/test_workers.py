@@ -18,7 +18,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 # What crews run stands in diffumask_datasets or in a module of the tests: the processes import it by name.
 
 
-def careless(folder: Path) -> Work:
+def careless(folder: Path) -> Work[tuple[str, int], tuple[int, int]]:
     """Does ("die" | "fail" | "wait" | a number); dies of one name once, of another always."""
 
     def work(task: tuple[str, int], report: Progress) -> tuple[int, int]:
@@ -38,7 +38,7 @@ def careless(folder: Path) -> Work:
     return work
 
 
-def silent(_: Path) -> Work:
+def silent(_: Path) -> Work[int, None]:
     def work(task: int, report: Progress) -> None:
         os._exit(3)
 
@@ -113,7 +113,7 @@ def parent_and_child(folder: Path, *options: str) -> tuple[subprocess.Popen[str]
     return parent, int(parent.stdout.readline())
 
 
-def locking(_: Path) -> Work:
+def locking(_: Path) -> Work[int, int]:
     """Takes a semaphore, as the progress bars of tqdm do."""
     lock = multiprocessing.RLock()
 

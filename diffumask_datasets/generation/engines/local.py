@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import Any
 
 from diffumask_datasets.generation.engines.devices import devices_of
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.generation.workers import Progress, Work, WorkerPool
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard
@@ -29,9 +29,17 @@ MOST_BATCHES = 64
 def fill(
     recipe: Recipe, runtime: Runtime, shards: Sequence[Shard], *, workers: int, made: Callable[[int], object]
 ) -> Counter[str]:
-    """Makes the store hold what the samples of ``shards`` are made of; gives the attempts that were rejected, by reason.
+    """Makes the store hold what the samples of ``shards`` are made of.
 
-    ``made`` is called once with each index, in any order.
+    Args:
+        recipe: A prepared recipe.
+        runtime: Batch size, store and mask workers of each process; its device is dealt out.
+        shards: Ranges of indices.
+        workers: Number of processes.
+        made: Called once with each index that the store has, in any order.
+
+    Returns:
+        The attempts that were rejected, by reason.
 
     Raises:
         WorkerError: a process that dies again and again at the same place.
@@ -42,9 +50,9 @@ def fill(
         (recipe, dataclasses.replace(runtime, device=device)) for device in devices_of(runtime.device, workers)
     ]
     rejected: Counter[str] = Counter()
-    with WorkerPool[Shard, "Counter[str]"](_fill_in_process, arguments) as crew:
+    with WorkerPool(_fill_runs, arguments) as pool:
         report = _once(made)
-        futures = [crew.submit(run, report) for run in runs]
+        futures = [pool.submit(run, report) for run in runs]
         for future in _ended(futures):
             rejected += future.result()
     return rejected
@@ -85,13 +93,13 @@ def _ended(futures: Sequence[Future[Counter[str]]]) -> Sequence[Future[Counter[s
     return futures if not waiting else [future for future in done if future.exception()]
 
 
-def _fill_in_process(recipe: Recipe, runtime: Runtime) -> Work:
-    generator = SampleGenerator(recipe, runtime)
+def _fill_runs(recipe: Recipe, runtime: Runtime) -> Work[Shard, Counter[str]]:
+    samples = GeneratedSamples(recipe, runtime)
 
     def work(run: Shard, report: Progress) -> Counter[str]:
-        generator.rejected.clear()
-        for index in generator.fill(*run):
+        samples.rejected.clear()
+        for index in samples.fill(*run):
             report(index)
-        return Counter(generator.rejected)
+        return Counter(samples.rejected)
 
     return work

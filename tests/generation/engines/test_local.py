@@ -15,7 +15,7 @@ from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.generation.engines.devices import devices_of
 from diffumask_datasets.generation.engines.local import fill, runs_of
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SplitPlan
 from tests.dataset.test_shards import files
@@ -50,10 +50,10 @@ def test_two_workers_write_what_one_writes(planted: dict[str, Any], tmp_path: Pa
 def test_refiners_keep_order_and_bytes_and_paint_ahead(planted: dict[str, Any], tmp_path: Path, painted: Any) -> None:
     # Poor samples are painted again, so that attempts cross each other.
     recipe = prepare(Recipe.of(**{**planted, "min_area": 0.3, "max_attempts": 4}))
-    plain = SampleGenerator(recipe, Runtime(batch_size=3, store=tmp_path / "plain"))
+    plain = GeneratedSamples(recipe, Runtime(batch_size=3, store=tmp_path / "plain"))
     straight = list(plain.rows(0, 20))
     before = painted()
-    with SampleGenerator(recipe, Runtime(batch_size=3, store=tmp_path / "ahead", mask_workers=2)) as generator:
+    with GeneratedSamples(recipe, Runtime(batch_size=3, store=tmp_path / "ahead", mask_workers=2)) as generator:
         rows = generator.rows(0, 20)
         overlapped = [next(rows)]
         assert 3 < painted() - before < 60
@@ -111,7 +111,7 @@ def test_errors_of_a_worker_are_errors_of_the_run(
     planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = prepare(Recipe.of(**planted))
-    seed = next(SampleGenerator(recipe).rows(3, 4))[1]["seed"]
+    seed = next(GeneratedSamples(recipe).rows(3, 4))[1]["seed"]
     monkeypatch.setenv("DIFFUMASK_PLANTED_BROKEN", str(seed))
     with pytest.raises(ModelError, match="NaN"):
         generate(tmp_path / "ds", num_samples=8, workers=2, store=tmp_path / "fresh", **planted)

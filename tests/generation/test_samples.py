@@ -14,14 +14,14 @@ from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.diffusion.fake_model import FakeModel, planted_mask
 from diffumask_datasets.errors import ModelError, RecipeError, StoreError, TokenAlignmentError, UnknownClassError
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.sample_generator import Runtime, SampleGenerator
+from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.conftest import PLANTED
 
 
 def rows(recipe: Recipe, start: int, stop: int, **runtime: Any) -> dict[int, Any]:
-    return dict(SampleGenerator(recipe, Runtime(**runtime)).rows(start, stop))
+    return dict(GeneratedSamples(recipe, Runtime(**runtime)).rows(start, stop))
 
 
 def test_the_mask_is_what_was_planted(planted: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ def test_a_complete_store_need_not_be_writable(
     read_only()
     before = painted()
     assert rows(recipe, 0, 3) == first
-    assert list(SampleGenerator(recipe).fill(0, 3)) == [0, 1, 2]
+    assert list(GeneratedSamples(recipe).fill(0, 3)) == [0, 1, 2]
     # One more is refused before anything is painted.
     with pytest.raises(
         StoreError, match=r"cannot write the sample store at .*: Read-only file system; free space or set"
@@ -144,7 +144,7 @@ def test_a_store_that_is_read_only_is_said_before_painting(
 
 
 def test_one_sample_is_one_painting(planted: dict[str, Any], painted: Callable[[], int]) -> None:
-    next(SampleGenerator(prepare(Recipe.of(**planted))).rows(0, 1000))
+    next(GeneratedSamples(prepare(Recipe.of(**planted))).rows(0, 1000))
     assert painted() == 1
 
 
@@ -211,14 +211,14 @@ def test_poor_samples_are_painted_again_with_seeds_of_their_own(
     poor = [index for index, row in once.items() if not row["classes"]]
     assert 0 < len(poor) < 12
     before = painted()
-    generator = SampleGenerator(prepare(Recipe.of(**fields, max_attempts=6)), Runtime(store=tmp_path / "often"))
+    generator = GeneratedSamples(prepare(Recipe.of(**fields, max_attempts=6)), Runtime(store=tmp_path / "often"))
     often = dict(generator.rows(0, 12))
     assert generator.rejected == {"a class has no mask": painted() - before - 12}
     for index, row in often.items():
         assert (row["seed"] == once[index]["seed"]) == (index not in poor) or not row["classes"]
     assert sum(not row["classes"] for row in often.values()) < len(poor)
     # whatever the order, the batch and the neighbours
-    alone = SampleGenerator(generator.recipe, Runtime(batch_size=5, store=tmp_path / "alone"))
+    alone = GeneratedSamples(generator.recipe, Runtime(batch_size=5, store=tmp_path / "alone"))
     for index in (11, poor[0], 3):
         assert next(alone.rows(index, index + 1))[1] == often[index]
 
