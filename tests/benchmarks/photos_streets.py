@@ -26,8 +26,11 @@ GIVEN_SHARE = 0.002
 
 CELLS = 16
 
-BAND_STEP = 4
-"""The 255 band and the paper's refinement are measured on every fourth photo: neighbouring frames look alike."""
+STEP = 4
+"""Every fourth test photo is measured: they are frames of two drives, one a second, and neighbours look alike."""
+
+CLOSE_STEP = 4
+"""The 255 band and the paper's refinement are measured on every fourth of those."""
 
 
 @dataclass(slots=True)
@@ -68,11 +71,11 @@ class Streets:
 
 
 def street_figures(*, quick: bool) -> tuple[dict[str, float], Streets]:
-    """The figures of CamVid's test photos at 16 cells."""
-    photos = street_photos("test")[:: 40 if quick else 1]
+    """The figures of every fourth test photo of CamVid at 16 cells."""
+    photos = street_photos("test")[:: 40 if quick else STEP]
     streets = Streets(street_classes())
     for place, photo in enumerate(photos):
-        _look(streets, photo, key=place, closely=place % BAND_STEP == 0)
+        _look(streets, photo, key=place, closely=place % CLOSE_STEP == 0)
     large = np.isin(streets.classes, LARGE)
     refined, plain = streets.ious("refined"), streets.ious("plain")
     change = (refined - plain)[large]
@@ -111,8 +114,8 @@ def _look(streets: Streets, photo: StreetPhoto, *, key: int, closely: bool) -> N
     streets.add("plain", photo.label, plain)
     streets.beliefs += _beliefs(every_pixel, photo.label, ids)
     if closely:
-        streets.add("plain_every_fourth", photo.label, plain)
-        streets.add("paper_every_fourth", photo.label, _made(item, PAPER).semantic)
+        streets.add("plain_closely", photo.label, plain)
+        streets.add("paper_closely", photo.label, _made(item, PAPER).semantic)
         streets.band.add(_made(item, MaskSettings()), every_pixel, photo.label)
 
 
