@@ -25,8 +25,9 @@ from diffumask_datasets.recipes.vocabulary import VOCABULARIES, load_vocabulary
 from diffumask_datasets.toybox.captions import PLACES
 from diffumask_datasets.toybox.scene import Demand, render_scene
 from diffumask_datasets.toybox.world import BACKGROUNDS, CLASS_NAMES, COLOURS
+from tests.benchmarks.diversity_compositions import composition_faults, compositions_per_second, save_compositions
 from tests.benchmarks.diversity_networks import segmenter_miou, trained_judge
-from tests.benchmarks.harness import run
+from tests.benchmarks.harness import ROOT, run
 from tests.helpers.byte_pairs import byte_pair_tokenizer
 from tests.helpers.scenes import random_scene
 from tests.helpers.sentence_pieces import sentence_piece_tokenizer
@@ -47,13 +48,22 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "plain": {"classes": list(CLASS_NAMES)},
     "varied": {"classes": TOYBOX, "prompt_source": SOURCE},
 }
+COMPOSE = {"kind": "compose", "objects": [2, 4], "scale": [0.4, 0.8]}
+"""About as many objects, of about the sizes, as the held-out scenes have."""
 AUGMENTATIONS = {
     "splice": ["splice:2x2"],  # a grid of the tiles that give about as many objects as the held-out scenes have
     "splice_any_grid": ["splice"],
     "blur": [{"kind": "blur", "kernel": [2, 5]}],  # the paper's 6 to 22 pixels are for 512x512
     "occlude": ["occlude"],
     "perspective": ["perspective"],
+    "compose": [COMPOSE],
+    "compose_hard": [{**COMPOSE, "blend": "hard"}],
+    "compose_matched": [{**COMPOSE, "blend": "matched"}],
+    "compose_dense": [{**COMPOSE, "objects": [5, 8]}],
 }
+
+LENDERS = 16
+"""Painted images of the sheet of compositions: those that lend each other objects."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +76,15 @@ class Sizes:
     judge_steps: int
     segmenter_steps: int
     seeds: int
+    compositions: int
 
 
-QUICK = Sizes(prompts=200, painted=24, scenes=80, judge_steps=150, segmenter_steps=60, seeds=2)
-FULL = Sizes(prompts=1000, painted=300, scenes=600, judge_steps=1200, segmenter_steps=500, seeds=3)
+QUICK = Sizes(prompts=200, painted=24, scenes=80, judge_steps=150, segmenter_steps=60, seeds=2, compositions=200)
+FULL = Sizes(prompts=1000, painted=300, scenes=600, judge_steps=1200, segmenter_steps=500, seeds=3, compositions=10_000)
 """About twenty minutes of one core, two thirds of them for the images."""
 
 Figures = Iterator[tuple[str, float]]
-PARTS = ("prompts", "splicing", "spread", "gains")
+PARTS = ("prompts", "splicing", "spread", "gains", "compose")
 
 
 def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
@@ -85,6 +96,7 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
             "splicing": _splices_per_second,
             "spread": lambda: _spread(painted, sizes),
             "gains": lambda: _gains(painted["plain"], sizes),
+            "compose": lambda: _compose(_Painted(LENDERS, folder)["plain"], sizes, quick=quick),
         }
         figures = {}
         for part in parts:
@@ -190,6 +202,13 @@ def _cell(label: np.ndarray) -> int | None:
 def _entropy(values: np.ndarray, kinds: int) -> float:
     shares = np.bincount(values, minlength=kinds) / max(1, len(values))
     return float(sum(share * np.log2(1 / share) for share in shares if share))
+
+
+def _compose(rows: Sequence[Row], sizes: Sizes, *, quick: bool) -> Figures:
+    """What compositions cost and whether they are consistent, with a sheet of them; ``gains`` says what they bring."""
+    save_compositions([scene_of(row) for row in rows], ROOT / ("build" if quick else "docs") / "compositions.png")
+    yield from compositions_per_second()
+    yield from composition_faults(sizes.compositions)
 
 
 def _gains(rows: Sequence[Row], sizes: Sizes) -> Figures:

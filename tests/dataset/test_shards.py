@@ -52,6 +52,18 @@ def test_merged_shards_have_the_bytes_of_one_run(
     assert files(folder / "merged") == files(folder / "whole")
 
 
+def test_merged_shards_of_a_dense_recipe(tmp_path: Path) -> None:
+    dense = {"kind": "compose", "objects": [4, 6], "min_quality": 0.1}
+    fields = {**PLANTED, "num_samples": 18, "augment": dense, "keep_heat_maps": True, "store": tmp_path / "store"}
+    generate(tmp_path / "whole", **fields)
+    for count in (2, 3):
+        parts = [tmp_path / f"part {index} of {count}" for index in range(count)]
+        for index, part in enumerate(parts):
+            generate(part, shard=f"{index}/{count}", **fields)
+        merge(parts, tmp_path / f"merged {count}")
+        assert files(tmp_path / f"merged {count}") == files(tmp_path / "whole")
+
+
 def test_a_shard_makes_its_share_alone(planted: dict[str, Any], tmp_path: Path, painted: Any) -> None:
     generate(tmp_path / "part", num_samples=8, shard="1/4", preview=True, **planted)
     assert painted() == 2
