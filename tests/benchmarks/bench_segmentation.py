@@ -1,10 +1,13 @@
 """What a segmenter trained on our images scores on real ones, here drawn ones. Run by ``make bench-segmentation``.
 
-``PARTS=headline,open`` does those parts alone, in the order of ``segmentation_experiments.PARTS``; ``cost`` is what counting
-costs beside predicting. Stopped at any moment and run again, it goes on where it stopped: images, models and scores are in
+``PARTS=headline,open`` does those parts alone, in the order of ``segmentation_experiments.PARTS``; ``cost`` is what
+counting costs beside predicting, ``instances`` the AP of a Mask2Former on touching objects with and without compositions.
+Stopped at any moment and run again, it goes on where it stopped: images, models and scores are in
 ``build/benchmarks/segmentation``. The figures are of every experiment whose repeats are all there. Also writes the curve
 ``segmentation.png``; with ``masks``, the masks that the ablations train on, ``ablated_masks.png``; with ``augmentations``,
-augmented images, ``augmented.png``; with ``noise``, some of the images that noise learning drops, ``dropped_masks.png``.
+augmented images, ``augmented.png``; with ``compose``, test scenes as a model sees them that was trained with and without
+compositions, ``composed_errors.png`` (where ``prompts`` is done too); with ``noise``, some of the images that noise
+learning drops, ``dropped_masks.png``.
 """
 
 from __future__ import annotations
@@ -23,12 +26,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from diffumask_datasets.augmentation.scene import scene_of
 from diffumask_datasets.generation.workers import Progress, Work, WorkerPool
 from diffumask_datasets.toybox import CLASS_NAMES
 from tests.benchmarks.harness import ROOT, run
 from tests.benchmarks.segmentation_cost import metrics_over_forward
 from tests.benchmarks.segmentation_data import PROCESSES, Believed, Data
 from tests.benchmarks.segmentation_experiments import (
+    COMPOSE,
     FULL,
     PARTS,
     QUICK,
@@ -40,10 +45,13 @@ from tests.benchmarks.segmentation_experiments import (
     iou_of,
     plain,
 )
+from tests.benchmarks.segmentation_instances import FULL as INSTANCES_FULL
+from tests.benchmarks.segmentation_instances import QUICK as INSTANCES_QUICK
+from tests.benchmarks.segmentation_instances import instance_gain
 from tests.benchmarks.segmentation_judged import judged_ious
-from tests.benchmarks.segmentation_pictures import save_augmented, save_dropped, save_masks
+from tests.benchmarks.segmentation_pictures import save_augmented, save_dropped, save_errors, save_masks
 
-COST = "cost"
+COST, INSTANCES = "cost", "instances"
 
 HEADLINE = {
     "real": "real_miou",
@@ -89,12 +97,15 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
         save_masks(made["masks"], folder, pictures / "ablated_masks.png")
     if "augmentations" in parts:
         save_augmented(made["augmentations"], folder, pictures / "augmented.png")
+    if "compose" in parts:
+        save_errors(made["prompts"][0], made["compose"][0], folder, pictures / "composed_errors.png")
     if "noise" in parts:
         save_dropped(made["noise"], folder, pictures / "dropped_masks.png")
     judged = _judged(made["noise"], folder) if "noise" in parts else {}
     cost = metrics_over_forward(quick=quick) if COST in parts else {}
+    instances = _instances(made["prompts"][0], folder, quick=quick) if INSTANCES in parts else {}
     headline = {**_headline(results), **_longer(results)}
-    return {**headline, **_open_vocabulary(results), **_others(results), **judged, **cost}
+    return {**headline, **_open_vocabulary(results), **_others(results), **judged, **cost, **instances}
 
 
 def _do_part(
@@ -230,6 +241,14 @@ def _judged(members: Sequence[Experiment], folder: Path) -> dict[str, float]:
     return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
+def _instances(plain: Experiment, folder: Path, *, quick: bool) -> dict[str, float]:
+    """What compositions bring for instances, trained on the images of an experiment."""
+    data = plain.parts[0].data
+    data.make(folder)
+    scenes = [scene_of(row) for row in data.rows(folder)]
+    return dict(instance_gain(scenes, COMPOSE, INSTANCES_QUICK if quick else INSTANCES_FULL))
+
+
 def _print_table(results: Results) -> None:
     classes = " ".join(f"{name[:8]:>8}" for name in CLASS_NAMES)
     print(f"\n{'experiment':24} {'mIoU':>6} {'sd':>5}  {'boundary':>8}   {classes}")
@@ -275,4 +294,4 @@ def _class_mean(found: Sequence[Mapping[str, Any]], name: str) -> float:
 
 
 if __name__ == "__main__":
-    run("segmentation", measure, parts=(*PARTS, COST), keeps=True)
+    run("segmentation", measure, parts=(*PARTS, COST, INSTANCES), keeps=True)

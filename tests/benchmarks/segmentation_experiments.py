@@ -17,7 +17,7 @@ from diffumask_datasets.segmentation.training import train
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES
 from tests.benchmarks.segmentation_data import FOLDS, TRAINING, Believed, Data, Drawn, Fold, GeneratedImage, Remasked
 
-PARTS = ("headline", "open", "masks", "noise", "augmentations", "prompts", "domains", "sizes", "steps")
+PARTS = ("headline", "open", "masks", "noise", "augmentations", "prompts", "domains", "sizes", "steps", "compose")
 """In the order in which they are worth having."""
 
 UNSEEN = ("star", "cup", "flower")
@@ -34,6 +34,14 @@ AUGMENTATIONS: Mapping[str, Any] = {
     "perspective": {"kind": "perspective", "probability": 0.5},
 }
 """Half of what is seen stays as it was, as in the paper."""
+
+COMPOSE = {"kind": "compose", "objects": [2, 4], "scale": [0.4, 0.8], "min_quality": 0.0, "probability": 0.5}
+"""About as many objects, of about the sizes, as the test scenes have; the masks of a training come without their quality."""
+
+COMPOSITIONS: Mapping[str, Any] = {
+    **{"composed": {}, "composed hard": {"blend": "hard"}, "composed matched": {"blend": "matched"}},
+    **{"composed dense": {"objects": [5, 8]}, "always composed": {"probability": 1.0}},
+}
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,7 @@ def experiments(sizes: Sizes) -> dict[str, list[Experiment]]:
         "domains": made.domains(),
         "sizes": made.sizes(),
         "steps": made.steps(),
+        "compose": made.compose(),
     }
 
 
@@ -227,6 +236,16 @@ class _Maker:
             self._of(f"{images}with {name}", Part(data), augment=[step])
             for images, data in (("", self._ablated), ("one object ", self._plain))
             for name, step in AUGMENTATIONS.items()
+        ]
+
+    def compose(self) -> list[Experiment]:
+        """All but the last are compared with ``prompts plain``, the last with the first of ``masks``."""
+        return [
+            *(
+                self._of(f"one object {name}", Part(self._plain), augment=[{**COMPOSE, **fields}])
+                for name, fields in COMPOSITIONS.items()
+            ),
+            self._of("composed", Part(self._ablated), augment=[COMPOSE]),
         ]
 
     def prompts(self) -> list[Experiment]:

@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from diffumask_datasets.augmentation.transform import Augment
 from diffumask_datasets.dataset.contact_sheet import card_of, overlay, sheet_of
 from diffumask_datasets.dataset.schema import decode_image, decode_label
+from diffumask_datasets.segmentation.segmenter import Segmenter
 from tests.benchmarks.segmentation_data import Believed, GeneratedImage, Remasked
-from tests.benchmarks.segmentation_experiments import Experiment
+from tests.benchmarks.segmentation_experiments import Experiment, Repeat
 
 IMAGES = 6
 DROPPED = 8
 AUGMENTED = 3
+ERRORS = 8
 
 
 def save_masks(members: Sequence[Experiment], folder: Path, path: Path) -> None:
@@ -50,6 +53,27 @@ def save_augmented(members: Sequence[Experiment], folder: Path, path: Path) -> N
     cards = [card for data, augment in steps.items() for card in _augmented(data.rows(folder), augment)]
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet_of(cards, columns=1).save(path)
+
+
+def save_errors(before: Experiment, after: Experiment, folder: Path, path: Path) -> None:
+    """The test scenes that the model of ``after`` gains most on: image, true mask, what each of the two models predicts."""
+    models = [Repeat(experiment, 0).model(folder) for experiment in (before, after)]
+    if not all(model.exists() for model in models):
+        return
+    rows = after.test.rows(folder)
+    images, labels = (
+        [read(row[name]) for row in rows] for name, read in (("image", decode_image), ("label", decode_label))
+    )
+    found = [list(Segmenter.load(model).predict(images)) for model in models]
+    right = [[float((seen == label).mean()) for seen, label in zip(masks, labels, strict=True)] for masks in found]
+    gains = np.subtract(right[1], right[0])
+    cards = []
+    for place in np.argsort(-gains)[:ERRORS].tolist():
+        masks = [labels[place], *(seen[place] for seen in found)]
+        tiles = [images[place], *(overlay(images[place], mask) for mask in masks)]
+        cards.append(card_of(tiles, caption=f"image · truth · {before.name} · {after.name}"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet_of(cards, columns=2).save(path)
 
 
 def _augmented(rows: Any, steps: Sequence[Mapping[str, Any]]) -> list[Image.Image]:

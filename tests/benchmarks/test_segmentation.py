@@ -1,5 +1,6 @@
 """The experiments on the toybox: each has a name of its own, is done once, and follows from all that it says."""
 
+import functools
 import itertools
 import math
 import re
@@ -12,7 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from diffumask_datasets.augmentation.scene import annotate
+from diffumask_datasets.dataset.density import image_density
 from diffumask_datasets.dataset.schema import decode_label
+from diffumask_datasets.toybox import CLASS_NAMES
 from tests.benchmarks.segmentation_data import FOLDS, Believed, Drawn, Fold, GeneratedImage, Remasked
 from tests.benchmarks.segmentation_experiments import (
     FULL,
@@ -25,6 +29,7 @@ from tests.benchmarks.segmentation_experiments import (
     experiments,
     plain,
 )
+from tests.benchmarks.segmentation_instances import average_precision, pixels_of, touching_scenes
 from tests.benchmarks.segmentation_judged import judged_ious
 
 PLANTED = (("model", "planted"), ("height", 64), ("width", 64))
@@ -114,3 +119,19 @@ def test_painted_images_through_every_kind_of_data(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr("tests.benchmarks.segmentation_judged.load_judge", lambda judge=judge: judge)
         assert judged_ious([ignoring], tmp_path)[0] == pytest.approx((expected, expected), abs=0.05)
     assert math.isnan(judged_ious([every], tmp_path)[0][1])
+
+
+def test_average_precision_of_the_truth_and_of_merged_objects() -> None:
+    scenes = touching_scenes(3)
+    assert all(image_density(annotate(scene)).touching >= 2 for scene in scenes)
+
+    def network(pixel_values: torch.Tensor, *, merged: bool = False) -> SimpleNamespace:
+        (scene,) = [scene for scene in scenes if torch.equal(pixels_of([scene]), pixel_values)]
+        masks = torch.stack([torch.from_numpy(scene.instances == number + 1) for number in range(len(scene.things))])
+        masks = masks.any(dim=0, keepdim=True).expand_as(masks) if merged else masks
+        classes = torch.tensor([thing.category - 1 for thing in scene.things])
+        logits = torch.nn.functional.one_hot(classes, len(CLASS_NAMES) + 1).float() * 20
+        return SimpleNamespace(class_queries_logits=logits[None], masks_queries_logits=masks[None].float() * 20 - 10)
+
+    assert average_precision(network, scenes) == pytest.approx(1.0)
+    assert average_precision(functools.partial(network, merged=True), scenes) < 0.3
