@@ -69,8 +69,8 @@ def painted() -> Callable[[], int]:
     """How many images the planted double has painted since the test began: call it."""
     from diffumask_datasets.diffusion.fake_model import FakeModel
 
-    before = FakeModel.images_painted
-    return lambda: FakeModel.images_painted - before
+    before = FakeModel.images_generated
+    return lambda: FakeModel.images_generated - before
 
 
 @pytest.fixture

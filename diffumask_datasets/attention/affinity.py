@@ -2,103 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 
 from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.maps import Grid
-from diffumask_datasets.attention.recorder import queries_at_once
+from diffumask_datasets.attention.recorder import mean_attention, row_mask
 from diffumask_datasets.errors import CaptureError, ModelError, ShapeError
 
-__all__ = ["MAX_AFFINITY_SIDE", "SelfAttentionRecorder", "propagate", "select_affinity_layers"]
+__all__ = ["MAX_AFFINITY_SIDE", "SelfAttentionRecorder", "affinity_grid", "propagate", "select_affinity_layers"]
 
 MAX_AFFINITY_SIDE = 32
-"""Shorter side, in tokens, of the largest grid whose affinity is kept: 4 MB an image at 32x32, 64 MB at 64x64."""
+"""Shorter side, in tokens, of the finest grid that is read by default; of larger ones alone, the coarsest is."""
+
+MAX_AFFINITY_TOKENS = 2048
+"""Tokens of an affinity (16 MB in float32): on a larger grid neighbouring tokens are averaged first."""
 
 
-def select_affinity_layers(layers: Mapping[str, Grid], affinity_grids: tuple[int, ...] | None) -> dict[str, Grid]:
-    """The self-attention layers whose grid has its shorter side among ``affinity_grids``; None for the finest allowed.
+def select_affinity_layers(layers: Mapping[str, Grid], affinity_grids: Sequence[int] | None) -> dict[str, Grid]:
+    """The self-attention layers whose grid has its shorter side among ``affinity_grids``.
+
+    None stands for the finest side of at most :data:`MAX_AFFINITY_SIDE` tokens, or the smallest that there is.
 
     Raises:
-        CaptureError: none has, or one is larger than :data:`MAX_AFFINITY_SIDE`; the message lists the grids that exist.
+        CaptureError: no layer has one of these grids; the message lists those that exist.
     """
-    legal = sorted({min(grid) for grid in layers.values() if min(grid) <= MAX_AFFINITY_SIDE})
-    wanted = legal[-1:] if affinity_grids is None else affinity_grids
-    chosen = {name: grid for name, grid in layers.items() if min(grid) in wanted}
-    if not chosen or any(min(grid) > MAX_AFFINITY_SIDE for grid in chosen.values()):
+    sides = sorted({min(grid) for grid in layers.values()})
+    default = [side for side in sides if side <= MAX_AFFINITY_SIDE][-1:] or sides[:1]
+    requested = default if affinity_grids is None else affinity_grids
+    chosen = {name: grid for name, grid in layers.items() if min(grid) in requested}
+    if not chosen:
         raise CaptureError(
-            f"no self-attention to propagate by on affinity_grids {list(wanted)}; this model at this size has "
-            f"{', '.join(map(str, legal)) or 'none'} (at most {MAX_AFFINITY_SIDE})"
+            f"no self-attention to propagate by on affinity_grids {list(requested)}; this model at this size has "
+            f"{', '.join(map(str, sides)) or 'none'}"
         )
     return chosen
+
+
+def affinity_grid(grid: Grid) -> Grid:
+    """The grid on which the affinity of ``grid`` is kept: itself, or with each ``factor`` x ``factor`` tokens as one."""
+    factor = _factor(grid)
+    return -(-grid[0] // factor), -(-grid[1] // factor)
 
 
 class SelfAttentionRecorder:
     """Adds up the self-attention of each image, one (tokens, tokens) map a grid, over heads, layers and steps.
 
-    Memory depends on the grids alone. ``layers`` gives the (height, width) in tokens of each tapped module, ``images`` the
-    number of images, ``first_row`` the batch row of the first of them. Every call counts alike; whoever taps decides
-    which timesteps are seen. Logits are made in chunks of at most ``chunk_logits`` (None: what suits the device).
+    In joint attention that is the part from image to image, its rows scaled to sum to 1. On grids of more than
+    :data:`MAX_AFFINITY_TOKENS` queries and keys are averaged over neighbours first, see :func:`affinity_grid`, so that
+    memory is bounded whatever the image's size.
+
+    Args:
+        layers: (height, width) in tokens of each module that is read.
+        images: Number of images; row i of every call is image i.
+        chunk_logits: Attention logits held at once; None for what suits the device.
     """
 
-    def __init__(
-        self, layers: Mapping[str, Grid], images: int, *, first_row: int = 0, chunk_logits: int | None = None
-    ) -> None:
-        self._layers = dict(layers)
-        self._images = images
-        self._first_row = first_row
+    def __init__(self, layers: Mapping[str, Grid], images: int, *, chunk_logits: int | None = None) -> None:
+        self.layers = dict(layers)
         self._chunk_logits = chunk_logits
         self._sums: list[dict[Grid, torch.Tensor]] = [{} for _ in range(images)]
         self._counts: dict[Grid, int] = {}
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The names of the tapped modules."""
-        return tuple(self._layers)
+        self._is_joint = False
 
     @torch.no_grad()
-    def record(self, call: AttentionCall) -> None:
+    def record(self, call: AttentionCall, starts: Sequence[int]) -> None:
         """Adds one (layer, step).
 
+        Args:
+            call: Attention whose queries are the image tokens alone.
+            starts: Where the image tokens start among the keys of each row.
+
         Raises:
-            CaptureError: the call is no self-attention of the declared grid.
+            CaptureError: the call has not the rows or tokens that were declared.
         """
-        grid = self._layers[call.name]
-        tokens = grid[0] * grid[1]
-        if (call.query.shape[2], call.key.shape[2]) != (tokens, tokens):
+        grid = self.layers[call.name]
+        tokens, (rows, _, queries, _) = math.prod(grid), call.query.shape
+        keys = call.key.shape[2]
+        if (rows, queries) != (len(self._sums), tokens) or max(starts) + tokens > keys:
             raise CaptureError(
-                f"self-attention layer {call.name!r} attends from {call.query.shape[2]} to {call.key.shape[2]} tokens, "
-                f"expected {grid[0]}x{grid[1]} each: the model's family declares other grids than it runs"
+                f"self-attention layer {call.name!r} attends in {rows} rows from {queries} to {keys} tokens, expected "
+                f"{len(self._sums)} rows of {grid[0]}x{grid[1]}: the model's family declares other grids than it runs"
             )
-        for image in range(self._images):
-            sums = self._sums[image]
-            if grid not in sums:
-                sums[grid] = torch.zeros(tokens, tokens, device=call.query.device)
-            self._add(call, self._first_row + image, sums[grid])
+        self._is_joint |= keys > tokens
+        for row, start in enumerate(starts):
+            self._add(call, row, start, grid)
         self._counts[grid] = self._counts.get(grid, 0) + 1
 
     def affinities(self) -> list[dict[Grid, torch.Tensor]]:
-        """The mean affinity of each image, float32 (tokens, tokens) on the CPU, rows summing to 1.
+        """The mean affinity of each image by the grid of the layers: float32 on the CPU, rows summing to 1.
 
         Raises:
             CaptureError: no call was seen.
             ModelError: the attention is NaN.
         """
         if not self._counts:
-            raise CaptureError(f"no self-attention was seen in {len(self._layers)} layers; try affinity=None")
-        means = [{grid: (total / self._counts[grid]).cpu() for grid, total in sums.items()} for sums in self._sums]
+            raise CaptureError(f"no self-attention was seen in {len(self.layers)} layers; try affinity=None")
+        means = [{grid: self._mean(grid, total) for grid, total in sums.items()} for sums in self._sums]
         if not all(torch.isfinite(affinity).all() for image in means for affinity in image.values()):
             raise ModelError("the self-attention is NaN; try dtype='float32'")
         return means
 
-    def _add(self, call: AttentionCall, row: int, total: torch.Tensor) -> None:
-        heads, queries = call.query.shape[1:3]
-        keys = call.key[row].float().transpose(1, 2)  # (heads, dim, keys)
-        step = queries_at_once(heads * keys.shape[2], keys.device, self._chunk_logits)
-        for start in range(0, queries, step):
-            logits = (call.query[row, :, start : start + step].float() * call.scale) @ keys
-            total[start : start + step] += logits.softmax(dim=2).mean(dim=0)
+    def _add(self, call: AttentionCall, row: int, start: int, grid: Grid) -> None:
+        sums, size = self._sums[row], math.prod(affinity_grid(grid))
+        if grid not in sums:
+            sums[grid] = torch.zeros(size, size, device=call.query.device)
+        if size < math.prod(grid):
+            call, row = _averaged_call(call, row, start, grid), 0
+        for chunk, weights in mean_attention(call, row, self._chunk_logits):
+            sums[grid][chunk] += weights[:, start : start + size]
+
+    def _mean(self, grid: Grid, total: torch.Tensor) -> torch.Tensor:
+        mean = (total / self._counts[grid]).cpu()
+        return mean / mean.sum(dim=1, keepdim=True) if self._is_joint else mean
 
 
 def propagate(heat: torch.Tensor, affinity: torch.Tensor, power: int) -> torch.Tensor:
@@ -119,3 +138,46 @@ def propagate(heat: torch.Tensor, affinity: torch.Tensor, power: int) -> torch.T
     low, high = flat.amin(dim=0), flat.amax(dim=0)
     stretched = (flat - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny)
     return stretched.T.reshape(classes, height, width)
+
+
+def _factor(grid: Grid) -> int:
+    """Tokens a side that become one."""
+    factor = 1
+    while -(-grid[0] // factor) * -(-grid[1] // factor) > MAX_AFFINITY_TOKENS:
+        factor += 1
+    return factor
+
+
+def _averaged_call(call: AttentionCall, row: int, start: int, grid: Grid) -> AttentionCall:
+    """One row of ``call`` with its image tokens averaged over neighbours, among queries and keys."""
+    tokens = math.prod(grid)
+    key = call.key[row]
+    image = _averaged(key[:, start : start + tokens], grid)
+    # An averaged key stands for all its tokens, and softmax must count each of them.
+    stands_for = _averaged(torch.ones(1, tokens, 1, device=key.device), grid, divisor=1).log()[:, :, 0]
+    hidden = _hidden_keys(call, row)
+    after = slice(start + tokens, None)
+    return AttentionCall(
+        call.name,
+        _averaged(call.query[row], grid)[None],
+        torch.cat([key[:, :start].float(), image, key[:, after].float()], dim=1)[None],
+        torch.cat([hidden[:, :start], stands_for.expand(len(hidden), -1), hidden[:, after]], dim=1)[None, :, None],
+        call.scale,
+    )
+
+
+def _averaged(tokens: torch.Tensor, grid: Grid, *, divisor: int | None = None) -> torch.Tensor:
+    """``tokens`` (heads, height * width, dim) → (heads, tokens of :func:`affinity_grid`, dim), float32."""
+    planes = tokens.float().transpose(1, 2).unflatten(2, grid)  # (heads, dim, height, width)
+    pooled = F.avg_pool2d(planes, _factor(grid), ceil_mode=True, divisor_override=divisor)
+    return pooled.flatten(2).transpose(1, 2)
+
+
+def _hidden_keys(call: AttentionCall, row: int) -> torch.Tensor:
+    """What the mask adds to the logits of each key, float32 (heads or 1, keys): padding is hidden from all image tokens."""
+    if call.mask is None:
+        return torch.zeros(1, call.key.shape[2], device=call.key.device)
+    mask = row_mask(call.mask, row)[:, 0]
+    return (
+        torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf) if mask.dtype is torch.bool else mask
+    )

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from diffumask_datasets.errors import TokenAlignmentError
 from diffumask_datasets.prompts.prompt import Prompt, Term
 
-__all__ = ["Tokenizer", "align_terms"]
+__all__ = ["Tokenizer", "align_terms", "tokens_of"]
 
 Offset = tuple[int, int]
 
@@ -37,9 +37,7 @@ def align_terms(prompt: Prompt, tokenizer: Tokenizer, *, max_length: int | None 
         TokenAlignmentError: a class term gets no token, or none of its mentions survives truncation.
     """
     limit = tokenizer.model_max_length if max_length is None else max_length
-    fast = tokenizer if tokenizer.is_fast else _fast_twin(tokenizer, prompt.text)
-    full = _offsets(fast, prompt.text)
-    kept = full if len(full) <= limit else _offsets(fast, prompt.text, truncation=True, max_length=limit)
+    full, kept = _full_and_kept(prompt.text, tokenizer, limit)
     tokens: dict[str, set[int]] = {category: set() for category in prompt.categories}
     for term in prompt.terms:
         covered = _covered(full, term)
@@ -52,6 +50,19 @@ def align_terms(prompt: Prompt, tokenizer: Tokenizer, *, max_length: int | None 
             tokens[term.category].update(covered)
     _check_survivors(tokens, prompt, tokens_needed=len(full), limit=limit)
     return {category: tuple(sorted(indices)) for category, indices in tokens.items()}
+
+
+def tokens_of(span: Term, text: str, tokenizer: Tokenizer, *, max_length: int) -> tuple[int, ...]:
+    """Indices of the tokens that share a character with ``span`` of ``text``, without what ``max_length`` cuts off."""
+    full, kept = _full_and_kept(text, tokenizer, max_length)
+    return tuple(index for index in _covered(kept, span) if kept[index] == full[index])
+
+
+def _full_and_kept(text: str, tokenizer: Tokenizer, limit: int) -> tuple[list[Offset], list[Offset]]:
+    """The characters of each token of the whole text, and of those that are left of it at ``limit`` tokens."""
+    fast = tokenizer if tokenizer.is_fast else _fast_twin(tokenizer, text)
+    full = _offsets(fast, text)
+    return full, full if len(full) <= limit else _offsets(fast, text, truncation=True, max_length=limit)
 
 
 def _offsets(tokenizer: Tokenizer, text: str, **options: Any) -> list[Offset]:

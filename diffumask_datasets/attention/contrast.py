@@ -1,4 +1,4 @@
-"""A class's attention against that of the prompt's other tokens, pixel by pixel."""
+"""Sets a class's attention against that of the prompt's other tokens, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -8,63 +8,62 @@ from typing import Literal
 
 import torch
 
-__all__ = ["BACKGROUND_SINK", "START_SINK", "Contrast", "Sinks", "contrasted", "sinks_of"]
+from diffumask_datasets.attention.layout import TextTokens
+
+__all__ = ["BACKGROUND_WORDS", "START_TOKEN", "BackgroundTokens", "Contrast", "background_tokens", "contrasted"]
 
 Contrast = Literal["start", "words", "background"]
 """``start``: divided by the attention to the start token; ``words``: the share of all attention to words;
 ``background``: less the mean attention of the words that name no class."""
 
-START_SINK, BACKGROUND_SINK = "<start>", "<words>"
-"""The first token, and all words of the prompt that name no class. Angle brackets keep them apart from class names."""
+START_TOKEN, BACKGROUND_WORDS = "<start>", "<words>"
+"""The start token, and all words of the prompt that name no class. Angle brackets keep them apart from class names."""
 
 _TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True, slots=True)
-class Sinks:
-    """How many tokens stand behind each row of a stack of class maps and sink maps, in its order."""
+class BackgroundTokens:
+    """How many tokens stand behind each row of a stack of class maps and background maps, in its order."""
 
-    class_tokens: tuple[int, ...]
+    class_counts: tuple[int, ...]
     names: tuple[str, ...]
-    tokens: tuple[int, ...]
+    counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, *, classes: Mapping[str, Sequence[int]], sinks: Mapping[str, Sequence[int]]) -> Sinks:
-        """From the key indices of each class and sink."""
-        return cls(
-            tuple(len(indices) for indices in classes.values()),
-            tuple(sinks),
-            tuple(len(indices) for indices in sinks.values()),
-        )
+    def of(cls, classes: Mapping[str, Sequence[int]], background: Mapping[str, Sequence[int]]) -> BackgroundTokens:
+        """From the token indices of each class and each background group."""
+        return cls(tuple(map(len, classes.values())), tuple(background), tuple(map(len, background.values())))
 
 
-def sinks_of(columns: Mapping[str, Sequence[int]], *, words: int) -> dict[str, tuple[int, ...]]:
-    """The sinks of a prompt whose tokens 1..``words`` are its words; a sink without tokens is left out."""
-    named = {index for indices in columns.values() for index in indices}
-    others = tuple(index for index in range(1, words + 1) if index not in named)
-    return {START_SINK: (0,), **({BACKGROUND_SINK: others} if others else {})}
+def background_tokens(text: TextTokens) -> dict[str, tuple[int, ...]]:
+    """Token indices of the start token and of the words that name no class; a group without tokens is left out."""
+    named = {index for indices in text.token_indices.values() for index in indices}
+    groups = {
+        START_TOKEN: () if text.start is None else (text.start,),
+        BACKGROUND_WORDS: tuple(index for index in text.words if index not in named),
+    }
+    return {name: indices for name, indices in groups.items() if indices}
 
 
-def contrasted(weights: torch.Tensor, sinks: Sinks, contrast: Contrast | None) -> torch.Tensor:
-    """Class maps, float32 (classes, pixels) ≥ 0, of ``weights`` (classes + sinks, pixels), attention per token.
+def contrasted(weights: torch.Tensor, background: BackgroundTokens, contrast: Contrast | None) -> torch.Tensor:
+    """Class maps, float32 (classes, pixels) ≥ 0, of ``weights`` (classes + background groups, pixels), attention per token.
 
-    A sink that the prompt does not have changes nothing.
+    A group that the prompt does not have changes nothing.
     """
-    count = len(sinks.class_tokens)
+    count = len(background.class_counts)
     classes = weights[:count]
-    if contrast == "start" and START_SINK in sinks.names:
-        return classes / weights[count + sinks.names.index(START_SINK)].clamp_min(_TINY)
+    if contrast == "start" and START_TOKEN in background.names:
+        return classes / weights[count + background.names.index(START_TOKEN)].clamp_min(_TINY)
     if contrast == "words":
-        return classes / _word_attention(weights, sinks).clamp_min(_TINY)
-    if contrast == "background" and BACKGROUND_SINK in sinks.names:
-        return (classes - weights[count + sinks.names.index(BACKGROUND_SINK)]).clamp_min(0)
+        return classes / _word_attention(weights, background).clamp_min(_TINY)
+    if contrast == "background" and BACKGROUND_WORDS in background.names:
+        return (classes - weights[count + background.names.index(BACKGROUND_WORDS)]).clamp_min(0)
     return classes
 
 
-def _word_attention(weights: torch.Tensor, sinks: Sinks) -> torch.Tensor:
+def _word_attention(weights: torch.Tensor, background: BackgroundTokens) -> torch.Tensor:
     """Attention to all words together (pixels,)."""
-    tokens = [
-        *sinks.class_tokens,
-        *(0 if name == START_SINK else n for name, n in zip(sinks.names, sinks.tokens, strict=True)),
-    ]
+    groups = zip(background.names, background.counts, strict=True)
+    tokens = [*background.class_counts, *(0 if name == START_TOKEN else count for name, count in groups)]
     return torch.tensor(tokens, dtype=weights.dtype, device=weights.device) @ weights

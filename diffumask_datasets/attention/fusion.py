@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from diffumask_datasets.attention.affinity import propagate
+from diffumask_datasets.attention.affinity import affinity_grid, propagate
 from diffumask_datasets.attention.maps import AttentionMaps, Grid
 from diffumask_datasets.errors import CaptureError, ModelError, ShapeError
 
@@ -64,10 +64,11 @@ def compete(heat: torch.Tensor, strength: float) -> torch.Tensor:
 def _propagated(maps: AttentionMaps, height: int, width: int, power: int) -> torch.Tensor:
     """The maps after ``power`` steps along each affinity, averaged, each class with maximum 1."""
     if not maps.affinities:
-        raise CaptureError("no self-attention was recorded to propagate by; paint with affinity='self-attention'")
+        raise CaptureError("no self-attention was recorded to propagate by; generate with affinity='self-attention'")
     heat = torch.zeros(len(maps.categories), height, width)
-    for grid, affinity in sorted(maps.affinities.items()):
-        heat += _resampled(propagate(_combined(maps, *grid), affinity, power), grid, height, width)
+    for grid in sorted(maps.affinities):
+        size = affinity_grid(grid)
+        heat += _resampled(propagate(_combined(maps, *size), maps.affinities[grid], power), size, height, width)
     return _normalised(heat, maps.categories)
 
 

@@ -1,4 +1,4 @@
-"""The tap: sees every scaled dot-product attention of chosen modules, and changes none.
+"""Hooks that see every scaled dot-product attention of chosen modules, and change none.
 
 Works for any model whose attention modules end in ``F.scaled_dot_product_attention``, whatever its processors,
 because queries and keys are read after projection, normalisation and rotary embedding.
@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from diffumask_datasets.errors import CaptureError
 
-__all__ = ["AttentionCall", "tap_attention"]
+__all__ = ["AttentionCall", "hook_attention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class AttentionCall:
 
     ``query`` is (batch, heads, queries, dim) and ``key`` (batch, heads, keys, dim), both in the model's dtype;
     ``mask`` broadcasts to (batch, heads, queries, keys), boolean (False is hidden) or added to the logits;
-    ``name`` is the tapped module's. Self-attention and joint attention have the same shape as cross-attention.
+    ``name`` is the module's. Self-attention and joint attention have the same shape as cross-attention.
     """
 
     name: str
@@ -42,7 +42,7 @@ def _always() -> bool:
 
 
 @contextmanager
-def tap_attention(
+def hook_attention(
     modules: Mapping[str, nn.Module],
     on_call: Callable[[AttentionCall], None],
     *,
@@ -54,18 +54,18 @@ def tap_attention(
     no, that module runs untouched. Hooks are gone afterwards, also when the block or setting up raises.
 
     Raises:
-        CaptureError: a tapped module computes causal attention, which :class:`AttentionCall` cannot describe.
+        CaptureError: a module computes causal attention, which :class:`AttentionCall` cannot describe.
     """
     with ExitStack() as cleanup:
         for name, module in modules.items():
-            watch = _Watch(name, on_call, when)
-            cleanup.callback(watch.leave_all)
-            cleanup.callback(module.register_forward_pre_hook(watch.enter, with_kwargs=True).remove)
-            cleanup.callback(module.register_forward_hook(watch.leave, with_kwargs=True, always_call=True).remove)
+            hooks = _ModuleHooks(name, on_call, when)
+            cleanup.callback(hooks.leave_all)
+            cleanup.callback(module.register_forward_pre_hook(hooks.enter, with_kwargs=True).remove)
+            cleanup.callback(module.register_forward_hook(hooks.leave, with_kwargs=True, always_call=True).remove)
         yield
 
 
-class _Watch:
+class _ModuleHooks:
     """Enters and leaves the function mode around the forward of one module."""
 
     def __init__(self, name: str, on_call: Callable[[AttentionCall], None], when: Callable[[], bool]) -> None:
@@ -118,5 +118,7 @@ def _read_call(
 ) -> AttentionCall:
     """Reads the arguments of ``F.scaled_dot_product_attention`` by position or keyword, as torch itself does."""
     if is_causal:
-        raise CaptureError(f"attention module {name!r} is causal; tap the modules where image attends to text")
+        raise CaptureError(
+            f"attention module {name!r} is causal; choose the modules where the image attends to the text"
+        )
     return AttentionCall(name, query, key, attn_mask, query.shape[-1] ** -0.5 if scale is None else scale)

@@ -16,13 +16,26 @@ __all__ = ["CROSS", "Layout", "TextTokens", "narrow"]
 
 @dataclass(frozen=True, slots=True)
 class TextTokens:
-    """Where the class terms of one prompt stand among the text tokens that the denoiser is given.
+    """Where the words of one prompt stand among the text tokens that the denoiser is given.
 
-    ``columns`` gives the token indices of each class; ``length`` is how many tokens the prompt has, padding excluded.
+    ``token_indices`` are those of each class; ``length`` is how many tokens the prompt has, padding excluded; ``words``
+    are the tokens of everything the user wrote, without templates; ``start`` is the tokenizer's start token, None for
+    a text without one.
     """
 
-    columns: Mapping[str, Sequence[int]]
+    token_indices: Mapping[str, tuple[int, ...]]
     length: int
+    words: tuple[int, ...] = ()
+    start: int | None = None
+
+    def shifted(self, by: int) -> TextTokens:
+        """All indices and the length moved by so many tokens."""
+        return TextTokens(
+            {category: tuple(index + by for index in indices) for category, indices in self.token_indices.items()},
+            self.length + by,
+            tuple(index + by for index in self.words),
+            None if self.start is None or self.start + by < 0 else self.start + by,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +52,12 @@ class Layout:
     image_multiple: int = 1
     packed: bool = False
 
-    def columns(self, text: TextTokens, image_tokens: int) -> dict[str, tuple[int, ...]]:
-        """The key indices of each class, in a sequence with ``image_tokens``."""
+    def keys(self, text: TextTokens, image_tokens: int) -> TextTokens:
+        """``text`` by its key indices, in a sequence with ``image_tokens``."""
         offset = self.registers
         if self.order == "image first":
             offset += -(-image_tokens // self.image_multiple) * self.image_multiple
-        return {category: tuple(offset + token for token in tokens) for category, tokens in text.columns.items()}
+        return text.shifted(offset)
 
     def first_query(self, text: TextTokens, image_tokens: int, queries: int) -> int:
         """Where the image starts among the ``queries`` of one row."""

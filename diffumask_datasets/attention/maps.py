@@ -20,8 +20,9 @@ class AttentionMaps:
     ``grids[height, width]`` is float32 (classes, height, width) in [0, 1]: each (layer, step) map is the mean over heads
     and over the class term's tokens, divided by its maximum, then averaged (DiffuMask, section 3.2).
     ``counts`` says how many (layer, step) maps each average holds. Classes stand in the order of ``categories``.
-    ``affinities[height, width]``, where it was asked for, is the image's mean attention to itself on that grid:
-    float32 (height * width, height * width), row-major tokens, rows summing to 1.
+    ``affinities[height, width]``, where requested, is the image's mean attention to itself in the layers of that grid:
+    float32 (tokens, tokens), row-major, rows summing to 1, for the tokens of
+    :func:`diffumask_datasets.attention.affinity.affinity_grid`.
     """
 
     categories: tuple[str, ...]

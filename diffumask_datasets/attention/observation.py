@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from diffumask_datasets.attention.contrast import Contrast, Sinks, contrasted
+from diffumask_datasets.attention.affinity import select_affinity_layers
+from diffumask_datasets.attention.contrast import BackgroundTokens, Contrast, background_tokens, contrasted
 from diffumask_datasets.attention.hooks import AttentionCall
+from diffumask_datasets.attention.layout import TextTokens
 from diffumask_datasets.attention.maps import AttentionMaps, Grid
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder
 from diffumask_datasets.errors import CaptureError
 
-__all__ = ["Observation", "ObservingRecorder", "Place"]
+__all__ = ["LayerStep", "Observation", "ObservingRecorder"]
 
-Place = tuple[str, int]
+LayerStep = tuple[str, int]
 """(layer name, timestep)."""
 
 
@@ -23,14 +25,15 @@ Place = tuple[str, int]
 class Observation:
     """The attention of one image, nothing averaged but heads and tokens.
 
-    ``maps[layer, timestep]`` is float32 (classes + sinks, height, width): attention per token, first of each class in the
-    order of ``categories``, then of each sink. ``affinities[grid, timestep]`` is float16 (tokens, tokens), the mean over
-    heads and layers of that grid of the image's attention to itself; rows sum to 1.
+    ``maps[layer, timestep]`` is float32 (classes + background groups, height, width): attention per token, first of each
+    class in the order of ``categories``, then of each group. ``affinities[grid, timestep]`` is float16 (tokens, tokens),
+    the mean over heads and layers of that grid of the image's attention to itself; rows sum to 1. There are none where
+    the model's self-attention cannot be read.
     """
 
     categories: tuple[str, ...]
-    sinks: Sinks
-    maps: Mapping[Place, torch.Tensor]
+    background_tokens: BackgroundTokens
+    maps: Mapping[LayerStep, torch.Tensor]
     affinities: Mapping[tuple[Grid, int], torch.Tensor]
 
     @property
@@ -44,9 +47,14 @@ class Observation:
         return tuple(sorted({timestep for _, timestep in self.maps}))
 
     def fused(
-        self, layers: Collection[str], timesteps: Collection[int], *, contrast: Contrast | None = None
+        self,
+        layers: Collection[str],
+        timesteps: Collection[int],
+        *,
+        contrast: Contrast | None = None,
+        affinity_grids: Sequence[int] | None = None,
     ) -> AttentionMaps:
-        """What a recorder of these layers and timesteps would have handed on for this image.
+        """What recorders of these layers, timesteps and grids would have handed on for this image.
 
         Raises:
             CaptureError: none of them was observed.
@@ -56,44 +64,48 @@ class Observation:
         for (layer, timestep), weights in self.maps.items():
             if layer in layers and timestep in timesteps:
                 grid = (weights.shape[1], weights.shape[2])
-                shares = contrasted(weights.flatten(1), self.sinks, contrast).view(-1, *grid)
+                shares = contrasted(weights.flatten(1), self.background_tokens, contrast).view(-1, *grid)
                 peaks = shares.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
                 sums[grid] = sums.get(grid, torch.zeros_like(shares)) + shares / peaks
                 counts[grid] = counts.get(grid, 0) + 1
         if not sums:
             raise CaptureError(f"none of the layers {sorted(layers)} was seen at the timesteps {sorted(timesteps)}")
         grids = {grid: total / counts[grid] for grid, total in sums.items()}
-        return AttentionMaps(self.categories, grids, counts, self._affinities(timesteps))
+        return AttentionMaps(self.categories, grids, counts, self._affinities(timesteps, affinity_grids))
 
-    def _affinities(self, timesteps: Collection[int]) -> dict[Grid, torch.Tensor]:
-        found: dict[Grid, list[torch.Tensor]] = {}
+    def _affinities(self, timesteps: Collection[int], affinity_grids: Sequence[int] | None) -> dict[Grid, torch.Tensor]:
+        if not self.affinities:
+            return {}
+        seen = select_affinity_layers({str(grid): grid for grid, _ in self.affinities}, affinity_grids).values()
+        parts: dict[Grid, list[torch.Tensor]] = {}
         for (grid, timestep), affinity in self.affinities.items():
-            if timestep in timesteps:
-                found.setdefault(grid, []).append(affinity.float())
-        return {grid: torch.stack(parts).mean(dim=0) for grid, parts in found.items()}
+            if grid in seen and timestep in timesteps:
+                parts.setdefault(grid, []).append(affinity.float())
+        return {grid: torch.stack(found).mean(dim=0) for grid, found in parts.items()}
 
 
 class ObservingRecorder(CrossAttentionRecorder):
-    """Keeps the attention of one image per layer and timestep. For searches: memory grows with both.
+    """Keeps the attention of one image per layer and timestep. For searches: memory grows with both."""
 
-    ``columns`` are the key indices of each class, ``sinks`` names those of the other tokens.
-    """
+    def __init__(self, layers: Mapping[str, Grid], text: TextTokens) -> None:
+        background = background_tokens(text)
+        super().__init__(layers, [replace(text, token_indices={**text.token_indices, **background})])
+        self._categories = tuple(text.token_indices)
+        self._counted = BackgroundTokens.of(text.token_indices, background)
+        self._maps: dict[LayerStep, torch.Tensor] = {}
 
-    def __init__(
-        self, layers: Mapping[str, Grid], columns: Mapping[str, Sequence[int]], sinks: Mapping[str, Sequence[int]]
-    ) -> None:
-        super().__init__(layers, [{**columns, **sinks}], timesteps=(0, 1000))
-        self._categories = tuple(columns)
-        self._counted = Sinks.of(classes=columns, sinks=sinks)
-        self._places: dict[Place, torch.Tensor] = {}
+    @property
+    def timestep(self) -> int:
+        """The present training timestep."""
+        return round(self._ran[-1])
 
     @torch.no_grad()
     def record(self, call: AttentionCall) -> None:
         """Keeps one (layer, timestep)."""
-        grid = self._layers[call.name]
+        grid = self.layers[call.name]
         self._check_shape(call, grid)
         weights = self._class_attention(call, 0, self._averages(call.key)[0])
-        self._places[call.name, round(self._ran[-1])] = weights.reshape(-1, *grid).cpu()
+        self._maps[call.name, self.timestep] = weights.reshape(-1, *grid).cpu()
 
     def observation(self, affinities: Mapping[tuple[Grid, int], torch.Tensor]) -> Observation:
         """What was seen.
@@ -101,6 +113,6 @@ class ObservingRecorder(CrossAttentionRecorder):
         Raises:
             CaptureError: nothing.
         """
-        if not self._places:
+        if not self._maps:
             raise CaptureError(self._why_empty())
-        return Observation(self._categories, self._counted, dict(self._places), dict(affinities))
+        return Observation(self._categories, self._counted, dict(self._maps), dict(affinities))

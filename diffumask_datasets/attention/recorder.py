@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
 
-from diffumask_datasets.attention.contrast import Contrast, Sinks, contrasted
+from diffumask_datasets.attention.contrast import BackgroundTokens, Contrast, background_tokens, contrasted
 from diffumask_datasets.attention.hooks import AttentionCall
+from diffumask_datasets.attention.layout import TextTokens
 from diffumask_datasets.attention.maps import AttentionMaps, Grid
 from diffumask_datasets.errors import CaptureError, ModelError
 
-__all__ = ["CrossAttentionRecorder", "queries_at_once", "select_layers"]
+__all__ = ["CrossAttentionRecorder", "mean_attention", "row_mask", "select_layers"]
 
 CHUNK_LOGITS = 2**22
 """Attention logits held at once on an accelerator (16 MB in float32), where each further chunk costs its launches."""
@@ -52,11 +53,33 @@ def select_layers(
     return named
 
 
-def queries_at_once(logits: int, device: torch.device, chunk_logits: int | None) -> int:
-    """How many queries, each of ``logits`` logits, make a chunk of ``chunk_logits``; None for what suits the device."""
-    if chunk_logits is not None:
-        return max(1, chunk_logits // logits)
-    return max(FEWEST_QUERIES, (CPU_CHUNK_LOGITS if device.type == "cpu" else CHUNK_LOGITS) // logits)
+def mean_attention(
+    call: AttentionCall, row: int, chunk_logits: int | None = None
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """The attention of one batch row, averaged over heads, a chunk of queries at a time.
+
+    Args:
+        call: What the model attends to.
+        row: Row of the batch.
+        chunk_logits: Attention logits held at once; None for what suits the device.
+
+    Returns:
+        Slices of the queries, each with float32 (queries of the slice, keys); every query sums to 1.
+    """
+    heads, queries = call.query.shape[1:3]
+    keys = call.key[row].float().transpose(1, 2)  # (heads, dim, keys)
+    step = _queries_at_once(heads * keys.shape[2], keys.device, chunk_logits)
+    for start in range(0, queries, step):
+        chunk = slice(start, start + step)
+        logits = (call.query[row, :, chunk].float() * call.scale) @ keys
+        yield chunk, _masked(logits, call.mask, row, chunk).softmax(dim=2).mean(dim=0)
+
+
+def row_mask(mask: torch.Tensor, row: int) -> torch.Tensor:
+    """The attention mask of one batch row: (heads or 1, queries or 1, keys)."""
+    while mask.ndim < 4:
+        mask = mask.unsqueeze(0)
+    return mask[row if mask.shape[0] > 1 else 0]
 
 
 class CrossAttentionRecorder:
@@ -64,42 +87,36 @@ class CrossAttentionRecorder:
 
     Each (layer, step) map is the softmax over **all** keys in float32, averaged over heads and over the term's tokens,
     then divided by its maximum (DiffuMask, section 3.2); maps of equal grid are added up. So memory does not depend on
-    the number of steps, and logits are made in chunks of at most ``chunk_logits`` (None: what suits the device).
+    the number of steps.
 
-    ``layers`` gives the (height, width) in image tokens of each tapped module, ``columns`` for each image of the batch
-    the key indices of each class, ``first_row`` the batch row of the first conditional sample (the batch size when
-    unconditional rows come first, 0 without guidance), ``timesteps`` the inclusive range that is recorded. With a
-    ``contrast`` each map is first set against the tokens of its image's ``sinks``.
+    Args:
+        layers: (height, width) in image tokens of each module that is read.
+        texts: Where the words of each image's prompt stand among the keys; row i of every call is image i.
+        timesteps: The inclusive range of training timesteps that is recorded.
+        contrast: What each map is first set against, if anything.
+        chunk_logits: Attention logits held at once; None for what suits the device.
     """
 
     def __init__(
         self,
         layers: Mapping[str, Grid],
-        columns: Sequence[Mapping[str, Sequence[int]]],
+        texts: Sequence[TextTokens],
         *,
-        timesteps: tuple[int, int],
-        first_row: int = 0,
+        timesteps: tuple[int, int] = (0, 1000),
         contrast: Contrast | None = None,
-        sinks: Sequence[Mapping[str, Sequence[int]]] = (),
         chunk_logits: int | None = None,
     ) -> None:
-        self._layers = dict(layers)
-        self._columns = list(columns)
+        self.layers = dict(layers)
+        self._classes = [text.token_indices for text in texts]
         self._contrast = contrast
-        self._sinks = list(sinks) if contrast else [{} for _ in self._columns]
+        self._background = [background_tokens(text) if contrast else {} for text in texts]
         self._timesteps = timesteps
-        self._first_row = first_row
         self._chunk_logits = chunk_logits
         self._averaging: list[torch.Tensor] | None = None
-        self._sums: list[dict[Grid, torch.Tensor]] = [{} for _ in self._columns]
+        self._sums: list[dict[Grid, torch.Tensor]] = [{} for _ in texts]
         self._counts: dict[Grid, int] = {}
         self._ran: list[float] = []
         self._is_open = False
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The names of the tapped modules."""
-        return tuple(self._layers)
 
     @property
     def is_open(self) -> bool:
@@ -121,12 +138,11 @@ class CrossAttentionRecorder:
         """
         if not self._is_open:
             return
-        grid = self._layers[call.name]
+        grid = self.layers[call.name]
         self._check_shape(call, grid)
         for image, average in enumerate(self._averages(call.key)):
-            known = Sinks.of(classes=self._columns[image], sinks=self._sinks[image])
-            weights = self._class_attention(call, self._first_row + image, average)
-            weights = contrasted(weights, known, self._contrast)
+            background = BackgroundTokens.of(self._classes[image], self._background[image])
+            weights = contrasted(self._class_attention(call, image, average), background, self._contrast)
             peak = weights.amax(dim=1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny)
             # (classes, height * width) -> (classes, height, width)
             self._add(image, grid, (weights / peak).reshape(-1, *grid))
@@ -141,11 +157,11 @@ class CrossAttentionRecorder:
         """
         if not self._counts:
             raise CaptureError(self._why_empty())
-        return [self._image_maps(image) for image in range(len(self._columns))]
+        return [self._image_maps(image) for image in range(len(self._classes))]
 
     def _check_shape(self, call: AttentionCall, grid: Grid) -> None:
         rows, tokens = call.query.shape[0], call.query.shape[2]
-        expected = self._first_row + len(self._columns)
+        expected = len(self._classes)
         if rows != expected or tokens != grid[0] * grid[1]:
             raise CaptureError(
                 f"attention layer {call.name!r} has {rows} rows of {tokens} image tokens, expected {expected} rows of "
@@ -154,28 +170,21 @@ class CrossAttentionRecorder:
 
     def _averages(self, key: torch.Tensor) -> list[torch.Tensor]:
         if self._averaging is None:
-            groups = [{**columns, **sinks} for columns, sinks in zip(self._columns, self._sinks, strict=True)]
-            self._averaging = [_token_average(group, key.shape[2]).to(key.device) for group in groups]
+            pairs = zip(self._classes, self._background, strict=True)
+            self._averaging = [_token_average({**one, **other}, key.shape[2]).to(key.device) for one, other in pairs]
         return self._averaging
 
     def _class_attention(self, call: AttentionCall, row: int, average: torch.Tensor) -> torch.Tensor:
         """Mean attention of each class, float32 (classes, queries)."""
-        heads, queries = call.query.shape[1:3]
-        keys = call.key[row].float().transpose(1, 2)  # (heads, dim, keys)
-        step = queries_at_once(heads * keys.shape[2], keys.device, self._chunk_logits)
-        parts = []
-        for start in range(0, queries, step):
-            logits = (call.query[row, :, start : start + step].float() * call.scale) @ keys
-            weights = _masked(logits, call.mask, row, slice(start, start + step)).softmax(dim=2)
-            parts.append(average @ weights.mean(dim=0).T)  # (classes, keys) @ (keys, queries)
-        return torch.cat(parts, dim=1)
+        chunks = mean_attention(call, row, self._chunk_logits)
+        return torch.cat([average @ weights.T for _, weights in chunks], dim=1)  # (classes, keys) @ (keys, queries)
 
     def _add(self, image: int, grid: Grid, weights: torch.Tensor) -> None:
         sums = self._sums[image]
         sums[grid] = sums[grid].add_(weights) if grid in sums else weights
 
     def _image_maps(self, image: int) -> AttentionMaps:
-        categories = tuple(self._columns[image])
+        categories = tuple(self._classes[image])
         grids = {grid: (total / self._counts[grid]).cpu() for grid, total in sorted(self._sums[image].items())}
         for grid, weights in grids.items():
             _check_usable(weights, categories, grid)
@@ -189,16 +198,23 @@ class CrossAttentionRecorder:
                 f"({min(self._ran):g} to {max(self._ran):g}); widen it or raise num_inference_steps"
             )
         return (
-            f"no scaled_dot_product_attention call was seen in {len(self._layers)} attention layers; "
+            f"no scaled_dot_product_attention call was seen in {len(self.layers)} attention layers; "
             "switch the model to its native attention backend (no xformers, flash, sage or compiled blocks), or "
             "register its family with diffumask_datasets.diffusion.registry.register_family"
         )
 
 
-def _token_average(columns: Mapping[str, Sequence[int]], keys: int) -> torch.Tensor:
+def _queries_at_once(logits: int, device: torch.device, chunk_logits: int | None) -> int:
+    """How many queries, each of ``logits`` logits, make a chunk of ``chunk_logits``; None for what suits the device."""
+    if chunk_logits is not None:
+        return max(1, chunk_logits // logits)
+    return max(FEWEST_QUERIES, (CPU_CHUNK_LOGITS if device.type == "cpu" else CHUNK_LOGITS) // logits)
+
+
+def _token_average(token_indices: Mapping[str, Sequence[int]], keys: int) -> torch.Tensor:
     """Float32 (classes, keys): row c averages over the tokens of class c."""
-    average = torch.zeros(len(columns), keys)
-    for row, (category, tokens) in enumerate(columns.items()):
+    average = torch.zeros(len(token_indices), keys)
+    for row, (category, tokens) in enumerate(token_indices.items()):
         if not tokens or max(tokens) >= keys:
             raise CaptureError(f"class {category!r} stands at tokens {list(tokens)}, but the layer has {keys} keys")
         average[row, list(tokens)] = 1 / len(tokens)
@@ -209,9 +225,7 @@ def _masked(logits: torch.Tensor, mask: torch.Tensor | None, row: int, queries: 
     """``logits`` (heads, queries, keys) of one batch row under the model's attention mask."""
     if mask is None:
         return logits
-    while mask.ndim < 4:
-        mask = mask.unsqueeze(0)
-    part = mask[row if mask.shape[0] > 1 else 0]  # (heads or 1, queries or 1, keys)
+    part = row_mask(mask, row)
     part = part[:, queries] if part.shape[1] > 1 else part
     return logits.masked_fill_(~part, -torch.inf) if part.dtype is torch.bool else logits.add_(part)
 

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from diffumask_datasets.attention.contrast import Contrast
 from diffumask_datasets.attention.fusion import fuse
-from diffumask_datasets.attention.observation import Observation, Place
+from diffumask_datasets.attention.observation import LayerStep, Observation
 from diffumask_datasets.errors import CaptureError, ShapeError
 
-__all__ = ["Annotated", "AttentionChoice", "best_threshold_iou", "choice_iou", "place_ious", "search_choice"]
+__all__ = ["Annotated", "AttentionChoice", "best_threshold_iou", "choice_iou", "layer_step_ious", "search_choice"]
 
 COMPETITIONS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 POWERS = (0, 1, 2, 3, 4, 6, 8)
@@ -73,7 +73,7 @@ def choice_iou(samples: Sequence[Annotated], choice: AttentionChoice) -> npt.NDA
     return np.array(list(itertools.chain.from_iterable(_sample_ious(sample, choice) for sample in samples)))
 
 
-def place_ious(samples: Sequence[Annotated]) -> dict[Place, float]:
+def layer_step_ious(samples: Sequence[Annotated]) -> dict[LayerStep, float]:
     """Mean best-threshold IoU of each layer and timestep alone."""
     layers, timesteps = _extent(samples)
     return {
@@ -113,7 +113,7 @@ def search_choice(
 def _with_options(
     samples: Sequence[Annotated], best: AttentionChoice, progress: Callable[[str, float], None]
 ) -> AttentionChoice:
-    if any(sample.observation.sinks.names for sample in samples):
+    if any(sample.observation.background_tokens.names for sample in samples):
         contrasts = [replace(best, contrast=contrast) for contrast in get_args(Contrast)]
         best = _better(samples, best, contrasts, margin=ENOUGH)
         progress("contrast", _mean(samples, best))

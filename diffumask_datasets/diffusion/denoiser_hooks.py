@@ -1,4 +1,4 @@
-"""Sees, while a pipeline runs, at which timestep it stands and which rows of a call paint the prompt."""
+"""Tells, while a pipeline runs, at which timestep it is and which rows of a denoiser call belong to the prompt."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import nn
 
 from diffumask_datasets.errors import CaptureError
 
-__all__ = ["Watch", "after_call", "watching"]
+__all__ = ["DenoiserState", "after_call", "hook_denoiser"]
 
 
-class Watch:
-    """What is known of the present call of the denoiser.
+class DenoiserState:
+    """What is known of the current call of the denoiser.
 
     ``rows`` are the rows whose text is the prompt's own, None in an unconditional call; ``seen`` counts the calls that
     had such rows.
@@ -46,7 +46,7 @@ class Watch:
         """Finds the prompt's rows in what the denoiser is given as text."""
         if self._prompt is None:
             raise CaptureError(
-                "the pipeline called its denoiser without encode_prompt; its prompt cannot be told apart"
+                "the pipeline called its denoiser without encode_prompt; its prompt cannot be recognized"
             )
         images = len(self._prompt)
         starts = range(0, len(text) - images + 1)
@@ -56,30 +56,40 @@ class Watch:
 
 
 @contextmanager
-def watching(
-    pipeline: Any, denoiser: nn.Module, text_argument: str, on_call: Callable[[Watch], None]
-) -> Iterator[Watch]:
-    """Within the block ``on_call`` is told before each call of ``denoiser``; afterwards everything is as it was."""
-    watch = Watch()
+def hook_denoiser(
+    pipeline: Any, denoiser: nn.Module, text_argument: str, on_call: Callable[[DenoiserState], None]
+) -> Iterator[DenoiserState]:
+    """Calls ``on_call`` before each call of ``denoiser`` within the block; afterwards everything is as it was.
+
+    Args:
+        pipeline: Its ``encode_prompt`` and its scheduler's ``step`` are listened to.
+        denoiser: The network that the pipeline calls.
+        text_argument: Name of the denoiser's argument that takes the encoded prompt.
+        on_call: Gets the state of the call that is about to start.
+
+    Raises:
+        CaptureError: the pipeline has no ``encode_prompt``, or does not call it.
+    """
+    state = DenoiserState()
     signature = inspect.signature(type(denoiser).forward)
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         text = signature.bind_partial(module, *args, **kwargs).arguments.get(text_argument)
-        watch.called(() if text is None else text)
-        on_call(watch)
+        state.called(() if text is None else text)
+        on_call(state)
 
     with ExitStack() as restore:
-        after_call(restore, pipeline, "encode_prompt", watch.encoded)
-        after_call(restore, pipeline.scheduler, "step", lambda output: watch.stepped())
+        after_call(restore, pipeline, "encode_prompt", state.encoded)
+        after_call(restore, pipeline.scheduler, "step", lambda output: state.stepped())
         restore.callback(denoiser.register_forward_pre_hook(before, with_kwargs=True).remove)
-        yield watch
+        yield state
 
 
 def after_call(restore: ExitStack, owner: Any, name: str, then: Callable[[Any], None]) -> None:
     """Calls ``then`` with what the method ``name`` of ``owner`` gives, until ``restore`` is closed."""
     own = getattr(owner, name, None)
     if own is None:
-        raise CaptureError(f"{type(owner).__name__} has no {name}; register its family with a backbone of your own")
+        raise CaptureError(f"{type(owner).__name__} has no {name}; register its family with a model class of your own")
 
     # wraps: pipelines look at the signature of step to know which arguments it takes.
     @functools.wraps(own)

@@ -1,39 +1,43 @@
-"""Paints with any registered pipeline and records where its image tokens look at the class terms."""
+"""Generates images with any registered pipeline and records where their tokens attend to the class terms."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from diffumask_datasets.attention.hooks import AttentionCall, tap_attention
+from diffumask_datasets.attention.affinity import SelfAttentionRecorder, select_affinity_layers
+from diffumask_datasets.attention.hooks import AttentionCall, hook_attention
 from diffumask_datasets.attention.layout import TextTokens, narrow
 from diffumask_datasets.attention.maps import Grid
 from diffumask_datasets.attention.observation import Observation, ObservingRecorder
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
 from diffumask_datasets.diffusion.attention_processors import native_attention, uncompiled
-from diffumask_datasets.diffusion.calls import call_arguments, check_size, check_timesteps
-from diffumask_datasets.diffusion.denoiser_hooks import Watch, watching
+from diffumask_datasets.diffusion.denoiser_hooks import DenoiserState, hook_denoiser
 from diffumask_datasets.diffusion.family import Family, guidance_alone
-from diffumask_datasets.diffusion.image_noising import latents_of, shown
-from diffumask_datasets.diffusion.pipelines import load_pipeline
+from diffumask_datasets.diffusion.image_noising import feed_image, latents_of
+from diffumask_datasets.diffusion.pipelines import call_arguments, check_size, check_timesteps, load_pipeline
 from diffumask_datasets.diffusion.pixels import to_uint8
 from diffumask_datasets.diffusion.protocol import GenerationRequest, ImageWithAttention
 from diffumask_datasets.errors import CaptureError, RecipeError
 from diffumask_datasets.models.determinism import single_thread
-from diffumask_datasets.prompts.prompt import Prompt
+from diffumask_datasets.prompts.prompt import Prompt, Term
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 
 __all__ = ["DiffusersModel"]
 
+OnSelfAttention = Callable[[AttentionCall, Sequence[int]], None]
+"""Gets the attention of the image tokens, and where these start among the keys of each row."""
+
 
 class DiffusersModel:
-    """A diffusers pipeline whose attention is read, as its ``family`` declares, while it paints."""
+    """A diffusers pipeline whose attention is read, as its ``family`` declares, while it generates."""
 
     def __init__(self, pipeline: Any, family: Family) -> None:
         pipeline.set_progress_bar_config(disable=True)
@@ -69,21 +73,22 @@ class DiffusersModel:
         return int(self.family.layers.unit(self.pipeline, self.denoiser))
 
     def check(self, recipe: Recipe) -> None:
-        """Refuses what this model cannot paint or record, before any work.
+        """Refuses what this model cannot generate or record, before any work.
 
         Raises:
-            RecipeError: a size, a number of steps, a negative prompt, timesteps of which none would run, or attention
-                that is read of Stable Diffusion 1 and 2 alone.
-            CaptureError: no attention layer has one of the grids that are asked for.
+            RecipeError: a size, a number of steps, a negative prompt, timesteps of which none would run, or a contrast or
+                an affinity that this family does not have.
+            CaptureError: no attention layer has one of the requested grids.
         """
         check_size("height", recipe.height, self.unit)
         check_size("width", recipe.width, self.unit)
         if recipe.negative_prompt and self.family.arguments is guidance_alone:
             raise RecipeError(f"negative_prompt: {self.family.name} has no negative prompt; leave it out")
-        for name, value in (("contrast", recipe.contrast), ("affinity", recipe.affinity)):
-            if value not in (None, "affinitynet"):
-                raise RecipeError(f"{name} {value!r} is read of Stable Diffusion 1 and 2 alone; leave it out")
         self._chosen_layers(recipe)
+        if recipe.affinity == "self-attention":
+            self._affinity_layers(recipe)
+        if recipe.contrast == "start":
+            self._check_start_token(recipe.classes[0])
         check_timesteps(self.pipeline.scheduler, recipe)
 
     def check_prompts(self, prompts: Iterable[Prompt]) -> None:
@@ -91,58 +96,66 @@ class DiffusersModel:
         for prompt in prompts:
             self.family.text(self.pipeline, [prompt])
 
-    def paint(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> list[ImageWithAttention]:
-        """Paints one batch, in order; see :class:`diffumask_datasets.diffusion.protocol.DiffusionModel`."""
+    def generate(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> list[ImageWithAttention]:
+        """Generates one batch, in order; see :class:`diffumask_datasets.diffusion.protocol.DiffusionModel`."""
         if not requests:
             return []
         texts = self.family.text(self.pipeline, [request.prompt for request in requests])
         layers = self._chosen_layers(recipe)
-        image_tokens = max(height * width for height, width in layers.values())
-        columns = [self.family.layout.columns(text, image_tokens) for text in texts]
-        recorder = CrossAttentionRecorder(layers, columns, timesteps=recipe.attention_timesteps)
-        with self._recording(layers, recorder, texts) as watch:
+        recorder = CrossAttentionRecorder(
+            layers, self._keys(texts, layers), timesteps=recipe.attention_timesteps, contrast=recipe.contrast
+        )
+        spreads = recipe.affinity == "self-attention"
+        self_recorder = SelfAttentionRecorder(self._affinity_layers(recipe) if spreads else {}, len(requests))
+        with self._recording(recorder, self_recorder.layers, self_recorder.record, texts) as state:
             images = to_uint8(self._run(requests, recipe))
-        if not watch.seen:
+        if not state.seen:
             raise CaptureError(
                 f"no call of the {self.family.denoiser} of {type(self.pipeline).__name__} was given the text that "
                 "encode_prompt made of the prompt: no prompt token reaches the image, or its family is declared wrongly"
             )
-        return [ImageWithAttention(image, maps) for image, maps in zip(images, recorder.maps(), strict=True)]
+        maps = recorder.maps()
+        if spreads:
+            pairs = zip(maps, self_recorder.affinities(), strict=True)
+            maps = [replace(attention, affinities=affinities) for attention, affinities in pairs]
+        return [ImageWithAttention(image, attention) for image, attention in zip(images, maps, strict=True)]
 
     @torch.no_grad()
     def observe(
         self, image: npt.NDArray[np.uint8], prompt: Prompt, *, timesteps: Sequence[int], seed: int = 0
     ) -> Observation:
-        """What the denoiser attends to in a given image; see :class:`diffumask_datasets.diffusion.protocol.Observer`.
-
-        Sinks and the image's attention to itself are not observed.
-
-        Raises:
-            ModelError: a family that takes images in a form of its own.
-        """
+        """What the denoiser attends to in a given image; see :class:`diffumask_datasets.diffusion.protocol.Observer`."""
         height, width = image.shape[:2]
         check_size("height", height, self.unit)
         check_size("width", width, self.unit)
-        (text,) = texts = self.family.text(self.pipeline, [prompt])
+        texts = self.family.text(self.pipeline, [prompt])
         layers = self.family.layers(self.pipeline, self.denoiser, height, width)
-        columns = self.family.layout.columns(text, max(rows * columns for rows, columns in layers.values()))
-        recorder = ObservingRecorder(layers, columns, {})
-        with single_thread():
-            latents = latents_of(self.pipeline.vae, image)
-            with (
-                shown(self.pipeline, self.denoiser, latents, timesteps=timesteps, seed=seed),
-                self._recording(layers, recorder, texts),
-            ):
-                self.pipeline(
-                    prompt=[prompt.text],
-                    height=height,
-                    width=width,
-                    num_inference_steps=len(timesteps),
-                    output_type="latent",
-                    **self.family.arguments(_unguided(prompt, height, width), 1),
-                    **self.family.fixed,
-                )
-        return recorder.observation({})
+        recorder = ObservingRecorder(layers, *self._keys(texts, layers))
+        find = self.family.self_layers
+        self_layers = {} if isinstance(find, str) else find(self.pipeline, self.denoiser, height, width)
+        by_step = {timestep: SelfAttentionRecorder(self_layers, 1) for timestep in timesteps}
+
+        def record(call: AttentionCall, starts: Sequence[int]) -> None:
+            by_step[recorder.timestep].record(call, starts)
+
+        with (
+            single_thread(),
+            feed_image(self.pipeline, self.denoiser, latents_of(self.pipeline, image), timesteps=timesteps, seed=seed),
+            self._recording(recorder, self_layers, record, texts),
+        ):
+            self.pipeline(
+                prompt=[prompt.text],
+                height=height,
+                width=width,
+                num_inference_steps=len(timesteps),
+                output_type="latent",
+                **self.family.arguments(_unguided(prompt, height, width), 1),
+                **self.family.fixed,
+            )
+        affinities = {step: found.affinities()[0] for step, found in by_step.items() if self_layers}
+        return recorder.observation(
+            {(grid, step): affinity.half() for step, grids in affinities.items() for grid, affinity in grids.items()}
+        )
 
     def _run(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> Any:
         """Float images (batch, height, width, 3) in [0, 1]."""
@@ -155,34 +168,65 @@ class DiffusersModel:
 
     @contextmanager
     def _recording(
-        self, layers: Mapping[str, Grid], recorder: CrossAttentionRecorder, texts: Sequence[TextTokens]
-    ) -> Iterator[Watch]:
+        self,
+        recorder: CrossAttentionRecorder,
+        self_layers: dict[str, Grid],
+        on_self_attention: OnSelfAttention,
+        texts: Sequence[TextTokens],
+    ) -> Iterator[DenoiserState]:
+        layers = {**recorder.layers, **self_layers}
         modules = {name: self.denoiser.get_submodule(name) for name in layers}
 
-        def begin(watch: Watch) -> None:
-            recorder.begin_step(watch.timestep(self.pipeline.scheduler))
+        def begin(state: DenoiserState) -> None:
+            recorder.begin_step(state.timestep(self.pipeline.scheduler))
 
         def record(call: AttentionCall) -> None:
             height, width = layers[call.name]
             layout, queries = self.family.layout, call.query.shape[2]
             starts = [layout.first_query(text, height * width, queries) for text in texts]
-            recorder.record(narrow(call, watch.rows or slice(0), starts, height * width))
+            call = narrow(call, state.rows or slice(0), starts, height * width)
+            if call.name in recorder.layers:
+                recorder.record(call)
+            if call.name in self_layers:
+                on_self_attention(call, starts)
 
-        def is_wanted() -> bool:
-            return recorder.is_open and watch.rows is not None
+        def is_requested() -> bool:
+            return recorder.is_open and state.rows is not None
 
         with ExitStack() as stack:
-            watch = stack.enter_context(watching(self.pipeline, self.denoiser, self.family.text_argument, begin))
+            state = stack.enter_context(hook_denoiser(self.pipeline, self.denoiser, self.family.text_argument, begin))
             stack.enter_context(uncompiled(getattr(self.pipeline, self.family.denoiser)))
             stack.enter_context(native_attention(modules.values()))
-            stack.enter_context(tap_attention(modules, record, when=is_wanted))
-            yield watch
+            stack.enter_context(hook_attention(modules, record, when=is_requested))
+            yield state
+
+    def _keys(self, texts: Sequence[TextTokens], layers: dict[str, Grid]) -> list[TextTokens]:
+        image_tokens = max(height * width for height, width in layers.values())
+        return [self.family.layout.keys(text, image_tokens) for text in texts]
 
     def _chosen_layers(self, recipe: Recipe) -> dict[str, Grid]:
         layers = self.family.layers(self.pipeline, self.denoiser, recipe.height, recipe.width)
         return select_layers(layers, recipe.attention_grids, recipe.attention_layers)
 
+    def _affinity_layers(self, recipe: Recipe) -> dict[str, Grid]:
+        find = self.family.self_layers
+        if isinstance(find, str):
+            raise RecipeError(
+                f"affinity 'self-attention' cannot be read from {self.family.name}: {find}; leave affinity out"
+            )
+        layers = find(self.pipeline, self.denoiser, recipe.height, recipe.width)
+        return select_affinity_layers(layers, recipe.affinity_grids)
+
+    def _check_start_token(self, category: str) -> None:
+        prompt = Prompt(category, (Term(category, 0, len(category)),))
+        (text,) = self.family.text(self.pipeline, [prompt])
+        if text.start is None:
+            raise RecipeError(
+                f"contrast 'start': the text of {self.family.name} has no start token; take 'words' or 'background', or "
+                "leave contrast out"
+            )
+
 
 def _unguided(prompt: Prompt, height: int, width: int) -> Recipe:
-    """A recipe whose guidance arguments ask for no second pass."""
-    return Recipe.of(classes=list(prompt.categories), model="shown", height=height, width=width, guidance_scale=1)
+    """A recipe whose guidance arguments request no second pass."""
+    return Recipe.of(classes=list(prompt.categories), model="observed", height=height, width=width, guidance_scale=1)

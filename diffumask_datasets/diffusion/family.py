@@ -56,11 +56,13 @@ def guidance_alone(recipe: Recipe, images: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How to read the cross-attention of one model family.
+    """How to read the attention of one model family.
 
-    ``name`` and ``pipelines`` (classes of diffusers) say which models belong to it. ``layers`` finds the attention
-    modules of the ``denoiser`` (an attribute of the pipeline), ``text`` the tokens of a class term among those that the
-    denoiser is given as ``text_argument``, ``layout`` both in the attention's sequence. ``arguments`` makes the
+    ``name`` and ``pipelines`` (classes of diffusers) say which models belong to it. ``layers`` finds the modules of the
+    ``denoiser`` (an attribute of the pipeline) in which the image attends to the text, ``text`` the tokens of a class term
+    among those that the denoiser is given as ``text_argument``, ``layout`` both in the attention's sequence.
+    ``self_attention`` finds the modules in which the image attends to itself, or says why none can be read; None where
+    that happens in joint attention, and so in ``layers``. ``arguments`` makes the
     pipeline's guidance arguments of a recipe and the number of images; ``fixed`` are more arguments of the call.
     ``dtype`` is the precision on an accelerator. Which rows or calls are conditional is not declared but seen:
     those whose text is what the pipeline's ``encode_prompt`` made of the prompt.
@@ -69,6 +71,7 @@ class Family:
     name: str
     pipelines: tuple[str, ...]
     layers: Layers
+    self_attention: Layers | str | None = None
     text: Text | Callable[[Pipeline, Sequence[Prompt]], list[TextTokens]] = field(default_factory=Text)
     layout: Layout = CROSS
     denoiser: str = "transformer"
@@ -76,3 +79,10 @@ class Family:
     arguments: Callable[[Recipe, int], dict[str, Any]] = guidance
     fixed: dict[str, Any] = field(default_factory=dict)
     dtype: str = "bfloat16"
+
+    @property
+    def self_layers(self) -> Layers | str:
+        """What finds the modules in which the image attends to itself, or why there are none."""
+        if self.self_attention is None:
+            return "its family declares no self-attention" if self.layout.order == "cross" else self.layers
+        return self.self_attention

@@ -1,4 +1,4 @@
-"""From a model's floating-point pictures to bytes."""
+"""From a model's floating-point images to bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def to_uint8(images: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     broken = [row for row, image in enumerate(images) if not np.isfinite(image).all()]
     if broken:
         raise ModelError(
-            f"the model painted NaN in {len(broken)} of {len(images)} images; "
+            f"the model generated NaN in {len(broken)} of {len(images)} images; "
             "try dtype='float32', another guidance_scale or another checkpoint"
         )
     pixels: npt.NDArray[np.uint8] = np.rint(images.clip(0, 1) * 255).astype(np.uint8)

@@ -19,7 +19,7 @@ __all__ = ["DiffusionModel", "GenerationRequest", "ImageWithAttention", "Observe
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One image to paint. ``seed`` alone decides its noise, whatever else is in the batch."""
+    """One image to generate. ``seed`` alone decides its noise, whatever else is in the batch."""
 
     prompt: Prompt
     seed: int
@@ -27,7 +27,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class ImageWithAttention:
-    """A painted image, uint8 (height, width, 3), and the attention of its class terms."""
+    """A generated image, uint8 (height, width, 3), and the attention of its class terms."""
 
     image: npt.NDArray[np.uint8]
     attention: AttentionMaps
@@ -37,11 +37,11 @@ class DiffusionModel(Protocol):
     """A text-to-image model whose attention can be read."""
 
     def check(self, recipe: Recipe) -> None:
-        """Refuses, before any work, what the model cannot paint or record.
+        """Refuses, before any work, what the model cannot generate or record.
 
         Raises:
             RecipeError: sizes, steps or timesteps that the model does not have.
-            CaptureError: no attention layer has one of the grids asked for.
+            CaptureError: no attention layer has one of the requested grids.
         """
 
     def check_prompts(self, prompts: Iterable[Prompt]) -> None:
@@ -51,8 +51,8 @@ class DiffusionModel(Protocol):
             TokenAlignmentError: a class term is not in its prompt or would be truncated away.
         """
 
-    def paint(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> list[ImageWithAttention]:
-        """Paints one batch, in order.
+    def generate(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> list[ImageWithAttention]:
+        """Generates one batch, in order.
 
         Raises:
             TokenAlignmentError: a class term is not in its prompt or was truncated away.
@@ -63,7 +63,7 @@ class DiffusionModel(Protocol):
 
 @runtime_checkable
 class Observer(Protocol):
-    """A backbone that can also be shown an image: to label it, or to search which of its attention to read."""
+    """A model that can also read a given image: to label it, or to search which of its attention to read."""
 
     @property
     def unit(self) -> int:

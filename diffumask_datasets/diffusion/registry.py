@@ -48,18 +48,16 @@ _FAMILY_FILES = {
     "qwen_image:QWEN_IMAGE": ("QwenImagePipeline",),
     "sana:SANA": ("SanaPipeline",),
     "sd3:STABLE_DIFFUSION_3": ("StableDiffusion3Pipeline",),
+    "stable_diffusion:STABLE_DIFFUSION": ("StableDiffusionPipeline",),
     "sdxl:STABLE_DIFFUSION_XL": ("StableDiffusionXLPipeline",),
     "z_image:Z_IMAGE": ("ZImagePipeline",),
 }
 
 # As text, so that no family is imported before it is needed.
 _FAMILIES: dict[str, FamilyLoader | Family | str] = {
-    "StableDiffusionPipeline": "diffumask_datasets.diffusion.unet:UNetModel.load",
-    **{
-        pipeline: f"diffumask_datasets.diffusion.families.{place}"
-        for place, pipelines in _FAMILY_FILES.items()
-        for pipeline in pipelines
-    },
+    pipeline: f"diffumask_datasets.diffusion.families.{page}"
+    for page, pipelines in _FAMILY_FILES.items()
+    for pipeline in pipelines
 }
 
 _NO_PROMPT_TOKENS = {

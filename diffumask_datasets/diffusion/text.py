@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from diffumask_datasets.attention.alignment import align_terms
+from diffumask_datasets.attention.alignment import align_terms, tokens_of
 from diffumask_datasets.attention.layout import TextTokens
 from diffumask_datasets.errors import TokenAlignmentError
 from diffumask_datasets.prompts.prompt import Prompt, Term
@@ -31,9 +31,10 @@ class Text:
 
     ``tokenizer`` is an attribute of the pipeline; ``feed`` makes the string. ``max_length`` tokens are read at most
     (None: the tokenizer's own limit; or asked of the pipeline and the prompt as fed). ``special_tokens`` says whether
-    the tokenizer adds its own. The first ``dropped`` tokens do not reach the denoiser, ``offset`` tokens of other
-    encoders stand before. ``padding`` says how far rows are padded, which matters where the tokenizer pads on the left:
-    to ``max_length``, to the longest of the batch and then a multiple of ``multiple``, or in the end not at all.
+    the tokenizer adds its own. The first ``dropped`` tokens do not reach the denoiser, but the very first does where
+    ``keeps_start``; ``offset`` tokens of other encoders stand before. ``padding`` says how far rows are padded, which
+    matters where the tokenizer pads on the left: to ``max_length``, to the longest of the batch and then a multiple of
+    ``multiple``, or in the end not at all.
     """
 
     tokenizer: str = "tokenizer"
@@ -41,6 +42,7 @@ class Text:
     max_length: int | Callable[[Any], int] | None = None
     special_tokens: bool = True
     dropped: int | Callable[[Any], int] = 0
+    keeps_start: bool = False
     padding: Literal["max_length", "longest", "none"] = "max_length"
     multiple: int = 1
     offset: int | Callable[[Any], int] = 0
@@ -53,13 +55,17 @@ class Text:
         """
         tokenizer = _tokenizer(pipeline, self.tokenizer, self.special_tokens)
         limit = min(_asked(self.max_length, pipeline) or tokenizer.model_max_length, ENDLESS)
-        texts = [_align(self.feed(pipeline, prompt), tokenizer, limit) for prompt in prompts]
-        shift = _asked(self.offset, pipeline) - _asked(self.dropped, pipeline)
-        if self.padding == "none" or tokenizer.padding_side == "right":
-            return [_shifted(text, shift) for text in texts]
+        texts = [_align(self.feed(pipeline, _with_span(prompt)), tokenizer, limit) for prompt in prompts]
+        offset = _asked(self.offset, pipeline)
+        shift = offset - _asked(self.dropped, pipeline)
         longest = max(text.length for text in texts) if self.padding == "longest" else limit
         longest = -(-longest // self.multiple) * self.multiple
-        return [_shifted(text, shift + longest - text.length) for text in texts]
+        is_left = self.padding != "none" and tokenizer.padding_side == "left"
+        moved = [text.shifted(shift + (longest - text.length if is_left else 0)) for text in texts]
+        if not self.keeps_start:
+            return moved
+        pairs = zip(moved, texts, strict=True)
+        return [replace(text, start=None if fed.start is None else offset) for text, fed in pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,7 @@ class _Configured:
         self.is_fast: bool = tokenizer.is_fast
         self.model_max_length: int = tokenizer.model_max_length
         self.padding_side: str = tokenizer.padding_side
+        self.all_special_ids: list[int] = tokenizer.all_special_ids
 
     def __call__(self, text: str, **options: Any) -> Any:
         return self._tokenizer(text, add_special_tokens=False, **options)
@@ -141,17 +148,21 @@ def _asked(value: Any, pipeline: Any) -> Any:
     return value(pipeline) if callable(value) else value
 
 
+def _with_span(prompt: Prompt) -> Prompt:
+    """The prompt with a last term that spans all of it, so that it is found again in whatever it is fed in."""
+    return replace(prompt, terms=(*prompt.terms, Term("", 0, len(prompt.text))))
+
+
 def _align(prompt: Prompt, tokenizer: Any, limit: int) -> TextTokens:
-    columns = align_terms(prompt, tokenizer, max_length=limit)
-    length = len(tokenizer(prompt.text, truncation=True, max_length=limit, verbose=False)["input_ids"])
-    return TextTokens(columns, length)
+    """The tokens of a prompt that came from :func:`_with_span`."""
+    *terms, span = prompt.terms
+    token_indices = align_terms(replace(prompt, terms=tuple(terms)), tokenizer, max_length=limit)
+    encoded = tokenizer(prompt.text, truncation=True, max_length=limit, return_special_tokens_mask=True, verbose=False)
+    ids, words = encoded["input_ids"], tokens_of(span, prompt.text, tokenizer, max_length=limit)
+    starts_special = encoded["special_tokens_mask"][0] or ids[0] in tokenizer.all_special_ids
+    return TextTokens(token_indices, len(ids), words, 0 if starts_special else None)
 
 
 def _joined(first: TextTokens, second: TextTokens) -> TextTokens:
-    columns = {category: (*tokens, *second.columns[category]) for category, tokens in first.columns.items()}
-    return TextTokens(columns, second.length)
-
-
-def _shifted(text: TextTokens, by: int) -> TextTokens:
-    columns = {category: tuple(token + by for token in tokens) for category, tokens in text.columns.items()}
-    return TextTokens(columns, text.length + by)
+    both = {name: (*tokens, *second.token_indices[name]) for name, tokens in first.token_indices.items()}
+    return TextTokens(both, second.length, (*first.words, *second.words), first.start)

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from diffumask_datasets.attention.observation import Place
-from diffumask_datasets.attention.search import Annotated, AttentionChoice, choice_iou, place_ious, search_choice
+from diffumask_datasets.attention.observation import LayerStep
+from diffumask_datasets.attention.search import Annotated, AttentionChoice, choice_iou, layer_step_ious, search_choice
 from diffumask_datasets.dataset.atomic import atomic_file
 from diffumask_datasets.dataset.schema import Row, image_of, label_of
 from diffumask_datasets.diffusion.protocol import DiffusionModel, Observer
@@ -69,7 +69,7 @@ class Tuning:
 
     choice: AttentionChoice
     grids: Mapping[str, tuple[int, int]]
-    places: Mapping[Place, float]
+    places: Mapping[LayerStep, float]
     steps: tuple[tuple[str, float], ...]
     ious: npt.NDArray[np.float64]
     several: npt.NDArray[np.bool_]
@@ -125,7 +125,7 @@ def tune_attention(
 
     with single_thread():  # maps are small: a second thread costs more than it brings
         choice = search_choice(samples, progress=heard)
-        places, ious = place_ious(samples), choice_iou(samples, choice)
+        places, ious = layer_step_ious(samples), choice_iou(samples, choice)
     several = [len(_present(sample)) > 1 for sample in samples for _ in _present(sample)]
     return Tuning(
         choice=choice,

@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from diffumask_datasets.attention.affinity import select_affinity_layers
 from diffumask_datasets.attention.maps import AttentionMaps
 from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.attention.recorder import select_layers
@@ -226,11 +225,9 @@ def _chosen(seen: Observation, recipe: Recipe) -> AttentionMaps:
     (timestep, *_) = seen.timesteps
     grids = {layer: (m.shape[1], m.shape[2]) for (layer, step), m in seen.maps.items() if step == timestep}
     layers = select_layers(grids, recipe.attention_grids, recipe.attention_layers)
-    maps = seen.fused(layers, seen.timesteps, contrast=recipe.contrast)
-    if recipe.affinity != "self-attention":
-        return replace(maps, affinities={})
-    kept = select_affinity_layers({str(grid): grid for grid in maps.affinities}, recipe.affinity_grids)
-    return replace(maps, affinities={grid: maps.affinities[grid] for grid in kept.values()})
+    if recipe.affinity == "self-attention":
+        return seen.fused(layers, seen.timesteps, contrast=recipe.contrast, affinity_grids=recipe.affinity_grids)
+    return replace(seen.fused(layers, seen.timesteps, contrast=recipe.contrast), affinities={})
 
 
 def _timesteps(recipe: Recipe, asked: Sequence[int] | None) -> tuple[int, ...]:

@@ -97,7 +97,7 @@ class SampleGenerator:
             rows = range(first, first + self._batch_size)
             # Rows that nobody requests repeat a requested one: they keep the batch's size, on which the last bits depend.
             requests = [self._request(index if index in requested else requested[0], attempt) for index in rows]
-            outputs = model.paint(requests, self._recipe)
+            outputs = model.generate(requests, self._recipe)
             batch = zip(rows, requests, outputs, strict=True)
             return [self._generated(index, request, output) for index, request, output in batch if index in requested]
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import _len_torch_function_stack
 
-from diffumask_datasets.attention.hooks import AttentionCall, tap_attention
+from diffumask_datasets.attention.hooks import AttentionCall, hook_attention
 from diffumask_datasets.errors import CaptureError
 
 
@@ -34,7 +34,7 @@ def test_reads_positional_and_keyword_arguments_alike():
     query, key, value = tensors()
     mask = torch.zeros(5, 7)
     module, seen = Attend(), []
-    with tap_attention({"cross": module}, seen.append):
+    with hook_attention({"cross": module}, seen.append):
         module(query, key, value, mask, 0.0, False, scale=0.25)
         module(query=query, key=key, value=value, attn_mask=mask, scale=0.25)
         module(query, key, value)
@@ -47,7 +47,7 @@ def test_output_is_bit_identical():
     query, key, value = tensors()
     module = Attend()
     plain = module(query, key, value)
-    with tap_attention({"cross": module}, lambda call: call.query.sum()):
+    with hook_attention({"cross": module}, lambda call: call.query.sum()):
         assert torch.equal(module(query, key, value), plain)
 
 
@@ -55,7 +55,7 @@ def test_other_modules_and_closed_moments_are_not_seen():
     query, key, value = tensors()
     tapped, other, seen = Attend(), Attend(), []
     is_open = False
-    with tap_attention({"cross": tapped}, seen.append, when=lambda: is_open):
+    with hook_attention({"cross": tapped}, seen.append, when=lambda: is_open):
         other(query, key, value)
         tapped(query, key, value)
         assert seen == []
@@ -67,7 +67,7 @@ def test_other_modules_and_closed_moments_are_not_seen():
 @pytest.mark.parametrize("error", [ValueError("inside"), KeyboardInterrupt()])
 def test_nothing_is_left_when_the_module_raises(error):
     module = Attend()
-    with pytest.raises(type(error)), tap_attention({"cross": module}, lambda call: None):
+    with pytest.raises(type(error)), hook_attention({"cross": module}, lambda call: None):
         module(fail=error)
     assert hook_counts(module) == (0, 0, 0)
 
@@ -78,21 +78,21 @@ def test_nothing_is_left_when_the_listener_raises():
     def listener(call: AttentionCall) -> None:
         raise CaptureError("stop")
 
-    with pytest.raises(CaptureError, match="stop"), tap_attention({"cross": module}, listener):
+    with pytest.raises(CaptureError, match="stop"), hook_attention({"cross": module}, listener):
         module(*tensors())
     assert hook_counts(module) == (0, 0, 0)
 
 
 def test_nothing_is_left_when_the_next_hook_cannot_be_set():
     good, bad = Attend(), object()
-    with pytest.raises(AttributeError), tap_attention({"good": good, "bad": bad}, lambda call: None):  # type: ignore[dict-item]
+    with pytest.raises(AttributeError), hook_attention({"good": good, "bad": bad}, lambda call: None):  # type: ignore[dict-item]
         pytest.fail("the block must not run")
     assert hook_counts(good) == (0, 0, 0)
 
 
 def test_nothing_is_left_after_success():
     module = Attend()
-    with tap_attention({"cross": module}, lambda call: None):
+    with hook_attention({"cross": module}, lambda call: None):
         assert hook_counts(module) == (1, 1, 0)
         module(*tensors())
     assert hook_counts(module) == (0, 0, 0)
@@ -102,7 +102,7 @@ def test_causal_attention_is_refused():
     query, _, _ = tensors()
     module = Attend()
     with (
-        pytest.raises(CaptureError, match=r"'text' is causal; tap the modules where image attends to text"),
-        tap_attention({"text": module}, lambda call: None),
+        pytest.raises(CaptureError, match=r"'text' is causal; choose the modules where the image attends to the text"),
+        hook_attention({"text": module}, lambda call: None),
     ):
         module(query, query, query, is_causal=True)

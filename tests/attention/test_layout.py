@@ -26,7 +26,7 @@ TEXT = TextTokens({"car": (2, 3)}, 6)
     ],
 )
 def test_places_in_a_sequence_of_50_with_20_image_tokens(layout, keys, first_query):
-    assert layout.columns(TEXT, 20) == {"car": keys}
+    assert layout.keys(TEXT, 20).token_indices == {"car": keys}
     assert layout.first_query(TEXT, 20, 50) == first_query
 
 

@@ -6,14 +6,16 @@ import pytest
 import torch
 
 from diffumask_datasets.attention.hooks import AttentionCall
+from diffumask_datasets.attention.layout import TextTokens
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder, select_layers
 from diffumask_datasets.errors import CaptureError, ModelError
 from tests.benchmarks.allocation import allocated_mb
 
 GRID = (2, 3)
+CAR = TextTokens({"car": (1,)}, 7)
 
 
-def random_call(seed, *, rows=4, heads=3, tokens=6, keys=7, name="a", mask=None):
+def random_call(seed, *, rows=1, heads=3, tokens=6, keys=7, name="a", mask=None):
     generator = torch.Generator().manual_seed(seed)
     query = torch.randn(rows, heads, tokens, 4, generator=generator)
     key = torch.randn(rows, heads, keys, 4, generator=generator)
@@ -33,10 +35,10 @@ def eager(call, row, tokens):
 @pytest.mark.parametrize("chunk_logits", [None, 1, 42, 2**22])
 @pytest.mark.parametrize("with_mask", [False, True])
 def test_equals_eager_full_attention(chunk_logits, with_mask):
-    mask = torch.randn(4, 1, 1, 7) if with_mask else None
-    calls = [random_call(seed, mask=mask) for seed in range(3)]
-    columns = [{"car": (1,), "potted plant": (2, 3, 5)}, {"boat": (4,)}]
-    recorder = CrossAttentionRecorder({"a": GRID}, columns, timesteps=(0, 1000), first_row=2, chunk_logits=chunk_logits)
+    mask = torch.randn(2, 1, 1, 7) if with_mask else None
+    calls = [random_call(seed, rows=2, mask=mask) for seed in range(3)]
+    texts = [TextTokens({"car": (1,), "potted plant": (2, 3, 5)}, 7), TextTokens({"boat": (4,)}, 7)]
+    recorder = CrossAttentionRecorder({"a": GRID}, texts, chunk_logits=chunk_logits)
     for step, call in enumerate(calls):
         recorder.begin_step(900 - step)
         recorder.record(call)
@@ -45,9 +47,9 @@ def test_equals_eager_full_attention(chunk_logits, with_mask):
     assert second.categories == ("boat",)
     assert first.counts == {GRID: 3}
     expected = {
-        "car": torch.stack([eager(call, 2, (1,)) for call in calls]).mean(dim=0),
-        "potted plant": torch.stack([eager(call, 2, (2, 3, 5)) for call in calls]).mean(dim=0),
-        "boat": torch.stack([eager(call, 3, (4,)) for call in calls]).mean(dim=0),
+        "car": torch.stack([eager(call, 0, (1,)) for call in calls]).mean(dim=0),
+        "potted plant": torch.stack([eager(call, 0, (2, 3, 5)) for call in calls]).mean(dim=0),
+        "boat": torch.stack([eager(call, 1, (4,)) for call in calls]).mean(dim=0),
     }
     for maps in (first, second):
         assert maps.grids[GRID].dtype is torch.float32
@@ -59,28 +61,26 @@ def test_boolean_mask_hides_keys():
     shown = torch.tensor([True, True, False, True, True, True, True])
     call = random_call(0, rows=1, mask=shown)
     additive = random_call(0, rows=1, mask=torch.where(shown, 0.0, -torch.inf)[None, None, None])
-    recorder = CrossAttentionRecorder({"a": GRID}, [{"car": (1,)}], timesteps=(0, 1000))
+    recorder = CrossAttentionRecorder({"a": GRID}, [CAR])
     recorder.begin_step(1)
     recorder.record(call)
     torch.testing.assert_close(recorder.maps()[0].grids[GRID][0], eager(additive, 0, (1,)), atol=1e-6, rtol=0)
 
 
 def test_layers_of_one_grid_are_averaged_and_grids_kept_apart():
-    recorder = CrossAttentionRecorder(
-        {"a": GRID, "b": GRID, "c": (1, 2)}, [{"car": (1,)}], timesteps=(0, 1000), first_row=3
-    )
+    recorder = CrossAttentionRecorder({"a": GRID, "b": GRID, "c": (1, 2)}, [CAR])
     recorder.begin_step(1)
     recorder.record(random_call(0))
     recorder.record(random_call(1, name="b"))
     recorder.record(random_call(2, name="c", tokens=2))
     (maps,) = recorder.maps()
     assert maps.counts == {GRID: 2, (1, 2): 1}
-    mean = (eager(random_call(0), 3, (1,)) + eager(random_call(1), 3, (1,))) / 2
+    mean = (eager(random_call(0), 0, (1,)) + eager(random_call(1), 0, (1,))) / 2
     torch.testing.assert_close(maps.grids[GRID][0], mean, atol=1e-6, rtol=0)
 
 
 def test_the_range_of_timesteps_is_inclusive():
-    recorder = CrossAttentionRecorder({"a": GRID}, [{"car": (1,)}], timesteps=(50, 550), first_row=3)
+    recorder = CrossAttentionRecorder({"a": GRID}, [CAR], timesteps=(50, 550))
     for timestep in (551, 550, 300, 50, 49):
         recorder.begin_step(timestep)
         recorder.record(random_call(0))
@@ -89,7 +89,7 @@ def test_the_range_of_timesteps_is_inclusive():
 
 def test_memory_does_not_depend_on_the_number_of_steps():
     def held(steps):
-        recorder = CrossAttentionRecorder({"a": GRID}, [{"car": (1,)}], timesteps=(0, 1000), first_row=3)
+        recorder = CrossAttentionRecorder({"a": GRID}, [CAR])
         for _ in range(steps):
             recorder.begin_step(1)
             recorder.record(random_call(0))
@@ -99,10 +99,10 @@ def test_memory_does_not_depend_on_the_number_of_steps():
 
 
 def test_the_largest_layer_of_stable_diffusion_takes_under_5_mb():
-    call = AttentionCall("a", torch.randn(2, 8, 4096, 40), torch.randn(2, 8, 77, 40), None, 40**-0.5)
+    call = AttentionCall("a", torch.randn(1, 8, 4096, 40), torch.randn(1, 8, 77, 40), None, 40**-0.5)
 
     def record(steps):
-        recorder = CrossAttentionRecorder({"a": (64, 64)}, [{"car": (6,)}], timesteps=(0, 1000), first_row=1)
+        recorder = CrossAttentionRecorder({"a": (64, 64)}, [TextTokens({"car": (6,)}, 77)])
         for _ in range(steps):
             recorder.begin_step(1)
             recorder.record(call)
@@ -113,7 +113,7 @@ def test_the_largest_layer_of_stable_diffusion_takes_under_5_mb():
 
 
 def test_no_call_seen():
-    recorder = CrossAttentionRecorder({"a": GRID, "b": GRID}, [{"car": (1,)}], timesteps=(0, 1000))
+    recorder = CrossAttentionRecorder({"a": GRID, "b": GRID}, [CAR])
     recorder.begin_step(1)
     with pytest.raises(CaptureError) as error:
         recorder.maps()
@@ -125,7 +125,7 @@ def test_no_call_seen():
 
 
 def test_no_timestep_in_range():
-    recorder = CrossAttentionRecorder({"a": GRID}, [{"car": (1,)}], timesteps=(0, 10), first_row=3)
+    recorder = CrossAttentionRecorder({"a": GRID}, [CAR], timesteps=(0, 10))
     for timestep in (999, 499):
         recorder.begin_step(timestep)
         recorder.record(random_call(0))
@@ -140,13 +140,13 @@ def test_no_timestep_in_range():
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ({"rows": 3}, "'a' has 3 rows of 6 image tokens, expected 4 rows of 2x3"),
-        ({"tokens": 5}, "'a' has 4 rows of 5 image tokens, expected 4 rows of 2x3"),
-        ({"keys": 1}, r"class 'car' stands at tokens \[1\], but the layer has 1 keys"),
+        ({"rows": 3}, "'a' has 3 rows of 6 image tokens, expected 2 rows of 2x3"),
+        ({"rows": 2, "tokens": 5}, "'a' has 2 rows of 5 image tokens, expected 2 rows of 2x3"),
+        ({"rows": 2, "keys": 1}, r"class 'car' stands at tokens \[1\], but the layer has 1 keys"),
     ],
 )
 def test_other_shapes_than_declared(shape, message):
-    recorder = CrossAttentionRecorder({"a": GRID}, [{"car": (1,)}, {"car": (1,)}], timesteps=(0, 1000), first_row=2)
+    recorder = CrossAttentionRecorder({"a": GRID}, [CAR, CAR])
     recorder.begin_step(1)
     with pytest.raises(CaptureError, match=message):
         recorder.record(random_call(0, **shape))
@@ -154,7 +154,7 @@ def test_other_shapes_than_declared(shape, message):
 
 def test_nan_and_all_zero_maps_are_refused():
     def recorded(call):
-        recorder = CrossAttentionRecorder({"a": GRID}, [{"car": (1,)}], timesteps=(0, 1000))
+        recorder = CrossAttentionRecorder({"a": GRID}, [CAR])
         recorder.begin_step(1)
         recorder.record(call)
         return recorder.maps()

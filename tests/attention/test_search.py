@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffumask_datasets.attention.contrast import Sinks, contrasted, sinks_of
+from diffumask_datasets.attention.contrast import BackgroundTokens, background_tokens, contrasted
 from diffumask_datasets.attention.fusion import fuse
+from diffumask_datasets.attention.layout import TextTokens
 from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.attention.search import (
     Annotated,
     AttentionChoice,
     best_threshold_iou,
     choice_iou,
-    place_ious,
+    layer_step_ious,
     search_choice,
 )
 from diffumask_datasets.errors import CaptureError, ShapeError
@@ -43,10 +46,10 @@ def sample(classes: int = 1, *, seed: int = 0, leak: float = 0.0, affinity: bool
     if leak:
         wanted[:, 3:] *= 0.5
     clean = wanted * 0.5 + 0.05 + leak * 0.5 * wanted.flip(0)
-    sinks = torch.full((2, SIDE, SIDE), 0.1)
+    background = torch.full((2, SIDE, SIDE), 0.1)
 
     def stack(maps: torch.Tensor) -> torch.Tensor:
-        return torch.cat([maps, sinks])
+        return torch.cat([maps, background])
 
     maps = {}
     for timestep in (250, 750):
@@ -56,7 +59,7 @@ def sample(classes: int = 1, *, seed: int = 0, leak: float = 0.0, affinity: bool
     if affinity:
         same = torch.from_numpy(mask.ravel()[:, None] == mask.ravel()[None, :]).float()
         affinities[(SIDE, SIDE), 250] = (same / same.sum(dim=1, keepdim=True)).half()
-    counts = Sinks((1,) * classes, ("<start>", "<words>"), (1, 3))
+    counts = BackgroundTokens((1,) * classes, ("<start>", "<words>"), (1, 3))
     return Annotated(Observation(("car", "boat")[:classes], counts, maps, affinities), mask)
 
 
@@ -82,7 +85,7 @@ def test_best_threshold_is_the_best_of_all(pixels):
 
 def test_the_good_layer_and_timestep_are_found():
     samples = [sample(seed=seed) for seed in range(3)]
-    ious = place_ious(samples)
+    ious = layer_step_ious(samples)
     assert ious["good", 250] == 1.0
     assert max(iou for place, iou in ious.items() if place != ("good", 250)) < 0.6
     choice = search_choice(samples)
@@ -107,7 +110,7 @@ def test_affinity_is_chosen_where_it_fills_holes():
         maps = {
             ("good", 250): torch.cat([item.observation.maps["good", 250][:1] * 0.6 + spots, torch.zeros(2, SIDE, SIDE)])
         }
-        observation = Observation(("car",), item.observation.sinks, maps, item.observation.affinities)
+        observation = Observation(("car",), item.observation.background_tokens, maps, item.observation.affinities)
         samples.append(Annotated(observation, item.truth))
     choice = search_choice(samples)
     assert choice.affinity_power >= 1
@@ -137,18 +140,29 @@ def test_an_observation_fuses_as_a_recorder_does():
 
 def test_contrasts_by_hand():
     weights = torch.tensor([[0.2, 0.4], [0.5, 0.1], [0.1, 0.1]])  # a class of 2 tokens, the start, 3 other words
-    sinks = Sinks((2,), ("<start>", "<words>"), (1, 3))
-    assert contrasted(weights, sinks, None).tolist() == weights[:1].tolist()
-    torch.testing.assert_close(contrasted(weights, sinks, "start"), torch.tensor([[0.4, 4.0]]))
-    torch.testing.assert_close(contrasted(weights, sinks, "words"), torch.tensor([[0.2 / 0.7, 0.4 / 1.1]]))
-    torch.testing.assert_close(contrasted(weights, sinks, "background"), torch.tensor([[0.1, 0.3]]))
-    bare = Sinks((2,), ("<start>",), (1,))
+    background = BackgroundTokens((2,), ("<start>", "<words>"), (1, 3))
+    assert contrasted(weights, background, None).tolist() == weights[:1].tolist()
+    torch.testing.assert_close(contrasted(weights, background, "start"), torch.tensor([[0.4, 4.0]]))
+    torch.testing.assert_close(contrasted(weights, background, "words"), torch.tensor([[0.2 / 0.7, 0.4 / 1.1]]))
+    torch.testing.assert_close(contrasted(weights, background, "background"), torch.tensor([[0.1, 0.3]]))
+    bare = BackgroundTokens((2,), ("<start>",), (1,))
     assert contrasted(weights[:2], bare, "background").tolist() == weights[:1].tolist()
 
 
-def test_sinks_are_the_tokens_that_name_no_class():
-    assert sinks_of({"car": (3,), "boat": (5, 6)}, words=6) == {"<start>": (0,), "<words>": (1, 2, 4)}
-    assert sinks_of({"car": (1,)}, words=1) == {"<start>": (0,)}
+def test_background_tokens_are_those_that_name_no_class():
+    text = TextTokens({"car": (3,), "boat": (5, 6)}, 8, words=(1, 2, 3, 4, 5, 6), start=0)
+    assert background_tokens(text) == {"<start>": (0,), "<words>": (1, 2, 4)}
+    assert background_tokens(TextTokens({"car": (1,)}, 2, words=(1,))) == {}
+
+
+def test_affinities_are_chosen_as_the_recorder_chooses_them():
+    affinities = {((side, side), 250): torch.full((side**2, side**2), side / 100).half() for side in (4, 8)}
+    item = sample()
+    seen = replace(item.observation, affinities=affinities)
+    assert set(seen.fused(["good"], [250]).affinities) == {(8, 8)}
+    assert set(seen.fused(["good"], [250], affinity_grids=[4]).affinities) == {(4, 4)}
+    with pytest.raises(CaptureError, match=r"affinity_grids \[16\]; this model at this size has 4, 8"):
+        seen.fused(["good"], [250], affinity_grids=[16])
 
 
 def test_fused_maps_can_compete_and_propagate():

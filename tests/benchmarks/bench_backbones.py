@@ -16,9 +16,9 @@ from typing import Any
 import diffusers
 import torch
 
-from diffumask_datasets.attention.affinity import MAX_AFFINITY_SIDE, SelfAttentionRecorder
+from diffumask_datasets.attention.affinity import SelfAttentionRecorder, select_affinity_layers
 from diffumask_datasets.attention.hooks import AttentionCall
-from diffumask_datasets.attention.layout import Layout, TextTokens, narrow
+from diffumask_datasets.attention.layout import TextTokens, narrow
 from diffumask_datasets.attention.recorder import CHUNK_LOGITS, CrossAttentionRecorder
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.families.flux import FLUX
@@ -126,43 +126,50 @@ def _stable_diffusion(backbone: DiffusersModel, size: int, steps: int, *, rounds
     unet = backbone.denoiser
 
     def peer(make: type, *, self_attention: bool) -> Callable[[], object]:
-        def paint() -> object:
+        def generate_by() -> object:
             with processors(unet, make, self_attention=self_attention):
                 return backbone._run(REQUESTS, recipe)
 
-        return paint
+        return generate_by
 
     ways: dict[str, Callable[[], object]] = {
-        "sd15": lambda: backbone.paint(REQUESTS, recipe),
+        "sd15": lambda: backbone.generate(REQUESTS, recipe),
+        "sd15_with_affinity": lambda: backbone.generate(REQUESTS, _spread(recipe)),
         "ptp": peer(StoreAll, self_attention=True),
         "daam": peer(SumPerHead, self_attention=False),
     }
-    figures = {}
-    for name, way in ways.items():
-        way()
-        ratio, spread = paired_ratio(way, lambda: backbone._run(REQUESTS, recipe), rounds=rounds, clock=CLOCK)
-        figures |= {f"{name}_time_ratio": ratio, f"{name}_time_ratio_spread": spread}
-    return figures
+    return _ratios(ways, lambda: backbone._run(REQUESTS, recipe), rounds=rounds)
 
 
 def _joint(backbone: DiffusersModel, *, rounds: int, size: int = 512) -> dict[str, float]:
     recipe = _recipe(size, [size // 16], steps=1)  # steps cost the same, with and without capture
-    backbone.paint(REQUESTS, recipe)
-    ratio, spread = paired_ratio(
-        lambda: backbone.paint(REQUESTS, recipe),
-        lambda: backbone._run(REQUESTS, recipe),
-        rounds=rounds,
-        clock=CLOCK,
-    )
-    return {"joint_time_ratio": ratio, "joint_time_ratio_spread": spread, "joint_image_tokens": (size // 16) ** 2}
+    ways: dict[str, Callable[[], object]] = {
+        "joint": lambda: backbone.generate(REQUESTS, recipe),
+        "joint_with_affinity": lambda: backbone.generate(REQUESTS, _spread(recipe)),
+    }
+    figures = _ratios(ways, lambda: backbone._run(REQUESTS, recipe), rounds=rounds)
+    return {**figures, "joint_image_tokens": (size // 16) ** 2}
+
+
+def _ratios(ways: Mapping[str, Callable[[], object]], plain: Callable[[], object], *, rounds: int) -> dict[str, float]:
+    figures = {}
+    for name, way in ways.items():
+        way()
+        ratio, spread = paired_ratio(way, plain, rounds=rounds, clock=CLOCK)
+        figures |= {f"{name}_time_ratio": ratio, f"{name}_time_ratio_spread": spread}
+    return figures
+
+
+def _spread(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"affinity": "self-attention"})
 
 
 def _recorder_alone() -> dict[str, float]:
     """What the recorders themselves allocate at full size: most at once, and what they hold between two calls."""
-    record_sd15(1, affinity=True)  # the calls themselves are made here, and are none of the recorders'
-    record_flux(1)
+    record_sd15(1, affinity_grids=(32, 64))  # the calls themselves are made here, and are none of the recorders'
+    record_flux(1, affinity=True)
     peak, held = allocated_mb(lambda: record_sd15(3))
-    with_affinity, affinity_held = allocated_mb(lambda: record_sd15(3, affinity=True))
+    with_affinity, affinity_held = allocated_mb(lambda: record_sd15(3, affinity_grids=(32,)))
     return {
         "recorder_mb_sd15_512": peak,
         "recorder_mb_sd15_512_50_steps": allocated_mb(lambda: record_sd15(50))[0],
@@ -170,7 +177,9 @@ def _recorder_alone() -> dict[str, float]:
         "recorder_mb_sd15_512_chunks_of_accelerators": allocated_mb(lambda: record_sd15(3, CHUNK_LOGITS))[0],
         "recorder_mb_sd15_512_with_affinity": with_affinity,
         "recorder_held_mb_sd15_512_with_affinity": affinity_held,
+        "recorder_mb_sd15_512_with_affinity_of_64": allocated_mb(lambda: record_sd15(3, affinity_grids=(64,)))[0],
         "recorder_mb_flux_1024": allocated_mb(lambda: record_flux(2))[0],
+        "recorder_mb_flux_1024_with_affinity": allocated_mb(lambda: record_flux(2, affinity=True))[0],
     }
 
 
@@ -194,7 +203,7 @@ def print_peak() -> None:
 def paint_sd15(way: str, size: int) -> None:
     backbone, recipe = stable_diffusion_15(), _recipe(size, [size // 16])
     if way == "capture":
-        backbone.paint(REQUESTS, recipe)
+        backbone.generate(REQUESTS, recipe)
     elif way == "plain":
         backbone._run(REQUESTS, recipe)
     else:
@@ -203,23 +212,20 @@ def paint_sd15(way: str, size: int) -> None:
             backbone._run(REQUESTS, recipe)
 
 
-def record_sd15(steps: int, chunk_logits: int | None = None, *, affinity: bool = False) -> object:
-    """The recorders after the attention calls of SD 1.5 at 512 px, guided, one image, on every grid they take."""
-    cross = CrossAttentionRecorder(
-        {call.name: _grid(call) for call in _sd15_calls(keys=77)},
-        [{"car": (6,)}],
-        timesteps=(0, 1000),
-        first_row=1,
-        chunk_logits=chunk_logits,
-    )
-    near = [call for call in _sd15_calls(keys=None) if max(_grid(call)) == MAX_AFFINITY_SIDE] if affinity else []
-    itself = SelfAttentionRecorder({call.name: _grid(call) for call in near}, 1, first_row=1)
+def record_sd15(steps: int, chunk_logits: int | None = None, *, affinity_grids: Sequence[int] = ()) -> object:
+    """The recorders after the attention calls of SD 1.5 at 512 px, one image, on every grid they take."""
+    calls = _sd15_calls(keys=77)
+    layers = {call.name: _grid(call) for call in calls}
+    cross = CrossAttentionRecorder(layers, [TextTokens({"car": (6,)}, 7)], chunk_logits=chunk_logits)
+    self_layers = select_affinity_layers(layers, affinity_grids) if affinity_grids else {}
+    self_calls = [call for call in _sd15_calls(keys=None) if call.name in self_layers]
+    itself = SelfAttentionRecorder(self_layers, 1, chunk_logits=chunk_logits)
     for _ in range(steps):
         cross.begin_step(1)
-        for call in _sd15_calls(keys=77):
+        for call in calls:
             cross.record(call)
-        for call in near:
-            itself.record(call)
+        for call in self_calls:
+            itself.record(call, [0])
     return cross, itself
 
 
@@ -229,8 +235,8 @@ def _sd15_calls(*, keys: int | None) -> list[AttentionCall]:
     return [
         AttentionCall(
             f"{side}-{number}",
-            torch.randn(2, 8, side**2, dim),
-            torch.randn(2, 8, keys or side**2, dim),
+            torch.randn(1, 8, side**2, dim),
+            torch.randn(1, 8, keys or side**2, dim),
             None,
             dim**-0.5,
         )
@@ -244,15 +250,17 @@ def _grid(call: AttentionCall) -> tuple[int, int]:
     return side, side
 
 
-def record_flux(calls: int) -> object:
-    """The recorder after joint calls of FLUX.1 at 1024 px: 4096 image tokens after 512 text tokens, 24 heads of 128."""
-    call = _flux_call()
-    columns = Layout("text first").columns(TextTokens({"car": (5,)}, 7), 4096)
-    recorder = CrossAttentionRecorder({"joint": (64, 64)}, [columns], timesteps=(0, 1000))
+def record_flux(calls: int, *, affinity: bool = False) -> object:
+    """The recorders after joint calls of FLUX.1 at 1024 px: 4096 image tokens after 512 text tokens, 24 heads of 128."""
+    call = narrow(_flux_call(), slice(0, 1), [512], 4096)
+    recorder = CrossAttentionRecorder({"joint": (64, 64)}, [TextTokens({"car": (5,)}, 7)])
+    itself = SelfAttentionRecorder({"joint": (64, 64)}, 1)
     for _ in range(calls):
         recorder.begin_step(1)
-        recorder.record(narrow(call, slice(0, 1), [512], 4096))
-    return recorder
+        recorder.record(call)
+        if affinity:
+            itself.record(call, [512])
+    return recorder, itself
 
 
 @cache
@@ -276,11 +284,14 @@ def _on_gpu() -> dict[str, float]:
 
 
 def _gpu_ratios(name: str, backbone: DiffusersModel, recipe: Recipe, *, rounds: int) -> dict[str, float]:
-    backbone.paint(REQUESTS, recipe)
-    ratio, spread = paired_ratio(
-        lambda: backbone.paint(REQUESTS, recipe), lambda: backbone._run(REQUESTS, recipe), rounds=rounds
-    )
-    return {f"{name}_gpu_time_ratio": ratio, f"{name}_gpu_time_ratio_spread": spread}
+    figures = {}
+    for suffix, read in (("", recipe), ("_with_affinity", _spread(recipe))):
+        backbone.generate(REQUESTS, read)
+        ratio, spread = paired_ratio(
+            lambda read=read: backbone.generate(REQUESTS, read), lambda: backbone._run(REQUESTS, recipe), rounds=rounds
+        )
+        figures |= {f"{name}{suffix}_gpu_time_ratio": ratio, f"{name}{suffix}_gpu_time_ratio_spread": spread}
+    return figures
 
 
 def labelled_a_second(folder: Path, *, size: int, steps: int, count: int, batch_size: int) -> dict[str, float]:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from diffumask_datasets.dataset.schema import decode_label
+from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.protocol import GenerationRequest
 from diffumask_datasets.diffusion.registry import load_model
-from diffumask_datasets.diffusion.unet import UNetModel
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.prompts.sources import prompt_for
@@ -37,9 +37,9 @@ def measure(quick: bool) -> Mapping[str, float]:
     }
 
 
-def _toybox() -> UNetModel:
+def _toybox() -> DiffusersModel:
     backbone = load_model("toybox")
-    assert isinstance(backbone, UNetModel)
+    assert isinstance(backbone, DiffusersModel)
     return backbone
 
 
@@ -49,7 +49,7 @@ def _requests(recipe: Recipe) -> list[GenerationRequest]:
 
 def _capture_time(recipe: Recipe, *, rounds: int) -> dict[str, float]:
     backbone, requests = _toybox(), _requests(recipe)
-    with_capture, plain = lambda: backbone.paint(requests, recipe), lambda: backbone._run(requests, recipe)
+    with_capture, plain = lambda: backbone.generate(requests, recipe), lambda: backbone._run(requests, recipe)
     with_capture()
     ratio, spread = paired_ratio(with_capture, plain, rounds=rounds)
     return {"capture_time_ratio": ratio, "capture_time_ratio_spread": spread}
@@ -75,7 +75,7 @@ def paint_once(mode: str, steps: int) -> None:
     recipe = prepare(Recipe.of(classes=CLASSES, num_inference_steps=steps))
     backbone, requests = _toybox(), _requests(recipe)
     if mode == "capture":
-        backbone.paint(requests, recipe)
+        backbone.generate(requests, recipe)
     else:
         backbone._run(requests, recipe)
     # Not getrusage: its maximum is handed down from the parent process, which has held a model by now.
@@ -87,20 +87,20 @@ def _laziness() -> dict[str, float]:
     from datasets import load_dataset
 
     painted = 0
-    paint = UNetModel.paint
+    paint = DiffusersModel.generate
 
-    def count(self: UNetModel, requests: list[GenerationRequest], recipe: Recipe) -> object:
+    def count(self: DiffusersModel, requests: list[GenerationRequest], recipe: Recipe) -> object:
         nonlocal painted
         painted += len(requests)
         return paint(self, requests, recipe)
 
-    UNetModel.paint = count  # type: ignore[method-assign, assignment]
+    DiffusersModel.generate = count  # type: ignore[method-assign, assignment]
     try:
         with tempfile.TemporaryDirectory() as folder:
             stream = load_dataset("diffumask", classes=CLASSES, streaming=True, split="train", store=folder)
             next(iter(stream))
     finally:
-        UNetModel.paint = paint  # type: ignore[method-assign]
+        DiffusersModel.generate = paint  # type: ignore[method-assign]
     return {"first_sample_generations": painted}
 
 

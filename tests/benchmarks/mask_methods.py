@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from diffumask_datasets.attention.affinity import propagate
+from diffumask_datasets.attention.affinity import affinity_grid, propagate
 from diffumask_datasets.attention.fusion import fuse
 from diffumask_datasets.attention.maps import AttentionMaps
 from diffumask_datasets.attention.observation import Observation
@@ -88,14 +88,9 @@ def our_maps(shown: Shown, recipe: Recipe) -> AttentionMaps:
     observation = shown.observation
     grids = {layer: (maps.shape[1], maps.shape[2]) for (layer, _), maps in observation.maps.items()}
     layers = select_layers(grids, recipe.attention_grids, recipe.attention_layers)
-    fused = observation.fused(layers, observation.timesteps, contrast=recipe.contrast)
-    finest = max(fused.affinities, default=None)
-    chosen = {grid: a for grid, a in fused.affinities.items() if _wanted(grid, finest, recipe)}
-    return AttentionMaps(fused.categories, fused.grids, fused.counts, chosen)
-
-
-def _wanted(grid: tuple[int, int], finest: tuple[int, int] | None, recipe: Recipe) -> bool:
-    return grid == finest if recipe.affinity_grids is None else min(grid) in recipe.affinity_grids
+    return observation.fused(
+        layers, observation.timesteps, contrast=recipe.contrast, affinity_grids=recipe.affinity_grids
+    )
 
 
 def all_layers_heat(shown: Shown) -> Heat:
@@ -118,9 +113,9 @@ def daam_heat(shown: Shown) -> Heat:
 def dataset_diffusion_heat(shown: Shown, power: int = 4) -> Heat:
     """Dataset Diffusion (Nguyen et al., NeurIPS 2023): cross-attention times self-attention to the fourth power."""
     maps = shown.observation.fused(shown.observation.layers, shown.observation.timesteps)
-    grid = max(maps.affinities)
-    cross = fuse(maps, height=grid[0], width=grid[1])
-    spread = propagate(cross, maps.affinities[grid], power)
+    ((grid, affinity),) = maps.affinities.items()
+    height, width = affinity_grid(grid)
+    spread = propagate(fuse(maps, height=height, width=width), affinity, power)
     size = shown.truth.shape
     return np.asarray(F.interpolate(spread[None], size=size, mode="bicubic")[0].clamp(0, 1).numpy(), dtype=np.float32)
 

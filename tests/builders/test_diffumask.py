@@ -168,15 +168,15 @@ from datasets import load_dataset
 import diffumask_datasets
 from diffumask_datasets.diffusion.fake_model import FakeModel
 last = int(sys.argv[1])
-paint = FakeModel.paint
+paint = FakeModel.generate
 def paint_or_die(self, requests, recipe):
-    if FakeModel.images_painted >= last:
+    if FakeModel.images_generated >= last:
         os.kill(os.getpid(), signal.SIGKILL)
     return paint(self, requests, recipe)
-FakeModel.paint = paint_or_die
+FakeModel.generate = paint_or_die
 fields = {planted!r}
 load_dataset("diffumask", num_samples=12, split="train", cache_dir=sys.argv[2], batch_size=2, **fields)
-print("painted", FakeModel.images_painted)
+print("painted", FakeModel.images_generated)
 """
 
     def run(stop_after: int, where: str) -> subprocess.CompletedProcess[str]:

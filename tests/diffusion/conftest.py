@@ -9,7 +9,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from diffumask_datasets.diffusion.unet import UNetModel
+from diffumask_datasets.diffusion.diffusion import DiffusersModel
+from diffumask_datasets.diffusion.registry import load_model
 from tests.helpers.byte_pairs import byte_pair_tokenizer
 
 WORDS = ("a</w>", "photo</w>", "of</w>", "and</w>", "red</w>", "car</w>", "boat</w>", "potted</w>")
@@ -64,5 +65,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def backbone(pipeline_folder: Path) -> UNetModel:
-    return UNetModel.load(str(pipeline_folder), device="cpu")
+def backbone(pipeline_folder: Path) -> DiffusersModel:
+    model = load_model(str(pipeline_folder), device="cpu")
+    assert isinstance(model, DiffusersModel)
+    return model

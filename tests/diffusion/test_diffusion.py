@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import _len_torch_function_stack
 
 from diffumask_datasets.attention.layout import Layout
-from diffumask_datasets.diffusion import attention_processors as native
+from diffumask_datasets.diffusion.attention_processors import native_attention
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.errors import CaptureError, ModelError, RecipeError, TokenAlignmentError
 from diffumask_datasets.prompts.prompt import Prompt, Term
@@ -24,7 +24,7 @@ GRID = (4, 8)
 
 
 def maps(backbone, case, **fields):
-    return [painting.attention.grids[GRID] for painting in backbone.paint(REQUESTS, case.recipe(**fields))]
+    return [generated.attention.grids[GRID] for generated in backbone.generate(REQUESTS, case.recipe(**fields))]
 
 
 def assert_same(one, other, atol=0.0):
@@ -42,7 +42,7 @@ def test_another_backend_is_native_for_the_captured_layers_alone_and_restored():
     hook = blocks[0].register_forward_hook(lambda *_: seen.extend(b.attn.processor._attention_backend for b in blocks))
     with attention_backend("native"):  # the next line is heard by every model, and taken back at the end of the block
         backbone.denoiser.set_attention_backend("_native_math")
-        with native.native_attention([blocks[0].attn]):
+        with native_attention([blocks[0].attn]):
             backbone._run(REQUESTS, FLUX.recipe())
     hook.remove()
     assert set(seen) == {AttentionBackendName.NATIVE, AttentionBackendName._NATIVE_MATH}
@@ -95,17 +95,19 @@ def test_half_precision():
 
 
 def test_timesteps_are_those_of_training_whatever_the_denoiser_is_given():
-    """FLUX gets sigmas in [0, 1], Lumina 1 - sigma: both recorders think in 0 to 1000."""
+    """FLUX gets sigmas in [0, 1], Lumina 1 - sigma: both recorders count in 0 to 1000."""
     for model in ("flux", "lumina2"):
         case = BY_MODEL[model]
         backbone = case.backbone()
         counts = [
-            backbone.paint(REQUESTS, case.recipe(num_inference_steps=4, attention_timesteps=steps))[0].attention.counts
+            backbone.generate(REQUESTS, case.recipe(num_inference_steps=4, attention_timesteps=steps))[
+                0
+            ].attention.counts
             for steps in ((0, 1000), (999, 1000))
         ]
         assert counts[0][GRID] == 4 * counts[1][GRID]
         with pytest.raises(CaptureError, match=r"attention_timesteps \[0, 1\] holds none of the timesteps that ran \("):
-            backbone.paint(REQUESTS, case.recipe(attention_timesteps=(0, 1)))
+            backbone.generate(REQUESTS, case.recipe(attention_timesteps=(0, 1)))
 
 
 @pytest.mark.parametrize(
@@ -126,8 +128,13 @@ def test_timesteps_are_those_of_training_whatever_the_denoiser_is_given():
         ("pixart_alpha", {"num_inference_steps": 1000}, None, ""),
         ("flux", {"attention_grids": [16]}, CaptureError, "attention_grids .16.; this model at this size has 4"),
         ("flux", {"attention_layers": ["down.*"]}, CaptureError, "no cross-attention layer fits attention_layers"),
-        ("sdxl", {"contrast": "start"}, RecipeError, "contrast 'start' is read of Stable Diffusion 1 and 2 alone"),
-        ("sd3", {"affinity": "self-attention"}, RecipeError, "affinity 'self-attention' is read of Stable Diffusion 1"),
+        ("sdxl", {"contrast": "start"}, None, ""),
+        (
+            "sd3",
+            {"affinity": "self-attention", "affinity_grids": [8]},
+            CaptureError,
+            r"no self-attention to propagate by on affinity_grids \[8\]; this model at this size has 4",
+        ),
     ],
 )
 def test_check_refuses_before_any_work(model, fields, error, message):
@@ -150,7 +157,7 @@ def test_wrong_declarations_are_found_out(changes, message):
     backbone = FLUX.backbone()
     wrong = DiffusersModel(backbone.pipeline, replace(FLUX.family, **changes))
     with pytest.raises(CaptureError, match=message):
-        wrong.paint(REQUESTS, FLUX.recipe())
+        wrong.generate(REQUESTS, FLUX.recipe())
 
 
 def test_nothing_is_left_behind(monkeypatch):
@@ -173,9 +180,9 @@ def test_nothing_is_left_behind(monkeypatch):
 
 def test_nan_and_empty_batches():
     backbone = PIXART.backbone()
-    assert backbone.paint([], PIXART.recipe()) == []
+    assert backbone.generate([], PIXART.recipe()) == []
     backbone.denoiser.proj_out.bias.data.fill_(torch.nan)
-    with pytest.raises(ModelError, match="the model painted NaN in 2 of 2 images"):
+    with pytest.raises(ModelError, match="the model generated NaN in 2 of 2 images"):
         maps(backbone, PIXART)
 
 

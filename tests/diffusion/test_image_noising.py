@@ -1,4 +1,4 @@
-"""A given image takes the place of what a pipeline paints, whatever its family."""
+"""A given image is fed to the denoiser, whatever the family."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from diffumask_datasets.diffusion.image_noising import latents_of, noised
 from diffumask_datasets.errors import ModelError, RecipeError
 from tests.helpers.tiny_models.cases import CAR, CASES, Case
 
-OWN_FORM = {"FLUX.2 dev", "FLUX.2 klein", "Qwen-Image"}
 TOKENS = (4, 8)
 
 
@@ -20,8 +19,8 @@ def photo(case: Case, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name not in OWN_FORM], ids=lambda case: case.model)
-def test_every_family_can_be_shown_an_image(case):
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.model)
+def test_every_family_reads_a_given_image(case):
     """Each layer once at each timestep; what it sees depends on the image and on the noise; afterwards all is as before."""
     backbone = case.backbone()
     scheduler = backbone.pipeline.scheduler
@@ -29,27 +28,45 @@ def test_every_family_can_be_shown_an_image(case):
     layers = case.family.layers(backbone.pipeline, backbone.denoiser, *photo(case).shape[:2])
     assert seen.timesteps == (200, 600)
     assert set(seen.maps) == {(layer, step) for layer in layers for step in (200, 600)}
-    assert all(maps.shape == (1, *layers[layer]) for (layer, _), maps in seen.maps.items())
+    assert seen.background_tokens.names == (("<start>", "<words>") if case.starts else ("<words>",))
+    rows = 1 + len(seen.background_tokens.names)
+    assert all(maps.shape == (rows, *layers[layer]) for (layer, _), maps in seen.maps.items())
     assert backbone.pipeline.scheduler is scheduler
+    assert {(4, 8)} <= {grid for grid, _ in seen.affinities} if case.affinity else not seen.affinities
+    assert all(torch.allclose(one.float().sum(dim=1), torch.ones(1), atol=2e-3) for one in seen.affinities.values())
     last = list(layers)[-1]
     assert not torch.equal(seen.maps[last, 200], seen.maps[last, 600])
     other = backbone.observe(photo(case, seed=5), CAR, timesteps=[200], seed=1)
     assert not torch.equal(seen.maps[last, 200], other.maps[last, 200])
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name in OWN_FORM], ids=lambda case: case.model)
-def test_latents_of_an_own_form_are_refused(case):
-    with pytest.raises(ModelError, match=r"has latents of its own form: this model cannot be shown an image"):
-        case.backbone().observe(photo(case), CAR, timesteps=[200])
-
-
-def test_latents_are_those_that_the_decoder_undoes():
+def test_latents_of_an_unknown_scaling_are_refused():
     pipeline = next(case for case in CASES if case.model == "flux").backbone().pipeline
-    image = np.full((64, 64, 3), 200, np.uint8)
-    config = pipeline.vae.config
-    plain = pipeline.vae.encode(torch.full((1, 3, 64, 64), 200 / 127.5 - 1)).latent_dist.mean
-    expected = (plain - config.shift_factor) * config.scaling_factor
-    torch.testing.assert_close(latents_of(pipeline.vae, image), expected, atol=1e-6, rtol=0)
+    pipeline.vae.register_to_config(scaling_factor=None)
+    with pytest.raises(ModelError, match="the latents of a AutoencoderKL are scaled in an unknown way"):
+        latents_of(pipeline, np.zeros((64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize("model", ["flux", "qwen_image", "flux2"])
+def test_latents_are_those_that_the_decoder_undoes(model):
+    """Each pipeline's own way back from latents, with a scaling that changes them, gives what the encoder said."""
+    pipeline = next(case for case in CASES if case.model == model).backbone().pipeline
+    image, vae = np.full((64, 64, 3), 200, np.uint8), pipeline.vae
+    pixels = torch.full((1, 3, 64, 64), 200 / 127.5 - 1)
+    if model == "flux":
+        plain = vae.encode(pixels).latent_dist.mean
+        expected = (plain - vae.config.shift_factor) * vae.config.scaling_factor
+    elif model == "qwen_image":
+        vae.register_to_config(latents_mean=[0.1, 0.2, 0.3, 0.4], latents_std=[2.0, 3.0, 4.0, 5.0])
+        plain = vae.encode(pixels[:, :, None]).latent_dist.mean[:, :, 0]
+        mean, std = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([2.0, 3.0, 4.0, 5.0])
+        expected = (plain - mean[:, None, None]) / std[:, None, None]
+    else:
+        vae.bn.running_mean.fill_(0.5)
+        vae.bn.running_var.fill_(4.0)
+        expected = pipeline._encode_vae_image(pixels, generator=None)
+    with torch.no_grad():
+        torch.testing.assert_close(latents_of(pipeline, image), expected, atol=1e-5, rtol=0)
 
 
 def test_noise_is_that_of_the_training():
@@ -67,5 +84,5 @@ def test_noise_is_that_of_the_training():
 
 def test_sizes_are_checked():
     case = next(case for case in CASES if case.model == "sdxl")
-    with pytest.raises(RecipeError, match="width 100 cannot be painted by this model: it takes multiples of 16"):
+    with pytest.raises(RecipeError, match="width 100 cannot be generated by this model: it takes multiples of 16"):
         case.backbone().observe(np.zeros((64, 100, 3), np.uint8), CAR, timesteps=[1])

@@ -50,7 +50,7 @@ def test_a_lora_is_merged_into_the_weights(folder, lora):
     names = [name for name, _ in merged.unet.named_modules()]
     assert names == [name for name, _ in plain.unet.named_modules()]
     heats = [
-        DiffusersModel(pipeline, SD.family).paint(REQUESTS[:1], SD.recipe())[0].attention.grids[4, 8]
+        DiffusersModel(pipeline, SD.family).generate(REQUESTS[:1], SD.recipe())[0].attention.grids[4, 8]
         for pipeline in (merged, beside, plain)
     ]
     torch.testing.assert_close(heats[0], heats[1], atol=1e-3, rtol=0)
@@ -113,7 +113,7 @@ def test_a_single_file_has_the_weights_of_the_model_beside_it(folder, tmp_path):
         expected, found = (getattr(one, part).state_dict() for one in (pipeline, loaded))
         assert expected.keys() == found.keys()
         assert all(torch.equal(weight, found[name]) for name, weight in expected.items())
-    one, other = (DiffusersModel(each, SD.family).paint(REQUESTS[:1], SD.recipe())[0] for each in (pipeline, loaded))
+    one, other = (DiffusersModel(each, SD.family).generate(REQUESTS[:1], SD.recipe())[0] for each in (pipeline, loaded))
     assert (one.image == other.image).all()
     torch.testing.assert_close(one.attention.grids[4, 8], other.attention.grids[4, 8], atol=0, rtol=0)
 

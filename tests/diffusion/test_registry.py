@@ -14,7 +14,6 @@ from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.fake_model import FakeModel
 from diffumask_datasets.diffusion.families.flux import FLUX
 from diffumask_datasets.diffusion.registry import load_model, register_family
-from diffumask_datasets.diffusion.unet import UNetModel
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 from tests.helpers.tiny_models import models
@@ -36,7 +35,7 @@ def folder(tmp_path):
 def test_planted_and_tiny_pipeline(pipeline_folder):
     assert isinstance(load_model("planted"), FakeModel)
     backbone = load_model(str(pipeline_folder), revision="ignored for folders", device="cpu", dtype="bfloat16")
-    assert isinstance(backbone, UNetModel)
+    assert isinstance(backbone, DiffusersModel)
     assert str(backbone.pipeline.unet.dtype) == str(backbone.pipeline.vae.dtype) == "torch.bfloat16"
 
 
@@ -115,8 +114,8 @@ def test_families_load_what_they_saved(model, tmp_path):
     assert str(backbone.denoiser.dtype) == str(backbone.pipeline.vae.dtype) == "torch.bfloat16"
     case = next(case for case in CASES if case.model == model)
     assert backbone.family is case.family
-    (painting,) = load_model(str(tmp_path), device="cpu").paint(REQUESTS[:1], case.recipe())
-    (expected,) = case.backbone().paint(REQUESTS[:1], case.recipe())
+    (painting,) = load_model(str(tmp_path), device="cpu").generate(REQUESTS[:1], case.recipe())
+    (expected,) = case.backbone().generate(REQUESTS[:1], case.recipe())
     assert np.abs(painting.image.astype(int) - expected.image).max() <= 1  # other places in memory, other last bits
     torch.testing.assert_close(painting.attention.grids[4, 8], expected.attention.grids[4, 8], atol=1e-4, rtol=0)
 

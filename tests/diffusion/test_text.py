@@ -59,19 +59,44 @@ def test_chat_templates():
 def test_left_padding_moves_the_tokens(options, car, plant):
     """[gMASK] <sop> a photo of a red car: eight tokens; the plant's prompt has five."""
     texts = Text(**options)(SimpleNamespace(tokenizer=vocabularies.glm()), [CAR, PLANT])
-    assert [text.columns for text in texts] == [{"car": (car,)}, {"potted plant": plant}]
+    assert [text.token_indices for text in texts] == [{"car": (car,)}, {"potted plant": plant}]
 
 
 def test_two_encoders_and_one_that_is_missing():
     both = Both(Text(), Text(tokenizer="tokenizer_2", max_length=20, offset=16), optional="text_encoder_2")
     pipeline = SimpleNamespace(tokenizer=vocabularies.clip(), tokenizer_2=vocabularies.t5(), text_encoder_2=1)
-    assert both(pipeline, [PLANT])[0].columns == {"potted plant": (2, 3, 17, 18)}
+    assert both(pipeline, [PLANT])[0].token_indices == {"potted plant": (2, 3, 17, 18)}
     pipeline.text_encoder_2 = None
-    assert both(pipeline, [PLANT])[0].columns == {"potted plant": (2, 3)}
+    assert both(pipeline, [PLANT])[0].token_indices == {"potted plant": (2, 3)}
 
 
 def test_truncation_counts_as_the_pipeline_does_it():
     pipeline = SimpleNamespace(tokenizer=vocabularies.t5())
-    assert Text(max_length=7)(pipeline, [CAR])[0].columns == {"car": (5,)}
+    assert Text(max_length=7)(pipeline, [CAR])[0].token_indices == {"car": (5,)}
     with pytest.raises(TokenAlignmentError, match=r"'car' is truncated away: .* has 7 tokens, this model reads 6"):
         Text(max_length=6)(pipeline, [CAR])
+
+
+def test_words_and_start_token():
+    """What the user wrote, wherever a template puts it; the first token where the tokenizer adds it."""
+    pipeline = SimpleNamespace(tokenizer=vocabularies.clip(), tokenizer_2=vocabularies.t5(), text_encoder_2=1)
+    clip, t5 = Text(), Text(tokenizer="tokenizer_2", max_length=20, offset=16)
+    (text,) = clip(pipeline, [CAR])  # <start> a photo of a red car <end>
+    assert (text.words, text.start) == ((1, 2, 3, 4, 5, 6), 0)
+    (text,) = t5(pipeline, [PLANT])  # a potted plant </s>
+    assert (text.words, text.start) == ((16, 17, 18), None)
+    (text,) = Both(clip, t5)(pipeline, [PLANT])
+    assert (text.words, text.start) == ((1, 2, 3, 16, 17, 18), 0)
+    (text,) = Text(feed=lambda _, prompt: wrapped(prompt, "photo of ", " a car"))(pipeline, [PLANT])
+    assert (text.words, text.start) == ((3, 4, 5), 0)
+    (text,) = Text(max_length=5)(pipeline, [PLANT])
+    assert text.words == (1, 2, 3)
+    glm = SimpleNamespace(tokenizer=vocabularies.glm())
+    assert [(text.words, text.start) for text in Text(padding="longest")(glm, [CAR, PLANT])] == [
+        ((2, 3, 4, 5, 6, 7), 0),
+        ((5, 6, 7), 3),
+    ]
+    (text,) = Text(padding="none", dropped=2)(glm, [PLANT])
+    assert (text.words, text.start) == ((0, 1, 2), None)
+    (text,) = Text(padding="none", dropped=1, keeps_start=True)(glm, [PLANT])
+    assert (text.words, text.start) == ((1, 2, 3), 0)

@@ -36,7 +36,9 @@ def test_what_is_found_equals_what_is_declared(model, layout):
     found = DiffusersModel(declared.pipeline, family_of(declared.pipeline))
     assert found.family.layout == layout
     assert found._chosen_layers(case.recipe()) == declared._chosen_layers(case.recipe())
-    for one, other in zip(found.paint(REQUESTS, case.recipe()), declared.paint(REQUESTS, case.recipe()), strict=True):
+    for one, other in zip(
+        found.generate(REQUESTS, case.recipe()), declared.generate(REQUESTS, case.recipe()), strict=True
+    ):
         assert torch.equal(one.attention.grids[GRID], other.attention.grids[GRID])
 
 

@@ -19,9 +19,7 @@ from diffumask_datasets.cli import main
 from diffumask_datasets.dataset.image_folder import find_images
 from diffumask_datasets.dataset.image_io import read_image
 from diffumask_datasets.dataset.schema import decode_image, decode_label
-from diffumask_datasets.diffusion.families.stable_diffusion import STABLE_DIFFUSION
-from diffumask_datasets.diffusion.registry import register_family
-from diffumask_datasets.diffusion.unet import UNetModel
+from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, ReviewError, TokenAlignmentError
 from diffumask_datasets.exporters import export
 from diffumask_datasets.generation.label import Labelled, fitting_size, label_folder
@@ -54,14 +52,14 @@ def fields(pipeline_folder: Path) -> dict[str, Any]:  # noqa: F811
 @contextlib.contextmanager
 def planted(monkeypatch: pytest.MonkeyPatch, token: int, region: torch.Tensor) -> Iterator[None]:
     """Within the block every tiny pipeline's finest layer looks at ``token`` inside ``region`` (8, 8) alone."""
-    own = UNetModel.observe
+    own = DiffusersModel.observe
 
-    def observe(self: UNetModel, *args: Any, **options: Any) -> Any:
+    def observe(self: DiffusersModel, *args: Any, **options: Any) -> Any:
         with looking_at(self.pipeline.unet.get_submodule(FINEST), token, region):
             return own(self, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(UNetModel, "observe", observe)
+        patch.setattr(DiffusersModel, "observe", observe)
         yield
 
 
@@ -165,15 +163,6 @@ def test_the_folder_goes_where_generated_ones_go(tmp_path, fields):
     assert len(list((tmp_path / "voc").rglob("SegmentationClass/*.png"))) == 2
     with pytest.raises(ReviewError, match="is labelled, not generated: it cannot be refilled"):
         apply_decisions(tmp_path / "ds", {}, tmp_path / "reviewed", refill=True)
-
-
-def test_a_family_without_unet_code_of_its_own(tmp_path, fields, monkeypatch):
-    """Through the declarations alone, without the image's attention to itself."""
-    monkeypatch.setattr("diffumask_datasets.diffusion.registry._FAMILIES", {})
-    register_family("StableDiffusionPipeline", STABLE_DIFFUSION)
-    save(tmp_path / "photos" / "one.png")
-    label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[500], **fields)
-    assert len(table(tmp_path / "ds")) == 1
 
 
 def test_shown_sizes():

@@ -173,7 +173,7 @@ def test_nan_is_an_error_and_stores_nothing(
 
 
 def test_sizes_the_model_cannot_make(planted: dict[str, Any]) -> None:
-    with pytest.raises(RecipeError, match="height 8 cannot be painted"):
+    with pytest.raises(RecipeError, match="height 8 cannot be generated"):
         rows(prepare(Recipe.of(**{**planted, "height": 8})), 0, 1)
 
 

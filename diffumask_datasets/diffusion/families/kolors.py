@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from diffumask_datasets.attention.alignment import align_terms
+from diffumask_datasets.attention.alignment import align_terms, tokens_of
 from diffumask_datasets.attention.layout import TextTokens
 from diffumask_datasets.diffusion.families.unets import UNetLayers
 from diffumask_datasets.diffusion.family import Family
-from diffumask_datasets.prompts.prompt import Prompt
+from diffumask_datasets.prompts.prompt import Prompt, Term
 
 __all__ = ["KOLORS"]
 
@@ -45,10 +45,8 @@ def _text(pipeline: Any, prompts: Sequence[Prompt]) -> list[TextTokens]:
     texts = []
     for prompt in prompts:
         length = len(tokenizer(prompt.text, truncation=True, max_length=LENGTH)["input_ids"])
-        padding = LENGTH - length
-        columns = align_terms(prompt, tokenizer)
-        moved = {category: tuple(padding + token for token in tokens) for category, tokens in columns.items()}
-        texts.append(TextTokens(moved, padding + length))
+        words = tokens_of(Term("", 0, len(prompt.text)), prompt.text, tokenizer, max_length=LENGTH)
+        texts.append(TextTokens(align_terms(prompt, tokenizer), length, words, 0).shifted(LENGTH - length))
     return texts
 
 
@@ -57,6 +55,7 @@ KOLORS = Family(
     pipelines=("KolorsPipeline",),
     denoiser="unet",
     layers=UNetLayers(),
+    self_attention=UNetLayers(cross=False),
     text=_text,
     fixed={"max_sequence_length": LENGTH},
     dtype="float16",

@@ -13,6 +13,7 @@ LATENT_CONSISTENCY = Family(
     pipelines=("LatentConsistencyModelPipeline",),
     denoiser="unet",
     layers=UNetLayers(),
+    self_attention=UNetLayers(cross=False),
     text=Text(),
     arguments=guidance_alone,
     dtype="float16",

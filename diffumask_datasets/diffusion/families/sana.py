@@ -33,6 +33,12 @@ SANA = Family(
     name="Sana",
     pipelines=("SanaPipeline",),
     layers=Blocks(r"transformer_blocks\.\d+\.attn2"),
-    text=Text(feed=_instructed, max_length=lambda pipeline: _dropped(pipeline) + LENGTH, dropped=_dropped),
+    self_attention="its self-attention is linear and has no map from pixel to pixel",
+    text=Text(
+        feed=_instructed,
+        max_length=lambda pipeline: _dropped(pipeline) + LENGTH,
+        dropped=_dropped,
+        keeps_start=True,
+    ),
     fixed={"clean_caption": False, "use_resolution_binning": False},
 )

@@ -13,6 +13,7 @@ STABLE_DIFFUSION_XL = Family(
     pipelines=("StableDiffusionXLPipeline",),
     denoiser="unet",
     layers=UNetLayers(),
+    self_attention=UNetLayers(cross=False),
     # Both tokenizers read alike; some checkpoints bring the second alone.
     text=Text(tokenizer="tokenizer_2"),
     dtype="float16",

@@ -12,5 +12,6 @@ STABLE_DIFFUSION = Family(
     pipelines=("StableDiffusionPipeline",),
     denoiser="unet",
     layers=UNetLayers(),
+    self_attention=UNetLayers(cross=False),
     dtype="float16",
 )

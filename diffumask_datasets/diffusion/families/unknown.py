@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from diffumask_datasets.attention.hooks import AttentionCall, tap_attention
+from diffumask_datasets.attention.hooks import AttentionCall, hook_attention
 from diffumask_datasets.attention.layout import CROSS, Layout
 from diffumask_datasets.diffusion.denoiser_hooks import after_call
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
@@ -116,11 +116,15 @@ def family_of(pipeline: Any) -> Family:
         )
     length = len(seen.text[0])
     units, layout = _cross(seen, length, height * width) or _joint(seen, length, height * width)
+    self_units = _self_attention(seen, units) if layout is CROSS else {}
     return Family(
         name=type(pipeline).__name__,
         pipelines=(type(pipeline).__name__,),
         denoiser=denoiser_name,
         layers=ByUnit(units),
+        self_attention=(ByUnit(self_units) if self_units else "no self-attention was seen")
+        if layout is CROSS
+        else None,
         text=_text(pipeline, seen, length),
         layout=layout,
         text_argument=seen.argument,
@@ -161,7 +165,7 @@ def _watched(pipeline: Any, denoiser: Any, height: int, width: int) -> _Seen:
     with ExitStack() as stack:
         after_call(stack, pipeline, "encode_prompt", encoded)
         stack.enter_context(_spied(pipeline, seen))
-        stack.enter_context(tap_attention(modules, lambda call: into[-1].append(call)))
+        stack.enter_context(hook_attention(modules, lambda call: into[-1].append(call)))
         stack.callback(denoiser.register_forward_hook(again, with_kwargs=True).remove)
         stack.enter_context(torch.no_grad())
         pipeline(
@@ -181,6 +185,13 @@ def _cross(seen: _Seen, length: int, pixels: int) -> tuple[dict[str, int], Layou
     calls = [call for call in seen.calls if call.key.shape[2] == length != call.query.shape[2]]
     units = {call.name: _unit(pixels, call.query.shape[2]) for call in calls}
     return ({name: unit for name, unit in units.items() if unit}, CROSS) if all(units.values()) and units else None
+
+
+def _self_attention(seen: _Seen, cross: dict[str, int]) -> dict[str, int]:
+    """Layers that attend from the image tokens of a ``cross`` layer to as many keys, with the pixels to a token's side."""
+    units = {call.query.shape[2]: cross[call.name] for call in seen.calls if call.name in cross}
+    calls = [call for call in seen.calls if call.name not in cross and call.key.shape[2] == call.query.shape[2]]
+    return {call.name: units[call.query.shape[2]] for call in calls if call.query.shape[2] in units}
 
 
 def _joint(seen: _Seen, length: int, pixels: int) -> tuple[dict[str, int], Layout]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from diffumask_datasets.attention.contrast import Contrast
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.families import (
     aura_flow,
@@ -44,8 +46,9 @@ class Case:
 
     ``car`` and ``plant`` are the keys that the terms of the two prompts have in an image of 4x8 tokens; ``conditional``
     says what guidance adds: rows before the prompts' ("last") or after them ("first"), or calls of their own, or nothing.
-    ``image`` is the first image token among the queries of each prompt, counted from the end where negative. A token has
-    ``token`` pixels a side, sizes are multiples of ``multiple``.
+    ``image`` is the first image token among the queries of each prompt, counted from the end where negative.
+    ``before`` tokens stand between the start of the text, which is a special token, and the first word; None where the
+    denoiser is given no such token. A token has ``token`` pixels a side, sizes are multiples of ``multiple``.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Case:
     conditional: Literal["last", "first", "calls", "alone"] = "last"
     image: tuple[int, int] = (0, 0)
     embedders: tuple[tuple[str, str], ...] = ()
+    before: int | None = None
     token: int = 16
     multiple: int = 16
 
@@ -64,8 +68,40 @@ class Case:
         return "cross-attention" if self.family.layout.order == "cross" else "joint attention"
 
     @property
-    def columns(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def is_joint(self) -> bool:
+        return self.family.layout.order != "cross"
+
+    @property
+    def token_indices(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return self.car, self.plant
+
+    @property
+    def other_words(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The keys of "a photo of a red" before each car, and of "a" before each potted plant."""
+        cars = tuple(index - back for index in self.car for back in range(5, 0, -1))
+        return cars, tuple(index - 1 for index in self.plant[::2])
+
+    @property
+    def starts(self) -> tuple[int, int] | None:
+        """The key of each prompt's start token."""
+        return None if self.before is None else (self.car[0] - 5 - self.before, self.plant[0] - 1 - self.before)
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        return ("words", "background") if self.before is None else ("words", "background", "start")
+
+    @property
+    def affinity(self) -> dict[str, Any]:
+        """The recipe fields by which self-attention is read, where it can be."""
+        return {} if self.model == "sana" else {"affinity": "self-attention", "affinity_grids": [4]}
+
+    def self_layers(self, denoiser: Any) -> list[str]:
+        """Names of the layers, whatever their grid, in which the image attends to itself; none for linear attention."""
+        if self.model == "sana":
+            return []
+        # Not those of some transformers that refine image or text alone before both meet.
+        pattern = r"(?!.*refiner).*\.(attn|attention|attn1)" if self.is_joint else r".*\.attn1"
+        return [name for name, _ in denoiser.named_modules() if re.fullmatch(pattern, name)]
 
     def recipe(self, **fields: Any) -> Recipe:
         defaults = {"height": 4 * self.token, "width": 8 * self.token, "num_inference_steps": 2, "attention_grids": [4]}
@@ -83,21 +119,21 @@ _PIXART = (("image", "pos_embed.proj"), ("text", "caption_projection"))
 _SD3 = (("image", "pos_embed.proj"), ("text", "context_embedder"))
 
 CASES = (
-    Case("SD 1.5", "sd1", stable_diffusion.STABLE_DIFFUSION, (6,), (2, 3), embedders=_SD),
-    Case("SD 2.1 (v-prediction)", "sd2", stable_diffusion.STABLE_DIFFUSION, (6,), (2, 3), embedders=_SD),
-    Case("SD-Turbo", "sd_turbo", stable_diffusion.STABLE_DIFFUSION, (6,), (2, 3), embedders=_SD),
-    Case("LCM", "lcm", latent_consistency.LATENT_CONSISTENCY, (6,), (2, 3), "alone", embedders=_SD),
-    Case("SDXL", "sdxl", sdxl.STABLE_DIFFUSION_XL, (6,), (2, 3), embedders=_SD),
-    Case("SDXL-Turbo", "sdxl_turbo", sdxl.STABLE_DIFFUSION_XL, (6,), (2, 3), embedders=_SD),
-    Case("Kolors", "kolors", kolors.KOLORS, (255,), (254, 255), embedders=_SD),
+    Case("SD 1.5", "sd1", stable_diffusion.STABLE_DIFFUSION, (6,), (2, 3), embedders=_SD, before=1),
+    Case("SD 2.1 (v-prediction)", "sd2", stable_diffusion.STABLE_DIFFUSION, (6,), (2, 3), embedders=_SD, before=1),
+    Case("SD-Turbo", "sd_turbo", stable_diffusion.STABLE_DIFFUSION, (6,), (2, 3), embedders=_SD, before=1),
+    Case("LCM", "lcm", latent_consistency.LATENT_CONSISTENCY, (6,), (2, 3), "alone", embedders=_SD, before=1),
+    Case("SDXL", "sdxl", sdxl.STABLE_DIFFUSION_XL, (6,), (2, 3), embedders=_SD, before=1),
+    Case("SDXL-Turbo", "sdxl_turbo", sdxl.STABLE_DIFFUSION_XL, (6,), (2, 3), embedders=_SD, before=1),
+    Case("Kolors", "kolors", kolors.KOLORS, (255,), (254, 255), embedders=_SD, before=2),
     Case("PixArt-α", "pixart_alpha", pixart.PIXART_ALPHA, (5,), (1, 2), embedders=_PIXART),
     Case("PixArt-Σ", "pixart_sigma", pixart.PIXART_SIGMA, (5,), (1, 2), embedders=_PIXART),
-    Case("SD 3", "sd3", sd3.STABLE_DIFFUSION_3, (38, 53), (34, 35, 49, 50), embedders=_SD3),
-    Case("SD 3.5", "sd35", sd3.STABLE_DIFFUSION_3, (38, 53), (34, 35, 49, 50), embedders=_SD3),
+    Case("SD 3", "sd3", sd3.STABLE_DIFFUSION_3, (38, 53), (34, 35, 49, 50), embedders=_SD3, before=1),
+    Case("SD 3.5", "sd35", sd3.STABLE_DIFFUSION_3, (38, 53), (34, 35, 49, 50), embedders=_SD3, before=1),
     Case("FLUX.1 dev", "flux", flux.FLUX, (5,), (1, 2), "alone", (-32, -32), _FLUX),
     Case("FLUX.1 schnell", "flux_schnell", flux.FLUX, (5,), (1, 2), "alone", (-32, -32), _FLUX),
-    Case("FLUX.2 dev", "flux2", flux2.FLUX2, (510,), (509, 510), "alone", (-32, -32), _FLUX),
-    Case("FLUX.2 klein", "flux2_klein", flux2.FLUX2_KLEIN, (11,), (7, 8), "calls", (-32, -32), _FLUX),
+    Case("FLUX.2 dev", "flux2", flux2.FLUX2, (510,), (509, 510), "alone", (-32, -32), _FLUX, before=154),
+    Case("FLUX.2 klein", "flux2_klein", flux2.FLUX2_KLEIN, (11,), (7, 8), "calls", (-32, -32), _FLUX, before=6),
     Case(
         "Sana",
         "sana",
@@ -126,6 +162,7 @@ CASES = (
         (39, 40),
         "first",
         embedders=(("image", "all_x_embedder.2-1"), ("text", "cap_embedder")),
+        before=6,
     ),
     Case("Chroma", "chroma", chroma.CHROMA, (5,), (1, 2), "calls", (-32, -32), _FLUX),
     Case(
@@ -147,6 +184,7 @@ CASES = (
         "calls",
         (-32, -32),
         (("image", "patch_embed.proj"), ("text", "patch_embed.text_proj")),
+        before=2,
     ),
     Case("AuraFlow", "aura_flow", aura_flow.AURA_FLOW, (263,), (262, 263), "last", (-32, -32), _SD3),
     Case(
@@ -156,5 +194,6 @@ CASES = (
         (6, 82),
         (2, 3, 78, 79),
         embedders=(("image", "pos_embed.proj"), ("text", "text_embedder")),
+        before=1,
     ),
 )

@@ -10,23 +10,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import torch
 from torch import nn
 
 AMPLITUDE = 8.0
+KEY_CHANNEL = {"image": 0, "text": 2}
+"""The first of the two channels whose difference is the sign."""
 
 
 @contextmanager
 def planted(
-    pipeline: Any, denoiser: Any, pieces: set[str], region: torch.Tensor, embedders: dict[str, str]
+    pipeline: Any,
+    denoiser: Any,
+    pieces: set[str],
+    region: torch.Tensor,
+    embedders: dict[str, str],
+    *,
+    keys: Literal["text", "image"] = "text",
 ) -> Iterator[None]:
     """Within the block ``region`` (height, width in tokens, bool) attends to the tokens that are ``pieces``.
 
-    ``embedders`` names the denoiser's module that embeds the image ("image") and those that project text ("text",
-    separated by spaces; none where text is taken as it is). The weights stay changed.
+    With ``keys`` of the image it attends to itself instead, and what is outside to what is outside. ``embedders`` names
+    the denoiser's module that embeds the image ("image") and those that project text ("text", separated by spaces; none
+    where text is taken as it is). The weights stay changed.
     """
     _quieten(denoiser)
     _embed_image(denoiser.get_submodule(embedders["image"]))
@@ -35,9 +44,9 @@ def planted(
         if part in ("to_q", "add_q_proj"):
             _project(module, channel=0, heads=_heads(denoiser, name))
         elif part in ("to_k", "add_k_proj"):
-            _project(module, channel=2, heads=_heads(denoiser, name))
+            _project(module, channel=KEY_CHANNEL[keys], heads=_heads(denoiser, name))
         elif part == "to_qkv_mlp_proj":
-            _project_together(module, denoiser.get_submodule(name.rpartition(".")[0]))
+            _project_together(module, denoiser.get_submodule(name.rpartition(".")[0]), KEY_CHANNEL[keys])
     with ExitStack() as stack:
         _plant_latents(stack, pipeline, region)
         _plant_text(stack, pipeline, pieces)
@@ -84,10 +93,10 @@ def _plant(weight: torch.Tensor, channel: int) -> None:
         weight[:, dimension, channel + 1] = -sign
 
 
-def _project_together(module: Any, attention: Any) -> None:
+def _project_together(module: Any, attention: Any, key_channel: int) -> None:
     """Queries, keys, values and the MLP's input in one projection."""
     inner = attention.inner_dim
-    for start, channel in ((0, 0), (inner, 2)):
+    for start, channel in ((0, 0), (inner, key_channel)):
         _plant(module.weight.data[start : start + inner].unflatten(0, (attention.heads, -1)), channel)
 
 
@@ -166,22 +175,27 @@ def _still(output: Any) -> Any:
 
 
 @contextmanager
-def planted_unet(pipeline: Any, names: list[str], pieces: set[str], region: torch.Tensor) -> Iterator[None]:
-    """As :func:`planted` for a UNet, whose convolutions would smear the sign: queries are planted layer by layer."""
+def planted_unet(
+    pipeline: Any, names: list[str], pieces: set[str], region: torch.Tensor, *, keys: Literal["text", "image"] = "text"
+) -> Iterator[None]:
+    """As :func:`planted` for a UNet, whose convolutions would smear the sign: image tokens are planted layer by layer."""
     flat = torch.where(region.flatten(), AMPLITUDE, -AMPLITUDE)
 
-    def queries(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
-        said = torch.zeros_like(output).unflatten(2, (pipeline_heads[module], -1))
+    def say(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+        said = torch.zeros_like(output).unflatten(2, (heads[module], -1))
         said[..., 0], said[..., 1] = flat[None, :, None], -flat[None, :, None]
         return said.flatten(2)
 
-    pipeline_heads = {}
+    heads = {}
     with ExitStack() as stack:
         _plant_text(stack, pipeline, pieces)
         for name in names:
             module = pipeline.unet.get_submodule(name)
-            module.to_k.weight.data.zero_()
-            _project(module.to_k, channel=2, heads=module.heads)
-            pipeline_heads[module.to_q] = module.heads
-            stack.callback(module.to_q.register_forward_hook(queries).remove)
+            planted_modules = [module.to_q] if keys == "text" else [module.to_q, module.to_k]
+            if keys == "text":
+                module.to_k.weight.data.zero_()
+                _project(module.to_k, channel=KEY_CHANNEL["text"], heads=module.heads)
+            for projection in planted_modules:
+                heads[projection] = module.heads
+                stack.callback(projection.register_forward_hook(say).remove)
         yield

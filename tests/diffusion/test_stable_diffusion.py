@@ -53,7 +53,7 @@ def one_thread():
 @pytest.mark.parametrize("fields", [{}, {"guidance_scale": 1.0}, {"negative_prompt": "boat", "width": 128}])
 def test_capture_changes_no_pixel(backbone, one_thread, fields):
     requests = [GenerationRequest(CAR, 1), GenerationRequest(TWO, 2)]
-    paintings = backbone.paint(requests, recipe(**fields))
+    paintings = backbone.generate(requests, recipe(**fields))
     expected = plain(backbone, requests, recipe(**fields))
     assert [painting.image.tobytes() for painting in paintings] == [image.tobytes() for image in expected]
     assert paintings[0].image.shape == (64, fields.get("width", 64), 3)
@@ -63,7 +63,7 @@ def test_capture_changes_no_pixel(backbone, one_thread, fields):
 
 def test_negative_prompt_matters(backbone):
     images = [
-        backbone.paint([GenerationRequest(CAR, 1)], recipe(negative_prompt=text))[0].image.tobytes()
+        backbone.generate([GenerationRequest(CAR, 1)], recipe(negative_prompt=text))[0].image.tobytes()
         for text in ("", "boat")
     ]
     assert images[0] != images[1]
@@ -97,7 +97,7 @@ def test_maps_equal_the_reference_processor(backbone, guidance_scale):
     finally:
         for module in modules:
             module.set_processor(AttnProcessor2_0())
-    for image, painting in enumerate(backbone.paint(requests, fields)):
+    for image, painting in enumerate(backbone.generate(requests, fields)):
         assert painting.attention.counts == {(8, 16): len(layers) * 2} == {(8, 16): 6}
         for index, category in enumerate(painting.attention.categories):
             expected = torch.stack(maps[image, category]).mean(dim=0)
@@ -147,7 +147,7 @@ def test_planted_region_lights_up(backbone, guidance_scale, rows, height, width)
     requests = [GenerationRequest(CAR, 1), GenerationRequest(Prompt("a red car", (Term("car", 6, 9),)), 2)]
     # start, a, photo, of, a, red, car: the car is token 6 of the first prompt and 3 of the second.
     with planted_attention(backbone, backbone._chosen_layers(fields), rows, tokens=[6, 3], region=region):
-        paintings = backbone.paint(requests, fields)
+        paintings = backbone.generate(requests, fields)
     for painting in paintings:
         heat = painting.attention.grids[height // 8, width // 8][0]
         assert torch.equal(heat > 0.5, region)
@@ -161,12 +161,12 @@ def test_only_the_conditional_half_is_read(backbone):
     region = torch.zeros(8, 8, dtype=torch.bool)
     region[0:2] = True
     with planted_attention(backbone, backbone._chosen_layers(recipe()), [0], tokens=[6], region=region):
-        (painting,) = backbone.paint([GenerationRequest(CAR, 1)], recipe())
+        (painting,) = backbone.generate([GenerationRequest(CAR, 1)], recipe())
     assert torch.equal(painting.attention.grids[8, 8][0] > 0.5, ~region)
 
 
 def test_grids_and_timesteps_are_selected(backbone):
-    (painting,) = backbone.paint(
+    (painting,) = backbone.generate(
         [GenerationRequest(CAR, 1)],
         recipe(width=128, attention_grids=[8, 2], num_inference_steps=4, attention_timesteps=(0, 500)),
     )
@@ -181,7 +181,7 @@ def test_bytes_depend_on_prompt_and_seed_alone(backbone):
     def painted(*requests):
         return [
             (painting.image.tobytes(), painting.attention.grids[8, 8].numpy().tobytes())
-            for painting in backbone.paint(requests, recipe())
+            for painting in backbone.generate(requests, recipe())
         ]
 
     first = painted(one, two)
@@ -201,7 +201,7 @@ def test_other_processors_are_native_during_capture_and_restored(backbone):
     try:
         for processor in (eager, own):
             module.set_processor(processor)
-            (painting,) = backbone.paint([GenerationRequest(CAR, 1)], recipe())
+            (painting,) = backbone.generate([GenerationRequest(CAR, 1)], recipe())
             assert painting.attention.counts == {(8, 8): 6}
             assert module.processor is processor
     finally:
@@ -220,7 +220,7 @@ def test_unseen_attention_is_an_error(backbone, monkeypatch):
         module.set_processor(Hidden())
     try:
         with pytest.raises(CaptureError, match="no scaled_dot_product_attention call was seen in 3 attention layers"):
-            backbone.paint([GenerationRequest(CAR, 1)], recipe())
+            backbone.generate([GenerationRequest(CAR, 1)], recipe())
     finally:
         for module in modules:
             module.set_processor(AttnProcessor2_0())
@@ -234,7 +234,7 @@ def test_nothing_is_left_behind(backbone, monkeypatch):
         ], _len_torch_function_stack()
 
     clean = hooks()
-    backbone.paint([GenerationRequest(CAR, 1)], recipe())
+    backbone.generate([GenerationRequest(CAR, 1)], recipe())
     assert hooks() == clean
     assert sum(clean[0]) == clean[1] == 0
 
@@ -243,7 +243,7 @@ def test_nothing_is_left_behind(backbone, monkeypatch):
 
     monkeypatch.setattr(backbone.pipeline.unet.get_submodule(FINEST).to_v, "forward", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
-        backbone.paint([GenerationRequest(CAR, 1)], recipe())
+        backbone.generate([GenerationRequest(CAR, 1)], recipe())
     assert hooks() == clean
 
 
@@ -252,18 +252,18 @@ def test_nan_is_an_error(backbone, monkeypatch):
     monkeypatch.setattr(
         backbone.pipeline.vae, "decode", lambda *args, **kwargs: (decode(*args, **kwargs)[0] * torch.nan,)
     )
-    with pytest.raises(ModelError, match="the model painted NaN in 2 of 2 images; try dtype='float32'"):
-        backbone.paint([GenerationRequest(CAR, 1), GenerationRequest(CAR, 2)], recipe())
+    with pytest.raises(ModelError, match="the model generated NaN in 2 of 2 images; try dtype='float32'"):
+        backbone.generate([GenerationRequest(CAR, 1), GenerationRequest(CAR, 2)], recipe())
 
 
 def test_truncated_term_is_refused_before_painting(backbone):
     prompt = Prompt("a photo of a photo of a photo of a photo of a red car", (Term("car", 50, 53),))
     with pytest.raises(TokenAlignmentError, match=r"'car' is truncated away: .* has 17 tokens, this model reads 16"):
-        backbone.paint([GenerationRequest(prompt, 1)], recipe())
+        backbone.generate([GenerationRequest(prompt, 1)], recipe())
 
 
 def test_empty_batch(backbone):
-    assert backbone.paint([], recipe()) == []
+    assert backbone.generate([], recipe()) == []
 
 
 @pytest.mark.parametrize(
@@ -272,12 +272,12 @@ def test_empty_batch(backbone):
         (
             {"height": 100},
             RecipeError,
-            "height 100 cannot be painted by this model: it takes multiples of 32; the nearest is 96",
+            "height 100 cannot be generated by this model: it takes multiples of 32; the nearest is 96",
         ),
         (
             {"width": 8},
             RecipeError,
-            "width 8 cannot be painted by this model: it takes multiples of 32; the nearest is 32",
+            "width 8 cannot be generated by this model: it takes multiples of 32; the nearest is 32",
         ),
         (
             {"attention_grids": [16, 64]},
@@ -309,7 +309,7 @@ def test_check_refuses_more_steps_than_trained(backbone, monkeypatch):
 
 
 def test_layers_are_chosen_by_name(backbone):
-    (painting,) = backbone.paint([GenerationRequest(CAR, 1)], recipe(attention_layers=["up_blocks.*"]))
+    (painting,) = backbone.generate([GenerationRequest(CAR, 1)], recipe(attention_layers=["up_blocks.*"]))
     assert painting.attention.counts == {(8, 8): 4}
     with pytest.raises(
         CaptureError, match=r"no cross-attention layer fits attention_layers \['mid_block\.\*'\]; on these"
@@ -333,7 +333,7 @@ def test_self_attention_is_that_of_the_conditional_rows(backbone, guidance_scale
 
     hooks = [unet.get_submodule(name).register_forward_pre_hook(recompute, with_kwargs=True) for name in names]
     try:
-        paintings = backbone.paint(requests, fields)
+        paintings = backbone.generate(requests, fields)
     finally:
         for hook in hooks:
             hook.remove()
@@ -341,7 +341,7 @@ def test_self_attention_is_that_of_the_conditional_rows(backbone, guidance_scale
     for image, painting in enumerate(paintings):
         assert set(painting.attention.affinities) == {(4, 4)}
         torch.testing.assert_close(painting.attention.affinities[4, 4], expected[image], atol=1e-5, rtol=0)
-    plain = backbone.paint(requests, recipe(guidance_scale=guidance_scale))
+    plain = backbone.generate(requests, recipe(guidance_scale=guidance_scale))
     assert [one.image.tobytes() for one in plain] == [one.image.tobytes() for one in paintings]
     assert plain[0].attention.affinities == {}
 
@@ -354,8 +354,8 @@ def test_affinity_grids_the_model_does_not_have(backbone):
 
 
 def test_contrast_sets_a_class_against_the_start_token(backbone):
-    plain = backbone.paint([GenerationRequest(CAR, 1)], recipe())[0]
-    start = backbone.paint([GenerationRequest(CAR, 1)], recipe(contrast="start"))[0]
+    plain = backbone.generate([GenerationRequest(CAR, 1)], recipe())[0]
+    start = backbone.generate([GenerationRequest(CAR, 1)], recipe(contrast="start"))[0]
     assert start.image.tobytes() == plain.image.tobytes()
     assert start.attention.categories == ("car",)
     assert not torch.equal(start.attention.grids[8, 8], plain.attention.grids[8, 8])
