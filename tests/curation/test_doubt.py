@@ -75,6 +75,12 @@ def test_a_class_that_is_always_taken_for_another_is_not_doubted_for_it() -> Non
     assert doubts(unclaimed(*unlearned), STREET) == [None] * 5
 
 
+@given(st.lists(st.floats(0.84, 1.0), min_size=5, max_size=20))
+def test_of_a_class_that_is_mostly_recognised_every_renamed_object_is_doubted(shares: list[float]) -> None:
+    usual = [{1: agreed(0.9, share=share)} for share in shares]
+    assert doubts(unclaimed(*usual, {1: agreed(0.9, share=0.16)}), ["car", "boat"])[-1] is not None
+
+
 def test_a_mask_is_doubted_where_far_more_of_another_class_than_usual_lies_in_it() -> None:
     usual = [claimed(road=1.0, pavement=0.9)] * 9
     found = class_doubts([*usual, claimed(road=0.76, pavement=0.66), claimed(road=0.74, pavement=0.64)], STREET)
