@@ -99,6 +99,7 @@ def test_other_attention_is_judged_by_the_defaults() -> None:
     figures = robustness_figures(quick=True)
     assert {name.removeprefix("refined_iou_") for name in figures if name.startswith("refined_iou_")} == {
         "8_cells",
+        "16_cells",
         "32_cells",
         "64_cells",
         "noisy",
