@@ -1,1 +1,1 @@
-"""Reading attention: the tap, the recorder, token alignment and fusion. Pure tensor maths, no diffusers."""
+"""Reads attention: hooks, recorders, token alignment and fusion. Tensors alone, no diffusers."""

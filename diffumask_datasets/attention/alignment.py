@@ -96,7 +96,7 @@ def _fast_twin(tokenizer: Tokenizer, text: str) -> Tokenizer:
     return fast
 
 
-# Converting CLIP's 49k merges takes longer than painting a small image.
+# Converting CLIP's 49k merges takes longer than generating a small image.
 @lru_cache(maxsize=2)
 def _converted(tokenizer: Tokenizer) -> Tokenizer:
     from transformers import PreTrainedTokenizerFast

@@ -36,7 +36,7 @@ def fuse(
 
     Raises:
         ShapeError: no grid, or a size that is not positive.
-        CaptureError: a class has no attention anywhere, or steps are asked for and no affinity was recorded.
+        CaptureError: a class has no attention anywhere, or steps are requested and no affinity was recorded.
         ModelError: a map holds NaN.
     """
     if height <= 0 or width <= 0 or not maps.grids:

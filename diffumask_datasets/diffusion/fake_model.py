@@ -76,7 +76,7 @@ class FakeModel:
 
 
 def planted_mask(prompt: Prompt, seed: int, *, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Where :class:`FakeModel` paints: uint8 (``height``, ``width``), 0 or 1 + index in ``prompt.categories``.
+    """Where :class:`FakeModel` draws: uint8 (``height``, ``width``), 0 or 1 + index in ``prompt.categories``.
 
     Each class stands in a cell of its own of a square grid, as a rectangle or an ellipse, both drawn from ``seed``.
     """

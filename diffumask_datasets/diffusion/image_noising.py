@@ -33,7 +33,7 @@ class _FixedTimesteps:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._own, name)
 
-    # Pipelines look at the signature to know which schedules may be asked for.
+    # Pipelines look at the signature to know which schedules are supported.
     def set_timesteps(
         self,
         num_inference_steps: int | None = None,

@@ -19,7 +19,7 @@ __all__ = ["merge_lora"]
 
 
 def merge_lora(pipeline: Any, options: LoadSettings) -> None:
-    """Adds the LoRA to the weights themselves, so that painting costs no more and attention modules stay what they are.
+    """Adds the LoRA to the weights themselves, so that generation costs no more and attention modules stay as they are.
 
     Raises:
         MissingDependencyError: peft is not installed.

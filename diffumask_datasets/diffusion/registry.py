@@ -1,4 +1,4 @@
-"""From the name of a model to the backbone that paints with it. Imports no torch until a model is loaded."""
+"""Loads the model that a name stands for. Imports no torch until then."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["FamilyLoader", "load_model", "register_family"]
 
 
 class FamilyLoader(Protocol):
-    """Makes the backbone of one model family."""
+    """Loads models of one family."""
 
     def __call__(
         self, model: str, *, revision: str | None, device: str | None, dtype: str | None, options: LoadSettings
@@ -71,7 +71,7 @@ _NO_PROMPT_TOKENS = {
 def register_family(pipeline: str, loader: FamilyLoader | Family | str) -> None:
     """Makes ``loader`` responsible for models whose ``model_index.json`` names the class ``pipeline``.
 
-    ``loader`` is a :class:`diffumask_datasets.diffusion.family.Family`, or a function that makes a backbone of one's own.
+    ``loader`` is a :class:`diffumask_datasets.diffusion.family.Family`, or a function that loads a model class of your own.
     It may be text, ``"package.module:attribute"``, and is then imported when first needed. Installed packages can do the
     same without being imported, by an entry point of the group ``diffumask_datasets.families``.
     """
@@ -87,7 +87,7 @@ def load_model(
     dtype: str | None = None,
     options: LoadSettings = PLAIN,
 ) -> DiffusionModel:
-    """The backbone of ``"toybox"``, ``"planted"`` (a test double), a local folder or a Hub id ``owner/name``.
+    """Loads ``"toybox"``, ``"planted"`` (the fake model of the tests), a local folder or a Hub id ``owner/name``.
 
     ``revision`` is that of a Hub model; a folder has the content that it has.
 

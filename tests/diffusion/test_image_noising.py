@@ -9,7 +9,10 @@ from diffusers import DDPMScheduler
 
 from diffumask_datasets.diffusion.image_noising import latents_of, noised
 from diffumask_datasets.errors import ModelError, RecipeError
-from tests.helpers.tiny_models.cases import CAR, CASES, Case
+from diffumask_datasets.generation.attention_search import AnnotatedImage, tune_attention
+from tests.helpers.tiny_models.cases import CAR, CASES, PIECES, Case
+from tests.helpers.tiny_models.checks import GRID, REGION
+from tests.helpers.tiny_models.planting import planted
 
 TOKENS = (4, 8)
 
@@ -38,6 +41,29 @@ def test_every_family_reads_a_given_image(case):
     assert not torch.equal(seen.maps[last, 200], seen.maps[last, 600])
     other = backbone.observe(photo(case, seed=5), CAR, timesteps=[200], seed=1)
     assert not torch.equal(seen.maps[last, 200], other.maps[last, 200])
+
+
+FORMS = ("pixart_alpha", "lumina2", "flux", "flux2", "qwen_image", "z_image")
+"""A model for each form in which a denoiser takes latents: as they are, packed in three ways, as a list of videos."""
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.model in FORMS], ids=lambda case: case.model)
+def test_attention_is_searched_whatever_the_form_of_the_latents(case, monkeypatch):
+    """The latents of an image say where its object is; found by the search, every token reached its own place."""
+    backbone = case.backbone()
+
+    def sign_of(pipeline, image):
+        latents = latents_of(pipeline, image)
+        scale = latents.shape[-1] // GRID[1]
+        return torch.where(REGION, 1.0, -1.0).repeat_interleave(scale, 0).repeat_interleave(scale, 1).expand_as(latents)
+
+    monkeypatch.setattr("diffumask_datasets.diffusion.diffusion.latents_of", sign_of)
+    label = np.kron(REGION.numpy(), np.ones((case.token, case.token))).astype(np.uint8)
+    image = np.zeros((*label.shape, 3), np.uint8)
+    with planted(backbone.pipeline, backbone.denoiser, PIECES, REGION, dict(case.embedders)):
+        tuning = tune_attention(backbone, [AnnotatedImage(image, label, CAR, ("car",))], timesteps=(1,))
+    assert tuning.ious.min() > 0.9
+    assert tuning.recipe_fields["attention_grids"] == [4]
 
 
 def test_latents_of_an_unknown_scaling_are_refused():

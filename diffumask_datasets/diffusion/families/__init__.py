@@ -1,1 +1,1 @@
-"""One model family per file, each a page of declarations on ``backbones/family.py``."""
+"""One model family per file: declarations, see ``diffusion/family.py``."""

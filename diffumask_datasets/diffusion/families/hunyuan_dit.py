@@ -13,7 +13,7 @@ HUNYUAN_DIT = Family(
     layers=Blocks(r"blocks\.\d+\.attn2"),
     self_attention=Blocks(r"blocks\.\d+\.attn1"),
     text=Both(Text(max_length=77), Text(tokenizer="tokenizer_2", max_length=256, offset=77)),
-    # Binning would paint another size than asked for.
+    # Binning would generate another size than requested.
     fixed={"use_resolution_binning": False},
     dtype="float16",
 )

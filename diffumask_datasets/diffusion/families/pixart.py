@@ -7,7 +7,7 @@ from diffumask_datasets.diffusion.text import Text, lowered
 
 __all__ = ["PIXART_ALPHA", "PIXART_SIGMA"]
 
-# Binning would paint another size than asked for, cleaning would change the string that the terms stand in.
+# Binning would generate another size than requested, cleaning would change the string that the terms stand in.
 _FIXED = {"clean_caption": False, "use_resolution_binning": False}
 
 PIXART_ALPHA = Family(

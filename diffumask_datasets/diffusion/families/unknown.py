@@ -101,7 +101,7 @@ def family_of(pipeline: Any) -> Family:
     """Watches one step of ``pipeline`` and declares what it saw.
 
     Raises:
-        CaptureError: no image token attends to the prompt, or where it does could not be told.
+        CaptureError: no image token attends to the prompt, or where it does cannot be determined.
     """
     scale = int(getattr(pipeline, "vae_scale_factor", 8))
     height, width = 16 * scale, 32 * scale
@@ -209,7 +209,7 @@ def _joint(seen: _Seen, length: int, pixels: int) -> tuple[dict[str, int], Layou
         if unit:
             layout = Layout("text first", registers=start) if order == "text first" else Layout("image first")
             return {one.name: unit for one in calls if one.key.shape[2] == total}, layout
-    raise CaptureError(f"where the prompt stands in the attention of this model could not be told; {_REGISTER}")
+    raise CaptureError(f"where the prompt stands in the attention of this model cannot be determined; {_REGISTER}")
 
 
 def _unit(pixels: int, tokens: int) -> int:
