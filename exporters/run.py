@@ -75,7 +75,7 @@ def open_exportable(source: Any, *, num_samples: int | None = None) -> OpenDatas
     """
     if num_samples is not None and num_samples < 1:
         raise ExportError(f"num_samples: expected a number from 1 up, got {num_samples}")
-    opened = open_dataset(source, columns=REQUIRED)
+    opened = open_dataset(source, columns=REQUIRED, streams=True)
     return opened if num_samples is None else opened.first(num_samples)
 
 

@@ -20,6 +20,7 @@ from diffumask_datasets.cli.options import (
     Source,
     TrustRecipe,
     View,
+    local_path,
     recipe_fields,
     resumable,
     yaml_value,
@@ -155,7 +156,7 @@ def augment(
 def reproduce(
     sample_id: Annotated[str, typer.Argument(help="The sample, <12 hex digits>-<8 digits>.")],
     recipe: Annotated[str, typer.Option(help="Dataset folder or URL, recipe.yaml, or owner/name on the Hub.")],
-    output: Annotated[Path | None, typer.Option(help="Folder for the image and the mask.")] = None,
+    output: Annotated[Path | None, typer.Option(parser=local_path, help="Folder for the image and the mask.")] = None,
     trust_recipe: TrustRecipe = False,
     model: Annotated[str | None, typer.Option(help="Takes the place of the model that the recipe names.")] = None,
     batch_size: Annotated[int, typer.Option(help="That of the dataset gives the same bytes.")] = 1,

@@ -19,6 +19,7 @@ from diffumask_datasets.cli.options import (
     Source,
     TrustRecipe,
     assignments,
+    local_path,
     recipe_fields,
     resumable,
     tell_left_out,
@@ -135,7 +136,7 @@ def curate(
 
 def train_affinity(
     dataset: SourceWithHeatMaps,
-    output: Annotated[Path, typer.Option(help="File for the net, e.g. affinity.safetensors.")],
+    output: Annotated[Path, typer.Option(parser=local_path, help="File for the net, e.g. affinity.safetensors.")],
     backbone: Annotated[
         str | None, typer.Option(help="transformers backbone, e.g. microsoft/resnet-50; default: small, from scratch.")
     ] = None,
@@ -153,7 +154,7 @@ def train_affinity(
 
 
 def tune_attention(
-    output: Annotated[Path, typer.Option(help="Folder for attention.json and attention.png.")],
+    output: Annotated[Path, typer.Option(parser=local_path, help="Folder for attention.json and attention.png.")],
     dataset: Annotated[
         str | None, typer.Argument(help="Annotated images: a dataset; without it, rendered toybox scenes.")
     ] = None,

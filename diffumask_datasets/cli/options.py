@@ -30,6 +30,7 @@ __all__ = [
     "TrustRecipe",
     "View",
     "assignments",
+    "local_path",
     "pairs_in",
     "recipe_fields",
     "resumable",
@@ -71,6 +72,22 @@ Assignments = Annotated[
 View = Annotated[
     str, typer.Option(help="Columns that are loaded where no config is named: default, instance or detection.")
 ]
+
+
+def local_path(text: str) -> Path:
+    """The path that a text names, for what is only written to this machine.
+
+    Raises:
+        BadParameter: it is a URL.
+    """
+    from diffumask_datasets.dataset.storage import parse_location
+
+    location = parse_location(text)
+    if isinstance(location, str):
+        raise typer.BadParameter(
+            f"{text} is a URL, and this is written to this machine only: give a path, then copy it"
+        )
+    return location
 
 
 @contextmanager

@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from diffumask_datasets.cli.options import assignments, pairs_in, resumable, yaml_value
+from diffumask_datasets.cli.options import assignments, local_path, pairs_in, resumable, yaml_value
 from diffumask_datasets.errors import RecipeError
 
 __all__ = ["evaluate", "train"]
 
 
 def train(
-    output: Annotated[Path, typer.Option(help="Folder of the trained model; transformers loads it.")],
+    output: Annotated[
+        Path, typer.Option(parser=local_path, help="Folder of the trained model; transformers loads it.")
+    ],
     datasets: Annotated[
         list[str] | None,
         typer.Argument(
@@ -79,8 +81,10 @@ def evaluate(
         list[str] | None,
         typer.Option("--map", metavar="CLASS=NAME", help="Judge a class under another name, e.g. rider=human."),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for scores.json and pictures.")] = None,
-    predictions: Annotated[Path | None, typer.Option(help="Folder for the predicted masks, in benchmark ids.")] = None,
+    output: Annotated[Path | None, typer.Option(parser=local_path, help="Folder for scores.json and pictures.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(parser=local_path, help="Folder for the predicted masks, in benchmark ids.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Images that are in memory at once.")] = 8,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the best there is.")] = None,
 ) -> None:

@@ -26,12 +26,13 @@ __all__ = ["COLUMNS", "OpenDataset", "has_data", "open_dataset"]
 ROWS_AT_ONCE = 16
 
 
-def open_dataset(source: Any, *, columns: Sequence[str] = COLUMNS) -> OpenDataset:
+def open_dataset(source: Any, *, columns: Sequence[str] = COLUMNS, streams: bool = False) -> OpenDataset:
     """Opens a dataset.
 
     Args:
         source: A folder, a URL, a Hub dataset ``owner/name``, a ``Dataset``, a stream, or a dict of such splits.
         columns: The columns that it must have.
+        streams: Whether it may be a stream, which does not tell how many rows it has.
 
     Raises:
         ExportError: No dataset, an empty one, or one that lacks columns or class names.
@@ -49,6 +50,8 @@ def open_dataset(source: Any, *, columns: Sequence[str] = COLUMNS) -> OpenDatase
         raise ExportError(
             f"expected a dataset folder, URL or Hub id, a datasets.Dataset or a dict of splits, got {kind}"
         )
+    if None in opened.sizes.values() and not streams:
+        raise ExportError("a stream does not tell how many rows it has; give a map-style dataset or a folder")
     if not any(size is None or size > 0 for size in opened.sizes.values()):
         raise ExportError("the dataset is empty")
     return opened

@@ -5,8 +5,9 @@ The result's ``recipe.yaml`` names the indices that are left out, so that it too
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import heapq
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,28 +122,15 @@ def _refilled(
     unknown = [split for split in opened.sizes if split not in SPLIT_STARTS]
     if unknown:
         raise ReviewError(f"split {unknown[0]!r} cannot be refilled: it was not generated")
-    plan = SplitPlan.of(splits=opened.counts, skip=sorted(skip))
+    there = {_index(sample_id): split for sample_id, split in present.items()}
+    kept = Counter(split for index, split in there.items() if index not in skip)
+    missing = {split: count - kept[split] for split, count in opened.counts.items() if count > kept[split]}
+    fresh = dict(SplitPlan(missing, num_shards=1, skip=frozenset({*skip, *there})).shards())
     generator = GeneratedSamples(prepare(opened.recipe), runtime)
-    there = {_index(sample_id) for sample_id in present}
 
-    def rows(split: str, indices: Iterable[int]) -> Iterator[Row]:
-        kept = opened.split_rows(split)
-        for known, group in itertools.groupby(indices, key=there.__contains__):
-            wanted = set(group)
-            if known:
-                last = max(wanted)
-                for row in kept:
-                    index = _index(row["sample_id"])
-                    if index in wanted:
-                        yield row
-                    if index == last:
-                        break
-            else:
-                for index, row in generator.rows(min(wanted), max(wanted) + 1):
-                    if index in wanted:
-                        yield row
+    def rows(split: str) -> Iterator[Row]:
+        old = (row for row in opened.split_rows(split) if _index(row["sample_id"]) not in skip)
+        new = (row for start, stop in fresh.get(split, ()) for _, row in generator.rows(start, stop))
+        return heapq.merge(old, new, key=lambda row: _index(row["sample_id"]))
 
-    planned = {
-        split: [index for start, stop in shards for index in range(start, stop)] for split, shards in plan.shards()
-    }
-    return {split: rows(split, indices) for split, indices in planned.items()}
+    return {split: rows(split) for split in opened.counts}

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from datasets import load_dataset
 from PIL import Image
 
-from diffumask_datasets import generate
+from diffumask_datasets import export, generate, push
 from diffumask_datasets.dataset.atomic import upload
 from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE
 from diffumask_datasets.dataset.storage import dataset_location, fetched, list_files, name_of
+from diffumask_datasets.errors import ExportError
 from diffumask_datasets.segmentation.settings import Source
 from diffumask_datasets.segmentation.sources import open_source
 from tests.conftest import PLANTED
@@ -235,3 +237,29 @@ def test_labels_are_written_to_a_url(bucket: str, run: Any, pipeline_folder: Pat
     run("label", "photos", "--output", "out", *options)
     assert list(open_dataset(f"{bucket}/out").rows()) == list(open_dataset("out").rows())
     nothing_else_is_here("photos", "out")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train ds --output",
+        "evaluate model ds --output",
+        "evaluate model ds --predictions",
+        "train-affinity ds --output",
+        "tune-attention ds --output",
+        "reproduce 0123456789ab-00000000 --recipe ds --output",
+    ],
+)
+def test_what_stays_on_this_machine_is_no_url(command: str, tmp_path: Path) -> None:
+    done = diffumask_here(*command.split(), "s3://bucket/out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "s3://bucket/out is a URL, and this is written to this machine only: give a path" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stream_is_exported_and_not_pushed(made: Path, tmp_path: Path, local_hub: LocalHub) -> None:
+    stream = load_dataset(str(made), "semantic", split="train", streaming=True, cache_dir=str(tmp_path / "cache"))
+    assert export(stream, tmp_path / "coco", format="coco")["samples"] == {"train": 4}
+    with pytest.raises(ExportError, match="a stream does not tell how many rows it has; give a map-style dataset"):
+        push(stream, "me/stream", token=GOOD_TOKEN)
+    assert local_hub.state.repos == {}
