@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffumask_datasets.dataset.storage import dataset_location, join, read_file
+from diffumask_datasets.dataset.storage import access, dataset_location, join, read_file
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.file import RECIPE_FILE, origin
 from diffumask_datasets.recipes.recipe import Recipe
@@ -63,7 +63,8 @@ def read_shared_recipe(source: str | Path) -> dict[str, Any]:
         HubError: The Hub has no such dataset, refuses it, or cannot be reached.
     """
     location = dataset_location(source)
-    is_file = location.is_file() if isinstance(location, Path) else location.endswith(".yaml")
+    with access(location):
+        is_file = location.is_file() if isinstance(location, Path) else location.endswith(".yaml")
     data = read_file(location if is_file else join(location, RECIPE_FILE), what="the recipe", error=RecipeError)
     if data is None:
         raise RecipeError(

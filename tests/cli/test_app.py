@@ -265,9 +265,9 @@ def test_help(tmp_path: Path, command: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["curate", "n" * 300, "--output", "out"], "error: File name too long: nnn"),
-        (["generate", "car", "--num-samples", "1", "--output", "n" * 300], "error: File name too long: nnn"),
-        (["generate", "car", "--recipe", "n" * 300, "--output", "out"], "error: File name too long: nnn"),
+        (["curate", "n" * 300, "--output", "out"], "error: cannot read nnn"),
+        (["generate", "car", "--num-samples", "1", "--output", "n" * 300], "error: cannot read nnn"),
+        (["generate", "car", "--recipe", "n" * 300, "--output", "out"], "error: cannot read nnn"),
         (["prompts", "car", "--config", "n" * 300], "error: cannot read the recipe nnn"),
         (["prompts", "caf\udce9"], "error: the argument 'caf\\udce9' is not text in the encoding of this terminal"),
         (["curate", "caf\udce9", "--output", "out"], "error: the argument 'caf\\udce9' is not text"),
