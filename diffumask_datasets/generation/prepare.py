@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
+from diffumask_datasets.masks.pipeline import check_mask_settings
 from diffumask_datasets.prompts.sources import check_prompts
 from diffumask_datasets.recipes.augment_settings import with_co_occurrence
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.settings import MaskSettings
 from diffumask_datasets.sample import check_known
 from diffumask_datasets.toybox.world import CLASS_NAMES
 
@@ -33,4 +35,5 @@ def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
     steps = with_co_occurrence(recipe.augment, recipe.co_occurrence)
     recipe = recipe.model_copy(update={"augment": pin_backgrounds(steps, recipe.words)})
     check_prompts(recipe, splits)
+    check_mask_settings(MaskSettings.subset_of(recipe))
     return recipe

@@ -25,6 +25,8 @@ __all__ = [
     "DenseCrf",
     "DenseCrfParameters",
     "default_parameters",
+    "refine",
+    "refine_as_in_the_paper",
     "unexplained_heat",
 ]
 
@@ -164,6 +166,30 @@ class DenseCrf:
         rests = [unexplained_heat(_shrunk(mask), heat) for mask, heat in zip(masks, heat_maps, strict=True)]
         gains = [np.zeros(self._shape[1:], np.float32), *(enlarge(rest, self._shape[1:]) for rest in rests)]
         return np.stack(gains).reshape(found.shape) * np.float32(self._parameters.heat_weight)
+
+
+def refine(
+    image: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32], heat_maps: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], float]:
+    """The refinement ``"densecrf"``: the probabilities after it, and the temperature at which they can be believed."""
+    return _refined(image, probabilities, heat_maps, default_parameters(len(probabilities)))
+
+
+def refine_as_in_the_paper(
+    image: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32], heat_maps: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], float]:
+    """The refinement ``"densecrf-paper"``; as :func:`refine`."""
+    return _refined(image, probabilities, heat_maps, PAPER_PARAMETERS)
+
+
+def _refined(
+    image: npt.NDArray[np.uint8],
+    probabilities: npt.NDArray[np.float32],
+    heat_maps: npt.NDArray[np.float32],
+    parameters: DenseCrfParameters,
+) -> tuple[npt.NDArray[np.float32], float]:
+    crf = DenseCrf(image, len(probabilities), parameters=parameters)
+    return crf.refine(probabilities, heat_maps), parameters.temperature
 
 
 def unexplained_heat(mask: npt.NDArray[np.float32], heat_map: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

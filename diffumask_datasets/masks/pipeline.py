@@ -10,20 +10,23 @@ import numpy.typing as npt
 
 from diffumask_datasets.errors import ShapeError
 from diffumask_datasets.masks.components import separate_instances
-from diffumask_datasets.masks.densecrf import PAPER_PARAMETERS, DenseCrf, default_parameters
 from diffumask_datasets.masks.normalization import normalize_locally
 from diffumask_datasets.masks.objects import describe_objects
 from diffumask_datasets.masks.quality import class_quality
-from diffumask_datasets.masks.thresholds import adaptive_search, check_heat_map, matching_search, otsu_threshold
-from diffumask_datasets.masks.unary import best_labels, certainty, hard_probabilities, label_probabilities
+from diffumask_datasets.masks.thresholds import check_heat_map
+from diffumask_datasets.masks.unary import (
+    affinity_labels,
+    best_labels,
+    certainty,
+    hard_probabilities,
+    label_probabilities,
+)
 from diffumask_datasets.masks.working_size import enlarge, enlarged_labels, shrink_image, shrink_maps, working_size
+from diffumask_datasets.recipes.registry import REFINEMENTS, THRESHOLDS
 from diffumask_datasets.recipes.settings import MaskSettings
 from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID, ObjectAnnotation, ThresholdCurve, check_array
 
-__all__ = ["AFFINITY_BACKGROUND", "Masks", "affinity_labels", "make_masks"]
-
-AFFINITY_BACKGROUND = 0.45
-"""What a class must reach, after its heat was spread along an affinity, to beat the background (DiffuMask's constant)."""
+__all__ = ["Masks", "check_mask_settings", "make_masks"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,29 +110,16 @@ def _check(image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32], cla
         check_heat_map(heat_map, name=f"heat map of class id {class_id}")
 
 
-def affinity_labels(affinity_maps: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-    """Labels (height, width) of heat maps that were spread along an affinity: the hottest class above the background."""
-    hottest = affinity_maps.max(axis=0)
-    return np.where(hottest > AFFINITY_BACKGROUND, affinity_maps.argmax(axis=0) + 1, 0)
-
-
 def _thresholds(
     image: npt.NDArray[np.uint8],
     heat_maps: npt.NDArray[np.float32],
     settings: MaskSettings,
     affinity_maps: npt.NDArray[np.float32] | None,
 ) -> list[tuple[float, ThresholdCurve]]:
-    if settings.threshold == "affinity":
-        if affinity_maps is None:
-            raise ShapeError("affinity_maps: the threshold 'affinity' needs the heat maps after affinity, got none")
-        check_array("affinity_maps", affinity_maps, shape=heat_maps.shape, dtype="float32")
-        labels = affinity_labels(affinity_maps)
-        return [matching_search(heat, image, labels == index) for index, heat in enumerate(heat_maps, start=1)]
-    if settings.threshold == "adaptive":
-        return [adaptive_search(heat_map, image, several=len(heat_maps) > 1) for heat_map in heat_maps]
-    if settings.threshold == "otsu":
-        return [(otsu_threshold(heat_map), ThresholdCurve()) for heat_map in heat_maps]
-    return [(float(settings.threshold), ThresholdCurve())] * len(heat_maps)
+    if isinstance(settings.threshold, float):
+        return [(settings.threshold, ThresholdCurve())] * len(heat_maps)
+    found: list[tuple[float, ThresholdCurve]] = THRESHOLDS.make(settings.threshold)(image, heat_maps, affinity_maps)
+    return found
 
 
 def _refined(
@@ -141,8 +131,21 @@ def _refined(
     """Label probabilities after refinement, and the temperature at which they can be believed."""
     if settings.refinement is None:
         return raw, 1.0
-    parameters = PAPER_PARAMETERS if settings.refinement == "densecrf-paper" else default_parameters(len(raw))
-    return DenseCrf(image, len(raw), parameters=parameters).refine(raw, heat_maps), parameters.temperature
+    refined, temperature = REFINEMENTS.make(settings.refinement)(image, raw, heat_maps)
+    check_array("the refined probabilities", refined, shape=raw.shape, dtype="float32")
+    return refined, temperature
+
+
+def check_mask_settings(settings: MaskSettings) -> None:
+    """Refuses, before any work, a threshold or refinement that cannot be imported or has no such parameters.
+
+    Raises:
+        RecipeError: as it says.
+    """
+    if not isinstance(settings.threshold, float):
+        THRESHOLDS.make(settings.threshold)
+    if settings.refinement is not None:
+        REFINEMENTS.make(settings.refinement)
 
 
 def _objects(

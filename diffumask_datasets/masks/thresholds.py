@@ -14,7 +14,7 @@ from skimage.filters import threshold_otsu
 from diffumask_datasets.errors import ModelError, ShapeError
 from diffumask_datasets.masks.densecrf import PAPER_PARAMETERS, DenseCrf, DenseCrfParameters
 from diffumask_datasets.masks.quality import iou
-from diffumask_datasets.masks.unary import best_labels, hard_probabilities, label_probabilities
+from diffumask_datasets.masks.unary import affinity_labels, best_labels, hard_probabilities, label_probabilities
 from diffumask_datasets.masks.working_size import shrink_image, shrink_maps, working_size
 from diffumask_datasets.sample import ThresholdCurve, check_array
 
@@ -22,10 +22,13 @@ __all__ = [
     "PAPER_GAMMAS",
     "adaptive_search",
     "adaptive_threshold",
+    "adaptive_thresholds",
+    "affinity_thresholds",
     "check_heat_map",
     "coarse_to_fine",
     "matching_search",
     "otsu_threshold",
+    "otsu_thresholds",
 ]
 
 Mask = npt.NDArray[np.bool_]
@@ -137,6 +140,35 @@ def adaptive_search(
     if not legal.any():
         return otsu_threshold(heat_map), curve
     return float(gammas[int(np.argmax(np.where(legal, scores, -np.inf)))]), curve
+
+
+def otsu_thresholds(
+    image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32], affinity_maps: npt.NDArray[np.float32] | None
+) -> list[tuple[float, ThresholdCurve]]:
+    """The threshold ``"otsu"``: :func:`otsu_threshold` of each heat map."""
+    return [(otsu_threshold(heat_map), ThresholdCurve()) for heat_map in heat_maps]
+
+
+def adaptive_thresholds(
+    image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32], affinity_maps: npt.NDArray[np.float32] | None
+) -> list[tuple[float, ThresholdCurve]]:
+    """The threshold ``"adaptive"``: :func:`adaptive_search` of each heat map."""
+    return [adaptive_search(heat_map, image, several=len(heat_maps) > 1) for heat_map in heat_maps]
+
+
+def affinity_thresholds(
+    image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32], affinity_maps: npt.NDArray[np.float32] | None
+) -> list[tuple[float, ThresholdCurve]]:
+    """The threshold ``"affinity"``: :func:`matching_search` of each heat map.
+
+    Raises:
+        ShapeError: no affinity maps.
+    """
+    if affinity_maps is None:
+        raise ShapeError("affinity_maps: the threshold 'affinity' needs the heat maps after affinity, got none")
+    check_array("affinity_maps", affinity_maps, shape=heat_maps.shape, dtype="float32")
+    labels = affinity_labels(affinity_maps)
+    return [matching_search(heat, image, labels == index) for index, heat in enumerate(heat_maps, start=1)]
 
 
 def _scores(heat: npt.NDArray[np.float32], masks: list[Mask], *, several: bool) -> npt.NDArray[np.float64]:

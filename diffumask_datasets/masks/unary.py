@@ -7,7 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CONFIDENCE", "SOFTNESS", "best_labels", "certainty", "hard_probabilities", "label_probabilities"]
+__all__ = [
+    "AFFINITY_BACKGROUND",
+    "CONFIDENCE",
+    "SOFTNESS",
+    "affinity_labels",
+    "best_labels",
+    "certainty",
+    "hard_probabilities",
+    "label_probabilities",
+]
+
+AFFINITY_BACKGROUND = 0.45
+"""What a class must reach, after its heat was spread along an affinity, to beat the background (DiffuMask's constant)."""
 
 SOFTNESS = 0.1
 """Width of the logistic around γ, as a fraction of the heat map's own range. A width of 0.05 gives two points less on drawn
@@ -68,3 +80,9 @@ def certainty(probabilities: npt.NDArray[np.float32], *, temperature: float = 1.
 def _softmax(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     powers = np.exp(scores - scores.max(axis=0, keepdims=True))
     return np.asarray(powers / powers.sum(axis=0, keepdims=True), dtype=np.float32)
+
+
+def affinity_labels(affinity_maps: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+    """Labels (height, width) of heat maps that were spread along an affinity: the hottest class above the background."""
+    hottest = affinity_maps.max(axis=0)
+    return np.where(hottest > AFFINITY_BACKGROUND, affinity_maps.argmax(axis=0) + 1, 0)

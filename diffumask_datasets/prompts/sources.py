@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.prompts.templates import TemplateSource
-from diffumask_datasets.recipes.prompt_settings import (
-    CaptionSettings,
-    LanguageModelPrompts,
-    SubClassPrompts,
-)
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.registry import PROMPT_SOURCES, Choice
 
 __all__ = ["PromptSource", "caption_prompts", "check_prompts", "prompt_for"]
 
@@ -59,17 +54,7 @@ def caption_prompts(recipe: Recipe) -> Iterator[Prompt]:
 
 @functools.lru_cache(maxsize=8)
 def _source(recipe: Recipe) -> PromptSource:
-    settings = recipe.prompt_source
-    if isinstance(settings, SubClassPrompts):
-        from diffumask_datasets.prompts.sub_classes import SubClassSource
-
-        return SubClassSource(recipe, settings)
-    if isinstance(settings, CaptionSettings):
-        from diffumask_datasets.prompts.caption_pool import CaptionSource
-
-        return CaptionSource(recipe, settings)
-    if isinstance(settings, LanguageModelPrompts):
-        from diffumask_datasets.prompts.text_models import LanguageModelSource
-
-        return LanguageModelSource(recipe, settings)
-    return TemplateSource(recipe)
+    chosen = recipe.prompt_source
+    if isinstance(chosen, Choice):
+        return cast("PromptSource", PROMPT_SOURCES.make(chosen)(recipe))
+    return cast("PromptSource", PROMPT_SOURCES.make(chosen.kind, settings=chosen)(recipe))

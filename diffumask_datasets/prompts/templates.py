@@ -9,7 +9,7 @@ from diffumask_datasets.errors import TokenAlignmentError
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.prompt import Prompt, Term
 from diffumask_datasets.prompts.wording import Noun, fill, find_terms, noun
-from diffumask_datasets.recipes.prompt_settings import PLACE
+from diffumask_datasets.recipes.prompt_settings import PLACE, TemplatePrompts
 from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["TemplateSource"]
@@ -18,7 +18,7 @@ __all__ = ["TemplateSource"]
 class TemplateSource:
     """Every split uses all of the recipe's prompts: they share prompts, never a seed."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, settings: TemplatePrompts) -> None:
         self._recipe = recipe
 
     def prompt(self, index: int) -> Prompt:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 from typing_extensions import Self
 
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.models.reference import TEXT_MODEL
 from diffumask_datasets.recipes.base import Pin, Settings, Text, Texts
 from diffumask_datasets.recipes.captions import fingerprint_captions, read_captions
+from diffumask_datasets.recipes.registry import PROMPT_SOURCES, Choice
 from diffumask_datasets.recipes.vocabulary import places, styles
 
 __all__ = [
@@ -170,12 +172,29 @@ class LanguageModelPrompts(Settings):
 
 
 def _as_settings(value: Any) -> Any:
-    return {"kind": value} if isinstance(value, str) else value
+    value = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(value, (Mapping, Settings)):
+        raise ValueError("expected a text or a mapping")
+    if isinstance(value, Mapping) and isinstance(kind := value.get("kind"), str):
+        PROMPT_SOURCES.check(kind)
+    return value
+
+
+def _tag(value: Any) -> str | None:
+    kind = value.get("kind") if isinstance(value, Mapping) else value.kind
+    if not isinstance(kind, str):
+        return None
+    return kind if kind in PROMPT_SOURCES.own else "offered"
 
 
 PromptSettings = Annotated[
-    TemplatePrompts | SubClassPrompts | CaptionPrompts | RetrievalPrompts | LanguageModelPrompts,
-    Field(discriminator="kind"),
+    Annotated[TemplatePrompts, Tag("templates")]
+    | Annotated[SubClassPrompts, Tag("sub_classes")]
+    | Annotated[CaptionPrompts, Tag("captions")]
+    | Annotated[RetrievalPrompts, Tag("retrieval")]
+    | Annotated[LanguageModelPrompts, Tag("language_model")]
+    | Annotated[Choice, Tag("offered")],
+    Discriminator(_tag),
     BeforeValidator(_as_settings),
 ]
 """One of the prompt sources; its ``kind`` alone, as text, takes the defaults."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from diffumask_datasets.models.reference import AFFINITY_NET, CHECKPOINT, LORA
 from diffumask_datasets.recipes.base import Pin, Settings
+from diffumask_datasets.recipes.registry import REFINEMENTS, THRESHOLDS, Choice
 
 __all__ = ["PLAIN", "AttemptSettings", "CaptureSettings", "GenerateSettings", "LoadSettings", "MaskSettings"]
 
@@ -100,19 +101,21 @@ class MaskSettings(Settings):
     affinity mask: ``"self-attention"`` of the model, or ``"affinitynet"``, the trained net in the file ``affinity_net``,
     whose content ``affinity_net_revision`` pins. ``heat_normalization`` divides each heat map by its local level before it
     is thresholded (:mod:`diffumask_datasets.masks.normalization`). ``refinement`` is a DenseCRF, with our parameters or
-    with the paper's (``"densecrf-paper"``), or None. ``unary`` is what refinement starts from: ``"soft"`` heat or ``"hard"``
-    labels. ``min_area`` is the smallest component kept, as a fraction of the image; pixels whose two best classes differ
-    by less than ``ignore_margin`` become 255; ``split_touching`` parts objects of one class where they touch at a neck.
+    with the paper's (``"densecrf-paper"``), or None. Thresholds and refinements of installed packages are named like ours;
+    their parameters stand in a mapping, ``{"kind": NAME, …}``. ``unary`` is what refinement starts from: ``"soft"`` heat or
+    ``"hard"`` labels. ``min_area`` is the smallest component kept, as a fraction of the image; pixels whose two best classes
+    differ by less than ``ignore_margin`` become 255; ``split_touching`` parts objects of one class where they touch at a
+    neck.
     """
 
     PINS: ClassVar[tuple[Pin, ...]] = (Pin("affinity_net", "affinity_net_revision", AFFINITY_NET),)
 
-    threshold: float | Literal["otsu", "adaptive", "affinity"] = "adaptive"
+    threshold: float | str | Choice = "adaptive"
     affinity: Literal["self-attention", "affinitynet"] | None = None
     affinity_net: str | None = None
     affinity_net_revision: str | None = None
     heat_normalization: Literal["local"] | None = "local"
-    refinement: Literal["densecrf", "densecrf-paper"] | None = "densecrf"
+    refinement: str | Choice | None = "densecrf"
     unary: Literal["soft", "hard"] = "soft"
     split_touching: bool = True
     min_area: float = Field(0.005, ge=0, lt=1)
@@ -126,12 +129,20 @@ class MaskSettings(Settings):
             raise ValueError("affinity 'affinitynet' and affinity_net='FILE' go together (diffumask train-affinity)")
         return self
 
-    @field_validator("threshold")
+    @field_validator("threshold", mode="before")
     @classmethod
-    def _threshold_in_range(cls, threshold: float | str) -> float | str:
-        if isinstance(threshold, float) and not 0 < threshold < 1:
+    def _legal_threshold(cls, threshold: Any) -> Any:
+        number = _as_number(threshold)
+        if number is None:
+            return THRESHOLDS.chosen(threshold)
+        if not 0 < number < 1:
             raise ValueError("a fixed threshold lies between 0 and 1, ends excluded")
-        return threshold
+        return number
+
+    @field_validator("refinement", mode="before")
+    @classmethod
+    def _legal_refinement(cls, refinement: Any) -> Any:
+        return None if refinement is None else REFINEMENTS.chosen(refinement)
 
 
 class AttemptSettings(Settings):
@@ -149,3 +160,10 @@ class AttemptSettings(Settings):
         if self.min_quality > 0 and self.max_attempts == 1:
             raise ValueError(f"min_quality {self.min_quality} needs max_attempts of 2 or more, e.g. max_attempts=5")
         return self
+
+
+def _as_number(value: Any) -> float | None:
+    try:
+        return None if isinstance(value, bool) or not isinstance(value, (int, float, str)) else float(value)
+    except ValueError:
+        return None

@@ -16,6 +16,7 @@ from diffumask_datasets.models.reference import BUILT_IN_MODELS
 from diffumask_datasets.recipes.file import AUGMENTED, LABELLED
 from diffumask_datasets.recipes.prompt_settings import LanguageModelPrompts, RetrievalPrompts
 from diffumask_datasets.recipes.recipe import FIELDS, Recipe, check_fields
+from diffumask_datasets.recipes.registry import PROMPT_SOURCES, REFINEMENTS, THRESHOLDS
 from diffumask_datasets.recipes.splits import EXTENT
 from diffumask_datasets.sample import MAX_CLASS_ID
 
@@ -79,7 +80,7 @@ def check_trust(where: str, fields: Mapping[str, Any], *, nameable: bool = False
         nameable: Whether the user can also give the field anew where this is called.
 
     Raises:
-        RecipeError: A local model or file, or pickled weights.
+        RecipeError: A local model or file, pickled weights, or what an installed package offers.
     """
     trust = "if the recipe is your own or you trust it, add --trust-recipe (trust_recipe=True)"
     for name, place in _places(fields).items():
@@ -88,6 +89,11 @@ def check_trust(where: str, fields: Mapping[str, Any], *, nameable: bool = False
             raise RecipeError(
                 f"{where} names the local {name} {short_repr(place)}, which is not followed: {trust}{own}"
             )
+    for registry in (PROMPT_SOURCES, THRESHOLDS, REFINEMENTS):
+        value = fields.get(registry.noun.replace(" ", "_"))
+        kind = value.get("kind") if isinstance(value, Mapping) else value
+        if isinstance(kind, str) and registry.is_offered(kind):
+            raise RecipeError(f"{where} uses the {registry.noun} {kind!r} of an installed package: {trust}")
     if fields.get("pickle_weights") not in (None, False):
         own = _or_name("pickle_weights") if nameable else ""
         raise RecipeError(f"{where} asks for pickled weights, which can run any code: {trust}{own}")

@@ -27,7 +27,8 @@ from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, spread_heat
 from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
 from diffumask_datasets.masks.components import separate_instances
-from diffumask_datasets.masks.pipeline import affinity_labels, make_masks
+from diffumask_datasets.masks.pipeline import make_masks
+from diffumask_datasets.masks.unary import affinity_labels
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.settings import MaskSettings

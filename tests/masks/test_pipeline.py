@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from diffumask_datasets.errors import ModelError, ShapeError
 from diffumask_datasets.masks import rle
-from diffumask_datasets.masks.pipeline import Masks, affinity_labels, make_masks
+from diffumask_datasets.masks.pipeline import Masks, make_masks
+from diffumask_datasets.masks.unary import affinity_labels
 from diffumask_datasets.recipes.settings import MaskSettings
 
 EXACT = MaskSettings(threshold=0.5, heat_normalization=None, refinement=None, min_area=0.0, ignore_margin=0.0)

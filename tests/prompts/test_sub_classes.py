@@ -116,7 +116,7 @@ def test_a_context_that_names_another_class_is_left_out() -> None:
         ({"prompt_source": {"kind": "sub_classes", "blank": 2}}, "blank: Input should be less than or equal to 1"),
         (
             {"prompt_source": "subclasses"},
-            "unknown kind 'subclasses'; there are: 'templates', 'sub_classes', 'captions', ",
+            r"unknown prompt source 'subclasses' \(did you mean 'sub_classes'\?\); there are: 'templates', 'sub_classes', ",
         ),
         ({"prompt_source": {}}, r"prompt_source: name its kind \(given: {}\)"),
         ({"prompt_source": 3}, r"prompt_source: expected a text or a mapping \(given: 3\)"),

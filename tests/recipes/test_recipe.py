@@ -112,8 +112,16 @@ def test_the_digest_never_changes_by_itself() -> None:
         ({"classes": ["car"], "num_inference_steps": -5}, "num_inference_steps: Input should be greater than 0"),
         ({"classes": ["car"], "guidance_scale": float("nan")}, "guidance_scale: Input should be a finite number"),
         ({"classes": ["car"], "threshold": 1.5}, "threshold: a fixed threshold lies between 0 and 1"),
-        ({"classes": ["car"], "threshold": "ots"}, "threshold"),
-        ({"classes": ["car"], "refinement": "crf"}, "refinement: Input should be 'densecrf'"),
+        (
+            {"classes": ["car"], "threshold": "ots"},
+            "unknown threshold 'ots' (did you mean 'otsu'?); there are: 'otsu', ",
+        ),
+        ({"classes": ["car"], "threshold": True}, "threshold: expected a text or a mapping (given: True)"),
+        ({"classes": ["car"], "refinement": {"size": 3}}, "refinement: name its kind"),
+        (
+            {"classes": ["car"], "refinement": "crf"},
+            "refinement: unknown refinement 'crf'; there are: 'densecrf', 'densecrf-paper' (given: 'crf')",
+        ),
         ({"classes": ["car"], "attention_grids": []}, "attention_grids: name at least one grid"),
         ({"classes": ["car"], "attention_timesteps": [500, 50]}, "0 <= first <= last <= 1000"),
         ({"classes": ["car"], "classes_per_image": 2}, "classes_per_image is 2 but only 1 classes are named"),
