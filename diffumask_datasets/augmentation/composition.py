@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from diffumask_datasets.augmentation.backgrounds import photograph
 from diffumask_datasets.augmentation.canvas import Canvas, Region, covered_by, owned_by
 from diffumask_datasets.augmentation.cutout_pool import CutoutPool
 from diffumask_datasets.augmentation.cutouts import SMALLEST, Cutout, mirrored, resized_cutout, with_instances
+from diffumask_datasets.augmentation.filling import filled
 from diffumask_datasets.augmentation.scene import Others, Scene
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.augment_settings import OTHERS, Compose, check_named_classes
@@ -32,7 +34,7 @@ def composed(
     """Gives the scene with objects of other samples pasted over it.
 
     Args:
-        scene: What is pasted on; its own objects stay, unless ``settings`` name backgrounds: then they are pasted too.
+        scene: What is pasted on. Its own objects stay, unless the settings lift them off or name other backgrounds.
         others: Draws the samples that lend objects.
         settings: How many objects, how large, how blended.
         rng: Decides everything that is drawn.
@@ -48,7 +50,7 @@ def composed(
         )
     preferences = _Preferences.of(settings, classes)
     lenders: list[Scene] = []
-    if settings.backgrounds is not None:
+    if settings.lift or settings.backgrounds is not None:
         lenders, scene = [scene], _emptied(scene, settings, rng)
     canvas = Canvas.of(with_instances(scene), settings)
     missing = int(rng.integers(settings.objects[0], settings.objects[1] + 1)) - len(canvas.categories)
@@ -129,8 +131,12 @@ def _corner(rng: np.random.Generator, room: int, *, first: bool, last: bool) -> 
 
 
 def _emptied(scene: Scene, settings: Compose, rng: np.random.Generator) -> Scene:
-    """A photograph as large as the scene, without any object."""
-    image = photograph(settings, rng, size=scene.size)
+    """The scene without its objects, or a photograph as large as it."""
+    if settings.backgrounds is not None:
+        image = photograph(settings, rng, size=scene.size)
+    else:
+        reach = 2 * max(2, max(scene.size) // 64) + 1  # the edge of an object has something of its colour
+        image = filled(scene.image, ndimage.maximum_filter(scene.label, reach) > 0)
     label, instances = np.zeros(scene.size, np.uint8), np.zeros(scene.size, np.int32)
     maps = {category: np.zeros(scene.size, np.uint8) for category in scene.heat_maps}
     return Scene(image, label, instances, (), (), maps)

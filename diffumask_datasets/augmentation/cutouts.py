@@ -20,6 +20,9 @@ SMALLEST = 16
 MOST_SHARED = 0.1
 """Share of what surrounds an object that may be other objects: of more, one may hide a part of it."""
 
+WHOLE = 0.9
+"""Share of an object that its largest part has at least: of less, something lies in front of it, or the mask is wrong."""
+
 UNDECIDED = 127
 """Opacity of the pixels between an object and its background that refinement left at 255: about half, by definition."""
 
@@ -78,10 +81,10 @@ class Cutout:
 def cut_out(scene: Scene, number: int) -> Cutout | None:
     """Cuts instance ``number`` out of a scene, if it can be trusted.
 
-    None where it is too small, where another object may hide a part of it (a tenth of what surrounds it is other objects),
-    and where two opposite borders of the image cut it off.
+    None where it is too small or in several parts, where another object may hide a part of it (a tenth of what surrounds it
+    is other objects), and where two opposite borders of the image cut it off. Crumbs beside the object are left behind.
     """
-    mask = scene.instances == number
+    mask = _main_part(scene.instances == number)
     rows, columns = _extent(mask.any(axis=1)), _extent(mask.any(axis=0))
     height, width = scene.size
     cut = Sides(rows.start == 0, columns.start == 0, rows.stop == height, columns.stop == width)
@@ -132,6 +135,16 @@ def resized_cutout(cutout: Cutout, factor: float) -> Cutout:
 
     maps = {category: resized(soft) for category, soft in cutout.heat_maps.items()}
     return replace(cutout, image=resized(cutout.image), alpha=resized(cutout.alpha), heat_maps=maps)
+
+
+def _main_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The largest connected part of a mask; nothing, if it is less than :data:`WHOLE` of it."""
+    parts, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    areas = np.bincount(parts.ravel())[1:]
+    largest: npt.NDArray[np.bool_] = parts == int(areas.argmax()) + 1
+    return largest if areas.max() >= WHOLE * areas.sum() else np.zeros_like(mask)
 
 
 def _extent(occupied: npt.NDArray[np.bool_]) -> slice:

@@ -183,10 +183,23 @@ def hidden_by_another() -> Scene:
     return scene.replaced(label=label, instances=instances, things=(*scene.things, Thing(2, 1.0)))
 
 
+def with_parts(second: int) -> Scene:
+    """A square of 10 pixels a side, and a second part of its instance in a corner."""
+    scene = square(10, at=(16, 16))
+    label, instances = scene.label.copy(), scene.instances.copy()
+    label[1 : 1 + second, 1 : 1 + second], instances[1 : 1 + second, 1 : 1 + second] = 1, 1
+    return scene.replaced(label=label, instances=instances)
+
+
+def test_crumbs_are_left_behind() -> None:
+    made = compose(empty(), with_parts(3), objects=(1, 1), scale=(1, 1))
+    assert (made.instances == 1).sum() == 100
+
+
 @pytest.mark.parametrize(
     "lender",
-    [square(10, quality=0.4), square(32, at=(0, 0)), square(3), hidden_by_another(), empty()],
-    ids=["quality", "cut off on all sides", "tiny", "touching", "empty"],
+    [with_parts(6), square(10, quality=0.4), square(32, at=(0, 0)), square(3), hidden_by_another(), empty()],
+    ids=["two parts", "quality", "cut off on all sides", "tiny", "touching", "empty"],
 )
 def test_no_sample_good_enough_to_cut_from(lender: Scene) -> None:
     with pytest.raises(
@@ -213,6 +226,21 @@ def test_an_image_too_small_to_paste_on() -> None:
         RecipeError, match=r"cannot be composed on an image of 6x40 pixels \(height x width\); expected 8"
     ):
         compose(empty((6, 40)), square(10), objects=(1, 1))
+
+
+def test_objects_are_lifted_off_and_what_was_behind_them_is_filled_in() -> None:
+    shaded = np.repeat(np.repeat(np.arange(64, dtype=np.uint8)[None, :, None], 64, axis=0), 3, axis=2)
+    base = square(16, at=(24, 24), size=(64, 64), category=3)
+    base = base.replaced(image=np.where((base.label > 0)[..., None], base.image, shaded))
+    found = set()
+    for seed in range(8):
+        fields = {"objects": (1, 1), "scale": (0.5, 0.5), "blend": "hard", "lift": True}
+        made = compose(base, square(16, category=2), seed=seed, **fields)
+        bare = made.instances == 0
+        assert np.abs(made.image[bare].astype(int) - shaded[bare]).max() <= 4
+        assert not made.label[bare].any()
+        found |= {thing.category for thing in made.things}
+    assert found == {2, 3}  # its own object comes back elsewhere
 
 
 @pytest.fixture
