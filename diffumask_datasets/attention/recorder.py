@@ -232,8 +232,10 @@ def _masked(logits: torch.Tensor, mask: torch.Tensor | None, row: int, queries: 
 
 def _check_usable(weights: torch.Tensor, categories: Sequence[str], grid: Grid) -> None:
     for category, peak in zip(categories, weights.amax(dim=(1, 2)).tolist(), strict=True):
-        place = f"class {category!r} on the {grid[0]}x{grid[1]} grid"
+        subject = f"class {category!r} on the {grid[0]}x{grid[1]} grid"
         if peak != peak:
-            raise ModelError(f"the attention of {place} is NaN; try dtype='float32'")
+            raise ModelError(f"the attention of {subject} is NaN; try dtype='float32'")
         if peak <= 0:
-            raise CaptureError(f"the attention of {place} is zero everywhere; choose other layers with attention_grids")
+            raise CaptureError(
+                f"the attention of {subject} is zero everywhere; choose other layers with attention_grids"
+            )

@@ -33,12 +33,12 @@ def merge_lora(pipeline: Any, options: LoadSettings) -> None:
         raise ModelError(f"a {type(pipeline).__name__} takes no LoRA; leave lora out")
     local = LORA.named(options.lora).local
     revision = {} if local else {"revision": options.lora_revision}
-    place = str(local or options.lora)
+    source = str(local or options.lora)
     try:
-        held = pipeline.lora_state_dict(place, use_safetensors=True, **revision)
+        held = pipeline.lora_state_dict(source, use_safetensors=True, **revision)
         weights = dict(held[0] if isinstance(held, tuple) else held)
         # Otherwise what the file lacks would lie nowhere, and moving it be an error without a name.
-        pipeline.load_lora_weights(place, use_safetensors=True, low_cpu_mem_usage=False, **revision)
+        pipeline.load_lora_weights(source, use_safetensors=True, low_cpu_mem_usage=False, **revision)
     except (ValueError, LookupError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"the LoRA {options.lora!r} does not fit the model: {reason}") from error

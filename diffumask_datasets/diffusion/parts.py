@@ -81,16 +81,16 @@ def _class(name: str, library: str, kind: str) -> Any:
 
 def load_part(name: str, kind: Any, folder: Path, *, precision: torch.dtype, options: LoadSettings) -> Any:
     """The network that a pipeline's folder holds under ``name``; raises as :func:`load_parts`."""
-    place = folder / name if (folder / name).is_dir() else folder
+    subfolder = folder / name if (folder / name).is_dir() else folder
     how: dict[str, Any] = {"dtype" if issubclass(kind, PreTrainedModel) else DTYPE_OPTION: precision}
-    if options.variant and _has_variant(place, options.variant):
+    if options.variant and _has_variant(subfolder, options.variant):
         how["variant"] = options.variant
     if not options.pickle_weights:
-        _refuse_pickles(name, place)
+        _refuse_pickles(name, subfolder)
     try:
         # None takes pickles where there is nothing else.
         safe = None if options.pickle_weights else True
-        return load_whole(kind, str(place), what=f"the {name}", use_safetensors=safe, low_cpu_mem_usage=True, **how)
+        return load_whole(kind, str(subfolder), what=f"the {name}", use_safetensors=safe, low_cpu_mem_usage=True, **how)
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(f"cannot load the {name}: {reason}") from error
@@ -104,17 +104,19 @@ def pickles_alone(what: str) -> str:
     )
 
 
-def _refuse_pickles(name: str, place: Path) -> None:
-    if not has_weights(place, ".safetensors") and has_weights(place, ".bin"):
+def _refuse_pickles(name: str, subfolder: Path) -> None:
+    if not has_weights(subfolder, ".safetensors") and has_weights(subfolder, ".bin"):
         raise ModelError(pickles_alone(f"the {name}"))
 
 
-def has_weights(place: Path, *endings: str) -> bool:
+def has_weights(subfolder: Path, *endings: str) -> bool:
     """Whether a folder holds weights of these endings; without any, of all kinds."""
-    return place.is_dir() and any(file.suffix in (endings or (".safetensors", ".bin")) for file in place.iterdir())
+    return subfolder.is_dir() and any(
+        file.suffix in (endings or (".safetensors", ".bin")) for file in subfolder.iterdir()
+    )
 
 
-def _has_variant(place: Path, variant: str) -> bool:
-    return place.is_dir() and any(
-        f".{variant}." in file.name or f".{variant}-" in file.name for file in place.iterdir()
+def _has_variant(subfolder: Path, variant: str) -> bool:
+    return subfolder.is_dir() and any(
+        f".{variant}." in file.name or f".{variant}-" in file.name for file in subfolder.iterdir()
     )

@@ -48,14 +48,14 @@ def load_pipeline(
     """
     index = read_index(model, revision)
     kind = _class(model, index["_class_name"])
-    place = _device(device)
-    precision = _DTYPES[_dtype_name(dtype, place, accelerated_dtype)]
+    target = _device(device)
+    precision = _DTYPES[_dtype_name(dtype, target, accelerated_dtype)]
     try:
         with quiet_loading():
             pipeline = _loaded(kind, model, revision, index, precision=precision, options=options)
             merge_lora(pipeline, options)
         _replace_scheduler(pipeline, options)
-        return pipeline.to(place)
+        return pipeline.to(target)
     except (
         *(OSError, ValueError, LookupError, RuntimeError, ImportError),
         *(SafetensorError, SingleFileComponentError),
@@ -122,11 +122,11 @@ def _loaded(
     if options.checkpoint is not None:
         parts = load_beside(kind, classes, folder, precision=precision, options=options)
         return load_single_file(kind, model, revision=revision, options=options, **parts, **how)
-    place = folder or _downloaded(kind, model, revision, options, without)
-    parts = load_parts(classes, place, precision=precision, options=options)
+    source = folder or _downloaded(kind, model, revision, options, without)
+    parts = load_parts(classes, source, precision=precision, options=options)
     # Parts that the model does without: diffusers wants to be told, where its class has them.
     absent = {name: None for name, entry in index.items() if entry == [None, None] and name not in without}
-    return check_placed(kind.from_pretrained(str(place), **parts, **absent, **how), parts)
+    return check_placed(kind.from_pretrained(str(source), **parts, **absent, **how), parts)
 
 
 def _downloaded(kind: Any, model: str, revision: str | None, options: LoadSettings, without: dict[str, Any]) -> Path:

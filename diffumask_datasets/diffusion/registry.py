@@ -105,8 +105,8 @@ def load_model(
         return FakeModel.from_environment()
     load = _loader(_family(model, pipeline_class(model, revision)))
     folder = PIPELINE.named(model).local
-    place, revision = (str(folder), None) if folder else (model, revision)
-    return load(place, revision=revision, device=device, dtype=dtype, options=options)
+    source, revision = (str(folder), None) if folder else (model, revision)
+    return load(source, revision=revision, device=device, dtype=dtype, options=options)
 
 
 def _family(model: str, pipeline: str) -> FamilyLoader | Family:

@@ -92,11 +92,11 @@ def lowered(pipeline: Any, prompt: Prompt) -> Prompt:
     before = len(prompt.text) - len(prompt.text.lstrip())
     text = prompt.text.strip().lower()
 
-    def place(index: int) -> int:
+    def moved(index: int) -> int:
         # Lower case may be longer, as that of İ.
         return min(len(prompt.text[before : max(index, before)].lower()), len(text))
 
-    return Prompt(text, tuple(Term(term.category, place(term.start), place(term.end)) for term in prompt.terms))
+    return Prompt(text, tuple(Term(term.category, moved(term.start), moved(term.end)) for term in prompt.terms))
 
 
 def wrapped(prompt: Prompt, before: str, after: str = "") -> Prompt:
