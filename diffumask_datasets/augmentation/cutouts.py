@@ -147,7 +147,7 @@ def _main_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return largest if areas.max() >= WHOLE * areas.sum() else np.zeros_like(mask)
 
 
-def _extent(occupied: npt.NDArray[np.bool_]) -> slice:
+def _extent(occupied: npt.ArrayLike) -> slice:
     """From the first to the last that is occupied; empty where none is."""
     places = np.flatnonzero(occupied)
     return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)

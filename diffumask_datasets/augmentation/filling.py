@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 __all__ = ["filled"]
 
-Values = npt.NDArray[np.float32]
+Values = npt.NDArray[np.floating[Any]]
 
 
 def filled(image: npt.NDArray[np.uint8], hole: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
@@ -29,7 +31,8 @@ def _interpolated(total: Values, weight: Values) -> Values:
         return mean
     coarse = _interpolated(_halved(mean * np.minimum(weight, 1)), _halved(np.minimum(weight, 1)))
     trust = np.minimum(weight, 1)
-    return mean * trust + _enlarged(coarse, weight.shape[:2]) * (1 - trust)
+    mixed: Values = mean * trust + _enlarged(coarse, weight.shape[:2]) * (1 - trust)
+    return mixed
 
 
 def _halved(values: Values) -> Values:
