@@ -180,11 +180,15 @@ def _as_settings(value: Any) -> Any:
     return value
 
 
+_WITH_SETTINGS = ("templates", "sub_classes", "captions", "retrieval", "language_model")
+"""Sources that have a class of settings; the parameters of others are a :class:`Choice`."""
+
+
 def _tag(value: Any) -> str | None:
     kind = value.get("kind") if isinstance(value, Mapping) else value.kind
     if not isinstance(kind, str):
         return None
-    return kind if kind in PROMPT_SOURCES.own else "offered"
+    return kind if kind in _WITH_SETTINGS else "plain"
 
 
 PromptSettings = Annotated[
@@ -193,7 +197,7 @@ PromptSettings = Annotated[
     | Annotated[CaptionPrompts, Tag("captions")]
     | Annotated[RetrievalPrompts, Tag("retrieval")]
     | Annotated[LanguageModelPrompts, Tag("language_model")]
-    | Annotated[Choice, Tag("offered")],
+    | Annotated[Choice, Tag("plain")],
     Discriminator(_tag),
     BeforeValidator(_as_settings),
 ]

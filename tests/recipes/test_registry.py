@@ -12,6 +12,7 @@ import pytest
 from diffumask_datasets import generate
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.registry import PROMPT_SOURCES, REFINEMENTS, THRESHOLDS
 from diffumask_datasets.recipes.trust import check_trust
@@ -121,6 +122,13 @@ def test_what_is_not_registered_is_one_clear_line() -> None:
 def test_a_stranger_does_not_choose_what_runs(fields: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=r"the recipe of x uses the .* of an installed package: .*--trust-recipe"):
         check_trust("the recipe of x", fields)
+
+
+def test_one_of_ours_needs_no_more_than_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROMPT_SOURCES.own, "calls", "plugged_in:Shouts")
+    asked = recipe(prompt_source={"kind": "calls", "mark": "?"})
+    assert prompt_for(asked, 0).text == "look? a car"
+    check_trust("the recipe of x", asked.model_dump())
 
 
 @pytest.mark.parametrize("registry", [PROMPT_SOURCES, THRESHOLDS, REFINEMENTS], ids=lambda registry: registry.noun)
