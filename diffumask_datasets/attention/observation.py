@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from diffumask_datasets.attention.affinity import select_affinity_layers
+from diffumask_datasets.attention.agreement import WeighLayers, combine_layers
 from diffumask_datasets.attention.contrast import BackgroundTokens, Contrast, background_tokens, contrasted
 from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.layout import TextTokens
-from diffumask_datasets.attention.maps import AttentionMaps, Grid
+from diffumask_datasets.attention.maps import AttentionMaps, Grid, LayerSums
 from diffumask_datasets.attention.recorder import CrossAttentionRecorder
 from diffumask_datasets.errors import CaptureError
 
@@ -53,25 +54,32 @@ class Observation:
         *,
         contrast: Contrast | None = None,
         affinity_grids: Sequence[int] | None = None,
+        attention: WeighLayers = "equal",
     ) -> AttentionMaps:
         """What recorders of these layers, timesteps and grids would have handed on for this image.
+
+        Args:
+            layers: Names of the layers that are read.
+            timesteps: Training timesteps that are read.
+            contrast: What each map is first set against, if anything.
+            affinity_grids: Grids of the self-attention; see ``select_affinity_layers``.
+            attention: How layers are weighed; see :func:`~diffumask_datasets.attention.agreement.combine_layers`.
 
         Raises:
             CaptureError: none of them was observed.
         """
-        sums: dict[Grid, torch.Tensor] = {}
-        counts: dict[Grid, int] = {}
+        sums: dict[str, torch.Tensor] = {}
+        counts: dict[str, int] = {}
         for (layer, timestep), weights in self.maps.items():
             if layer in layers and timestep in timesteps:
-                grid = (weights.shape[1], weights.shape[2])
-                shares = contrasted(weights.flatten(1), self.background_tokens, contrast).view(-1, *grid)
+                shares = contrasted(weights.flatten(1), self.background_tokens, contrast).view(-1, *weights.shape[1:])
                 peaks = shares.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-                sums[grid] = sums.get(grid, torch.zeros_like(shares)) + shares / peaks
-                counts[grid] = counts.get(grid, 0) + 1
+                sums[layer] = sums.get(layer, torch.zeros_like(shares)) + shares / peaks
+                counts[layer] = counts.get(layer, 0) + 1
         if not sums:
             raise CaptureError(f"none of the layers {sorted(layers)} was seen at the timesteps {sorted(timesteps)}")
-        grids = {grid: total / counts[grid] for grid, total in sums.items()}
-        return AttentionMaps(self.categories, grids, counts, self._affinities(timesteps, affinity_grids))
+        affinities = self._affinities(timesteps, affinity_grids)
+        return combine_layers(LayerSums(self.categories, sums, counts), affinities, attention=attention)
 
     def _affinities(self, timesteps: Collection[int], affinity_grids: Sequence[int] | None) -> dict[Grid, torch.Tensor]:
         if not self.affinities:

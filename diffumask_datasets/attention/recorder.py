@@ -10,7 +10,7 @@ import torch
 from diffumask_datasets.attention.contrast import BackgroundTokens, Contrast, background_tokens, contrasted
 from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.layout import TextTokens
-from diffumask_datasets.attention.maps import AttentionMaps, Grid
+from diffumask_datasets.attention.maps import Grid, LayerSums
 from diffumask_datasets.errors import CaptureError, ModelError
 
 __all__ = ["CrossAttentionRecorder", "mean_attention", "row_mask", "select_layers"]
@@ -86,7 +86,7 @@ class CrossAttentionRecorder:
     """Adds up the cross-attention of class terms over layers and steps, per image and token grid.
 
     Each (layer, step) map is the softmax over **all** keys in float32, averaged over heads and over the term's tokens,
-    then divided by its maximum (DiffuMask, section 3.2); maps of equal grid are added up. So memory does not depend on
+    then divided by its maximum (DiffuMask, section 3.2); the maps of a layer are added up. So memory does not depend on
     the number of steps.
 
     Args:
@@ -113,8 +113,8 @@ class CrossAttentionRecorder:
         self._timesteps = timesteps
         self._chunk_logits = chunk_logits
         self._averaging: list[torch.Tensor] | None = None
-        self._sums: list[dict[Grid, torch.Tensor]] = [{} for _ in texts]
-        self._counts: dict[Grid, int] = {}
+        self._sums: list[dict[str, torch.Tensor]] = [{} for _ in texts]
+        self._counts: dict[str, int] = {}
         self._ran: list[float] = []
         self._is_open = False
 
@@ -145,11 +145,11 @@ class CrossAttentionRecorder:
             weights = contrasted(self._class_attention(call, image, average), background, self._contrast)
             peak = weights.amax(dim=1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny)
             # (classes, height * width) -> (classes, height, width)
-            self._add(image, grid, (weights / peak).reshape(-1, *grid))
-        self._counts[grid] = self._counts.get(grid, 0) + 1
+            self._add(image, call.name, (weights / peak).reshape(-1, *grid))
+        self._counts[call.name] = self._counts.get(call.name, 0) + 1
 
-    def maps(self) -> list[AttentionMaps]:
-        """The recorded maps of each image, on the CPU.
+    def maps(self) -> list[LayerSums]:
+        """The recorded maps of each image, on the CPU, layer by layer.
 
         Raises:
             CaptureError: nothing was recorded, or a class got no attention at all.
@@ -179,16 +179,15 @@ class CrossAttentionRecorder:
         chunks = mean_attention(call, row, self._chunk_logits)
         return torch.cat([average @ weights.T for _, weights in chunks], dim=1)  # (classes, keys) @ (keys, queries)
 
-    def _add(self, image: int, grid: Grid, weights: torch.Tensor) -> None:
+    def _add(self, image: int, layer: str, weights: torch.Tensor) -> None:
         sums = self._sums[image]
-        sums[grid] = sums[grid].add_(weights) if grid in sums else weights
+        sums[layer] = sums[layer].add_(weights) if layer in sums else weights
 
-    def _image_maps(self, image: int) -> AttentionMaps:
+    def _image_maps(self, image: int) -> LayerSums:
         categories = tuple(self._classes[image])
-        grids = {grid: (total / self._counts[grid]).cpu() for grid, total in sorted(self._sums[image].items())}
-        for grid, weights in grids.items():
-            _check_usable(weights, categories, grid)
-        return AttentionMaps(categories, grids, dict(self._counts))
+        sums = {layer: total.cpu() for layer, total in self._sums[image].items()}
+        _check_usable(sums, categories)
+        return LayerSums(categories, sums, dict(self._counts))
 
     def _why_empty(self) -> str:
         first, last = self._timesteps
@@ -230,8 +229,13 @@ def _masked(logits: torch.Tensor, mask: torch.Tensor | None, row: int, queries: 
     return logits.masked_fill_(~part, -torch.inf) if part.dtype is torch.bool else logits.add_(part)
 
 
-def _check_usable(weights: torch.Tensor, categories: Sequence[str], grid: Grid) -> None:
-    for category, peak in zip(categories, weights.amax(dim=(1, 2)).tolist(), strict=True):
+def _check_usable(sums: Mapping[str, torch.Tensor], categories: Sequence[str]) -> None:
+    peaks: dict[tuple[str, Grid], float] = {}
+    for weights in sums.values():
+        for category, peak in zip(categories, weights.amax(dim=(1, 2)).tolist(), strict=True):
+            key = category, (weights.shape[1], weights.shape[2])
+            peaks[key] = peak if peak != peak else max(peaks.get(key, 0.0), peak)
+    for (category, grid), peak in peaks.items():
         subject = f"class {category!r} on the {grid[0]}x{grid[1]} grid"
         if peak != peak:
             raise ModelError(f"the attention of {subject} is NaN; try dtype='float32'")

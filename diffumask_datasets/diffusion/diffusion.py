@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from diffumask_datasets.attention.affinity import SelfAttentionRecorder, select_affinity_layers
+from diffumask_datasets.attention.agreement import combine_layers
 from diffumask_datasets.attention.hooks import AttentionCall, hook_attention
 from diffumask_datasets.attention.layout import TextTokens, narrow
 from diffumask_datasets.attention.maps import Grid
@@ -85,7 +85,7 @@ class DiffusersModel:
         if recipe.negative_prompt and self.family.arguments is guidance_alone:
             raise RecipeError(f"negative_prompt: {self.family.name} has no negative prompt; leave it out")
         self._chosen_layers(recipe)
-        if recipe.affinity == "self-attention":
+        if recipe.uses_self_attention:
             self._affinity_layers(recipe)
         if recipe.contrast == "start":
             self._check_start_token(recipe.classes[0])
@@ -105,8 +105,8 @@ class DiffusersModel:
         recorder = CrossAttentionRecorder(
             layers, self._keys(texts, layers), timesteps=recipe.attention_timesteps, contrast=recipe.contrast
         )
-        spreads = recipe.affinity == "self-attention"
-        self_recorder = SelfAttentionRecorder(self._affinity_layers(recipe) if spreads else {}, len(requests))
+        self_layers = self._affinity_layers(recipe) if recipe.uses_self_attention else {}
+        self_recorder = SelfAttentionRecorder(self_layers, len(requests))
         with self._recording(recorder, self_recorder.layers, self_recorder.record, texts) as state:
             images = to_uint8(self._run(requests, recipe))
         if not state.seen:
@@ -114,11 +114,12 @@ class DiffusersModel:
                 f"no call of the {self.family.denoiser} of {type(self.pipeline).__name__} was given the text that "
                 "encode_prompt made of the prompt: no prompt token reaches the image, or its family is declared wrongly"
             )
-        maps = recorder.maps()
-        if spreads:
-            pairs = zip(maps, self_recorder.affinities(), strict=True)
-            maps = [replace(attention, affinities=affinities) for attention, affinities in pairs]
-        return [ImageWithAttention(image, attention) for image, attention in zip(images, maps, strict=True)]
+        affinities = self_recorder.affinities() if self_layers else [{} for _ in requests]
+        seen = zip(images, recorder.maps(), affinities, strict=True)
+        return [
+            ImageWithAttention(image, combine_layers(sums, affinity, attention=recipe.attention))
+            for image, sums, affinity in seen
+        ]
 
     @torch.no_grad()
     def observe(
@@ -211,9 +212,9 @@ class DiffusersModel:
     def _affinity_layers(self, recipe: Recipe) -> dict[str, Grid]:
         find = self.family.self_layers
         if isinstance(find, str):
-            raise RecipeError(
-                f"affinity 'self-attention' cannot be read from {self.family.name}: {find}; leave affinity out"
-            )
+            asked = "affinity 'self-attention'" if recipe.affinity == "self-attention" else "attention 'auto'"
+            remedy = "leave affinity out" if recipe.affinity == "self-attention" else "take attention='equal'"
+            raise RecipeError(f"{asked} cannot be read from {self.family.name}: {find}; {remedy}")
         layers = find(self.pipeline, self.denoiser, recipe.height, recipe.width)
         return select_affinity_layers(layers, recipe.affinity_grids)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -225,9 +225,13 @@ def _chosen(seen: Observation, recipe: Recipe) -> AttentionMaps:
     (timestep, *_) = seen.timesteps
     grids = {layer: (m.shape[1], m.shape[2]) for (layer, step), m in seen.maps.items() if step == timestep}
     layers = select_layers(grids, recipe.attention_grids, recipe.attention_layers)
-    if recipe.affinity == "self-attention":
-        return seen.fused(layers, seen.timesteps, contrast=recipe.contrast, affinity_grids=recipe.affinity_grids)
-    return replace(seen.fused(layers, seen.timesteps, contrast=recipe.contrast), affinities={})
+    return seen.fused(
+        layers,
+        seen.timesteps,
+        contrast=recipe.contrast,
+        affinity_grids=recipe.affinity_grids if recipe.affinity == "self-attention" else None,
+        attention=recipe.attention,
+    )
 
 
 def _timesteps(recipe: Recipe, asked: Sequence[int] | None) -> tuple[int, ...]:

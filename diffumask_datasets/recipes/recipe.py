@@ -66,7 +66,7 @@ _MAY_BE_NONE = ("refinement", "heat_normalization", "affinity", "contrast")
 
 
 _LATER = (
-    *("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment", "attention_words"),
+    *("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment", "attention", "attention_words"),
     *LoadSettings.model_fields,
 )
 """Fields that count in the digest only where they differ from their default."""
@@ -202,6 +202,11 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
     def words_of(self, name: str) -> ClassWords:
         """What the class ``name`` is called; the name itself where nothing else was given."""
         return next((words for words in self.vocabulary if words.name == name), ClassWords(name, (name,)))
+
+    @property
+    def uses_self_attention(self) -> bool:
+        """Whether the model's self-attention is read: to spread heat, or to weigh layers."""
+        return self.affinity == "self-attention" or self.attention == "auto"
 
     @property
     def words(self) -> Words:

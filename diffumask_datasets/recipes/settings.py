@@ -57,6 +57,9 @@ class CaptureSettings(Settings):
     16x16 layers); ``attention_layers`` narrows them to those whose name fits one of its patterns (``up_blocks.3.*``);
     ``attention_timesteps`` is the inclusive range of training timesteps (0 clean, 1000 noise).
 
+    ``attention`` says how layers are weighed: ``"auto"``, by how well their maps agree with the image's self-attention,
+    which needs no tuning, or ``"equal"``, every (layer, step) map alike, as DiffuMask does.
+
     ``attention_words`` are the words whose attention counts for a class: its ``"class"`` term, or the ``"phrase"`` of the
     term and the modifiers before it ("red car"), which paint it together.
     ``contrast`` sets a class's attention against that of other tokens: ``"start"`` divides it by the start token's,
@@ -66,6 +69,7 @@ class CaptureSettings(Settings):
     ``"self-attention"``, on the grids ``affinity_grids`` (as above; None for the finest of at most 32).
     """
 
+    attention: Literal["auto", "equal"] = "equal"
     attention_grids: tuple[int, ...] = (16, 32, 64)
     attention_layers: tuple[str, ...] = ()
     attention_timesteps: tuple[int, int] = (0, 1000)
