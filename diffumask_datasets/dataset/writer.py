@@ -124,7 +124,7 @@ def write_rows(
 
     Args:
         output: A folder or a URL.
-        rows: The rows of each split.
+        rows: The rows of each split; further columns are left out.
         features: Their features.
         counts: The number of rows of each split.
         files: Further files, ``recipe.yaml`` among them: name → text, or what gives its bytes once the rows are written.
@@ -183,17 +183,17 @@ def _write_part(
             view: stack.enter_context(pq.ParquetWriter(folder / CONFIG_FOLDERS[view] / name, schema, **options))
             for view, schema in schemas.items()
         }
-        for group in _groups(rows):
+        for group in _groups(rows, schemas["default"].names):
             for view, writer in writers.items():
                 cells = group if view == "default" else [view_row(row, view, classes=classes) for row in group]
                 writer.write_table(pa.Table.from_pylist(cells, schema=schemas[view]))
 
 
-def _groups(rows: Iterator[Row]) -> Iterator[list[Row]]:
+def _groups(rows: Iterator[Row], columns: Sequence[str]) -> Iterator[list[Row]]:
     group: list[Row] = []
     held = 0
     for row in rows:
-        size = _bytes_of(row)
+        size = _bytes_of(row, columns)
         if group and (len(group) == ROWS_PER_GROUP or held + size > BYTES_PER_GROUP):
             yield group
             group, held = [], 0
@@ -203,9 +203,9 @@ def _groups(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield group
 
 
-def _bytes_of(row: Row) -> int:
-    cells = [row["image"], row["label"], *(row.get(HEAT_MAPS) or {"map": []})["map"]]
-    return sum(len(cell["bytes"]) for cell in cells)
+def _bytes_of(row: Row, columns: Sequence[str]) -> int:
+    heat = row.get(HEAT_MAPS) if HEAT_MAPS in columns else None
+    return sum(len(cell["bytes"]) for cell in [row["image"], row["label"], *(heat["map"] if heat else ())])
 
 
 def _is_ours(output: Location, names: set[str]) -> bool:

@@ -17,7 +17,7 @@ from diffumask_datasets.dataset.contact_sheet import contact_sheet
 from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.dataset.shards import SHARD_FILE, shard_text
 from diffumask_datasets.dataset.storage import Location, parse_location
-from diffumask_datasets.dataset.views import check_shown, view_row
+from diffumask_datasets.dataset.views import check_shown
 from diffumask_datasets.dataset.writer import FileContent, check_target, write_folder
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.generation.config import DiffuMaskConfig
@@ -134,7 +134,7 @@ def _write(
 ) -> None:
     write_folder(
         output,
-        {name: _rows(samples, config, shards, progress) for name, shards in requested.items()},
+        {name: _rows(samples, shards, progress) for name, shards in requested.items()},
         recipe=samples.recipe,
         sizes={name: size for name, size in config.plan.sizes.items() if size is not None},
         keep_heat_maps=config.keep_heat_maps,
@@ -156,18 +156,10 @@ def _shard_files(config: DiffuMaskConfig, number: ShardNumber | None) -> dict[st
     return {SHARD_FILE: shard_text(number, {split: config.plan.range_of(split, number) for split in config.plan.sizes})}
 
 
-def _rows(
-    samples: GeneratedSamples, config: DiffuMaskConfig, shards: Sequence[Shard], progress: tqdm[Any]
-) -> Iterator[Row]:
+def _rows(samples: GeneratedSamples, shards: Sequence[Shard], progress: tqdm[Any]) -> Iterator[Row]:
     for start, stop in shards:
         for _, row in samples.rows(start, stop):
-            yield view_row(
-                row,
-                "default",
-                classes=config.recipe.classes,
-                heat_maps=config.keep_heat_maps,
-                threshold_curve=config.keep_threshold_curve,
-            )
+            yield row
             progress.update()
 
 

@@ -22,7 +22,6 @@ from diffumask_datasets.dataset.image_io import Pixels, read_image
 from diffumask_datasets.dataset.image_listing import LeftOut, merged
 from diffumask_datasets.dataset.schema import Row, features_of, from_payload, row_of, to_payload
 from diffumask_datasets.dataset.storage import Location, parse_location
-from diffumask_datasets.dataset.views import view_row
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
@@ -111,7 +110,7 @@ def label_folder(
     digest = labeller.digest_of(tasks)
     described = {"images": len(tasks), "timesteps": list(visited), "digest": digest}
     with tqdm(total=len(tasks), unit="image", disable=None) as progress:
-        rows = labeller.rows(tasks, digest, progress, keep_heat_maps)
+        rows = labeller.rows(tasks, digest, progress)
         write_folder(
             target,
             {split: rows},
@@ -148,10 +147,9 @@ class _Labeller:
         """What the ids of these images' samples begin with: no other images, and no other recipe, have it."""
         return _hashed([self._digest, *(_key(task) for task in tasks)])[:12]
 
-    def rows(self, tasks: Sequence[_Task], digest: str, progress: tqdm[Any], keep_heat_maps: bool) -> Iterator[Row]:
+    def rows(self, tasks: Sequence[_Task], digest: str, progress: tqdm[Any]) -> Iterator[Row]:
         for index, task in enumerate(tasks):
-            row = {**self._row(task), "sample_id": f"{digest}-{index:08d}"}
-            yield view_row(row, "default", classes=self._recipe.classes, heat_maps=keep_heat_maps)
+            yield {**self._row(task), "sample_id": f"{digest}-{index:08d}"}
             progress.update()
 
     def _row(self, task: _Task) -> Row:

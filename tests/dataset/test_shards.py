@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,6 +51,18 @@ def test_merged_shards_have_the_bytes_of_one_run(
     order.shuffle(parts)
     merge(parts, folder / "merged")
     assert files(folder / "merged") == files(folder / "whole")
+
+
+def test_row_groups_are_cut_by_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store has heat maps, the shards have none: both give the same groups."""
+    monkeypatch.setattr("diffumask_datasets.dataset.writer.BYTES_PER_GROUP", 20_000)
+    fields = {**PLANTED, "num_samples": 12, "store": tmp_path / "store"}
+    generate(tmp_path / "whole", **fields)
+    generate(tmp_path / "shard", shard="0/1", **fields)
+    merge([tmp_path / "shard"], tmp_path / "merged")
+    assert files(tmp_path / "merged") == files(tmp_path / "whole")
+    groups = pq.read_metadata(tmp_path / "whole" / "data" / "train-00000-of-00001.parquet").num_row_groups
+    assert 1 < groups < 12
 
 
 def test_merged_shards_of_a_dense_recipe(tmp_path: Path) -> None:
