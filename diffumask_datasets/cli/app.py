@@ -60,6 +60,7 @@ for command in (
 def main() -> None:
     """Runs the command line; an error of ours, or of the operating system, is one line on stderr."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("diffumask_datasets").setLevel(logging.INFO)
     # Read when transformers is first imported: it warns of image processors that nothing here uses.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     for stream in (sys.stdout, sys.stderr):

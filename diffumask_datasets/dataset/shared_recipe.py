@@ -13,16 +13,12 @@ from typing import Any
 from diffumask_datasets.dataset.storage import access, dataset_location, join, read_file
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.file import RECIPE_FILE, origin
-from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.recipe import MAY_BE_NONE, Recipe
 from diffumask_datasets.recipes.splits import EXTENT, SplitPlan
 from diffumask_datasets.recipes.trust import check_shape, check_size, check_trust
 from diffumask_datasets.recipes.yaml_reader import parse_yaml
 
 __all__ = ["parse_shared_recipe", "read_shared_recipe", "with_shared_recipe"]
-
-
-_MAY_BE_NONE = ("refinement", "heat_normalization")
-"""Fields in which the user's None is a choice of its own."""
 
 
 def with_shared_recipe(source: str | Path, given: Mapping[str, Any], *, trust: bool = False) -> dict[str, Any]:
@@ -39,7 +35,7 @@ def with_shared_recipe(source: str | Path, given: Mapping[str, Any], *, trust: b
         HubError: The Hub has no such dataset, refuses it, or cannot be reached.
     """
     where = f"the recipe of {str(source)!r}"
-    own = {name: value for name, value in given.items() if value is not None or name in _MAY_BE_NONE}
+    own = {name: value for name, value in given.items() if value is not None or name in MAY_BE_NONE}
     fields = read_shared_recipe(source)
     _check_generated(where, fields)
     fields.pop("digest", None)

@@ -13,7 +13,7 @@ from diffumask_datasets.diffusion.text import Text
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["Blocks", "Family", "Layers", "guidance", "guidance_alone"]
+__all__ = ["Blocks", "Defaults", "Family", "Layers", "guidance", "guidance_alone"]
 
 Pipeline = Any
 """A diffusers pipeline; the library carries no types."""
@@ -55,6 +55,15 @@ def guidance_alone(recipe: Recipe, images: int) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class Defaults:
+    """What suits a model: steps, guidance, and the side of an image in pixels (None: as the configuration says)."""
+
+    num_inference_steps: int
+    guidance_scale: float
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """How to read the attention of one model family.
 
@@ -66,6 +75,7 @@ class Family:
     pipeline's guidance arguments of a recipe and the number of images; ``fixed`` are more arguments of the call.
     ``dtype`` is the precision on an accelerator. Which rows or calls are conditional is not declared but seen:
     those whose text is what the pipeline's ``encode_prompt`` made of the prompt.
+    ``defaults`` are for recipes that say nothing; without them those of the pipeline's call hold.
     """
 
     name: str
@@ -79,6 +89,7 @@ class Family:
     arguments: Callable[[Recipe, int], dict[str, Any]] = guidance
     fixed: dict[str, Any] = field(default_factory=dict)
     dtype: str = "bfloat16"
+    defaults: Defaults | None = None
 
     @property
     def self_layers(self) -> Layers | str:

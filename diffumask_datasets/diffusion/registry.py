@@ -7,7 +7,7 @@ import pkgutil
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from diffumask_datasets.diffusion.model_index import pipeline_class
+from diffumask_datasets.diffusion.model_index import class_of, read_index
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.reference import PIPELINE
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diffumask_datasets.diffusion.family import Family
     from diffumask_datasets.diffusion.protocol import DiffusionModel
 
-__all__ = ["FamilyLoader", "load_model", "register_family"]
+__all__ = ["FamilyLoader", "find_family", "load_model", "register_family"]
 
 
 class FamilyLoader(Protocol):
@@ -103,13 +103,18 @@ def load_model(
             )
 
         return FakeModel.from_environment()
-    load = _loader(_family(model, pipeline_class(model, revision)))
+    load = _loader(find_family(model, class_of(read_index(model, revision))))
     folder = PIPELINE.named(model).local
     source, revision = (str(folder), None) if folder else (model, revision)
     return load(source, revision=revision, device=device, dtype=dtype, options=options)
 
 
-def _family(model: str, pipeline: str) -> FamilyLoader | Family:
+def find_family(model: str, pipeline: str) -> FamilyLoader | Family:
+    """What is registered for the class ``pipeline`` of ``model``, else the loader that watches one step.
+
+    Raises:
+        ModelError: a pipeline whose image tokens never attend to the prompt.
+    """
     if pipeline in _NO_PROMPT_TOKENS:
         raise ModelError(
             f"the model {model!r} is a {pipeline}: no prompt token reaches its image tokens "

@@ -18,7 +18,8 @@ from diffumask_datasets.dataset.views import VIEWS
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
-from diffumask_datasets.recipes.recipe import FIELDS, Recipe, check_fields
+from diffumask_datasets.recipes.base import check_fields
+from diffumask_datasets.recipes.recipe import FIELDS, Recipe
 from diffumask_datasets.recipes.splits import SplitPlan
 from diffumask_datasets.toybox.rendered import CONFIG_NAME as RENDERED
 from diffumask_datasets.toybox.rendered import DEFAULT_SIZES, RenderedScenes

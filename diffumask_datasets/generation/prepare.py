@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
+from diffumask_datasets.diffusion.defaults import model_defaults
 from diffumask_datasets.masks.pipeline import check_mask_settings
 from diffumask_datasets.prompts.sources import check_prompts
 from diffumask_datasets.recipes.augment_settings import with_co_occurrence
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.settings import MaskSettings
 from diffumask_datasets.sample import check_known
-from diffumask_datasets.toybox.world import CLASS_NAMES
+from diffumask_datasets.toybox.world import CLASS_NAMES, RECIPE_DEFAULTS
 
 __all__ = ["prepare"]
 
 
 def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
-    """Pins the model, the prompts, the backgrounds and every file of a recipe to their current content.
+    """Pins the model, the prompts, the backgrounds and all files of a recipe, and fills in what suits its model.
 
     Only the digest of a prepared recipe names samples.
 
@@ -25,7 +26,7 @@ def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
         UnknownClassError: the model knows a closed list of classes and one is not on it.
         TokenAlignmentError: a prompt that names none of the classes.
         RecipeError: captions that cannot be read, or that name a class nowhere in one of ``splits``; backgrounds that are
-            none, have changed, or name a class.
+            none, have changed, or name a class; or a model that does not say which size, steps or guidance suit it.
         ModelError: the model, or a text model of the prompts, cannot be found.
     """
     if recipe.model == "toybox":
@@ -34,6 +35,7 @@ def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
     recipe = recipe.pinned()
     steps = with_co_occurrence(recipe.augment, recipe.co_occurrence)
     recipe = recipe.model_copy(update={"augment": pin_backgrounds(steps, recipe.words)})
+    recipe = recipe.completed(RECIPE_DEFAULTS if recipe.model == "toybox" else model_defaults(recipe))
     check_prompts(recipe, splits)
     check_mask_settings(MaskSettings.subset_of(recipe))
     return recipe

@@ -16,7 +16,8 @@ from diffumask_datasets.dataset.writer import check_target
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.generation.heat_maps import HeatMaps, check_kept
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
-from diffumask_datasets.recipes.recipe import Recipe, check_fields
+from diffumask_datasets.recipes.base import check_fields
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.settings import MaskSettings
 
 __all__ = ["remask"]

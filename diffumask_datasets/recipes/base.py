@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from typing_extensions import Self
 
-from diffumask_datasets.errors import short_repr
+from diffumask_datasets.errors import RecipeError, short_repr, suggestion
 from diffumask_datasets.models.reference import ModelKind
 from diffumask_datasets.recipes.text import normalise
 
-__all__ = ["Pin", "Settings", "Text", "Texts", "first_problem"]
+__all__ = ["NOT_GIVEN", "Pin", "Settings", "Text", "Texts", "check_fields", "first_problem", "one_line_errors"]
+
+
+NOT_GIVEN: Any = None
+"""The value of a field that depends on the model, until the recipe is prepared."""
 
 
 class Pin(NamedTuple):
@@ -52,6 +58,33 @@ class Settings(BaseModel):
     def subset_of(cls, whole: Settings) -> Self:
         """The fields of this class, of settings that have more."""
         return cls(**{name: getattr(whole, name) for name in cls.model_fields})
+
+
+def check_fields(fields: Iterable[str], legal: Iterable[str], *, where: str = "") -> None:
+    """Refuses the first field that is not legal.
+
+    Args:
+        fields: Names of fields.
+        legal: Names that are allowed.
+        where: What has these fields, for messages.
+
+    Raises:
+        RecipeError: A field is not legal; names the nearest that is.
+    """
+    names = sorted(legal)
+    for name in fields:
+        if name not in names:
+            problem = f"unknown field {name!r}{suggestion(str(name), names)}; legal fields: {', '.join(names)}"
+            raise RecipeError(f"{where}: {problem}" if where else problem)
+
+
+@contextmanager
+def one_line_errors(where: str = "") -> Iterator[None]:
+    """Within the block, a failed validation is a RecipeError of one line, ``where`` before it."""
+    try:
+        yield
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {first_problem(error)}" if where else first_problem(error)) from None
 
 
 def first_problem(error: ValidationError) -> str:

@@ -13,7 +13,6 @@ from diffumask_datasets.models.reference import TEXT_MODEL
 from diffumask_datasets.recipes.base import Pin, Settings, Text, Texts
 from diffumask_datasets.recipes.captions import fingerprint_captions, read_captions
 from diffumask_datasets.recipes.registry import PROMPT_SOURCES, Choice
-from diffumask_datasets.recipes.vocabulary import places, styles
 
 __all__ = [
     "PLACE",
@@ -54,8 +53,8 @@ class SubClassPrompts(Settings):
     """
 
     kind: Literal["sub_classes"] = "sub_classes"
-    styles: Texts = Field(default_factory=styles, min_length=1)
-    contexts: Texts = Field(default_factory=lambda: places("any"))
+    styles: Texts = Field(min_length=1)
+    contexts: Texts
     blank: float = Field(0.2, ge=0, le=1)
 
     @field_validator("styles")

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.models.reference import PIPELINE
 from diffumask_datasets.recipes.augment_settings import AugmentSettings, check_grids, check_named_classes
-from diffumask_datasets.recipes.base import Pin, Texts, first_problem
+from diffumask_datasets.recipes.base import Pin, Texts, check_fields, one_line_errors
 from diffumask_datasets.recipes.captions import Words
 from diffumask_datasets.recipes.prompt_settings import PromptSettings, TemplatePrompts
 from diffumask_datasets.recipes.resolve import OBJECTS_PER_IMAGE, resolve_fields
@@ -25,45 +24,21 @@ from diffumask_datasets.recipes.settings import (
     MaskSettings,
 )
 from diffumask_datasets.recipes.text import normalise, word_key
-from diffumask_datasets.recipes.vocabulary import ClassWords, styles
+from diffumask_datasets.recipes.vocabulary import ClassWords
 from diffumask_datasets.sample import MAX_CLASS_ID
 
-__all__ = ["ALGORITHM", "DEFAULT_PROMPTS", "FIELDS", "Recipe", "check_fields"]
+__all__ = ["ALGORITHM", "DEFAULT_PROMPTS", "FIELDS", "MAY_BE_NONE", "Recipe"]
 
 ALGORITHM = 5
 """Raised whenever the same recipe would give other bytes than before."""
 
 DEFAULT_PROMPTS = ("a photo of {classes}",)
 
-_MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "toybox": {
-        "height": 128,
-        "width": 128,
-        "num_inference_steps": 20,
-        "guidance_scale": 3.5,
-        "attention_grids": (16,),
-        "attention_layers": ("up_blocks.2.attentions.*",),
-        "attention_timesteps": (50, 450),
-        "attention_words": "phrase",
-        "competition": 16.0,
-        "affinity": "self-attention",
-        "affinity_power": 1,
-    },
-    "": {
-        "height": 512,
-        "width": 512,
-        "num_inference_steps": 50,
-        "guidance_scale": 7.5,
-        "attention_grids": (16, 32, 64),
-        "attention_timesteps": (0, 1000),
-    },
-}
-"""What an omitted field becomes, per model; the empty name stands for all others (Stable Diffusion 1/2)."""
+MAY_BE_NONE = ("refinement", "heat_normalization", "affinity", "contrast")
+"""Fields in which None is a choice; in all others it is the same as leaving them out."""
 
-
-_MAY_BE_NONE = ("refinement", "heat_normalization", "affinity", "contrast")
-"""Fields in which None is a choice of its own."""
-
+TOKEN_SIDES = (8, 16, 32)
+"""Pixels a side of the image tokens whose attention is read by default; coarser ones hardly tell where something is."""
 
 _LATER = (
     *("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment", "attention", "attention_words"),
@@ -107,30 +82,35 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
 
     @classmethod
     def of(cls, **fields: Any) -> Recipe:
-        """The recipe of these fields; an omitted one, or None, takes the default of the model."""
+        """The recipe of these fields; what is omitted, or None, is left open until the recipe is prepared.
+
+        Vocabularies and captions that the fields name are read; the model is not.
+        """
         check_fields(fields, FIELDS)
-        given = {name: value for name, value in fields.items() if value is not None or name in _MAY_BE_NONE}
-        try:
+        given = {name: value for name, value in fields.items() if value is not None or name in MAY_BE_NONE}
+        with one_line_errors():
             return cls(**resolve_fields(given))
-        except ValidationError as error:
-            raise RecipeError(first_problem(error)) from None
 
     @classmethod
     def within(cls, fields: Mapping[str, Any]) -> Recipe:
         """The recipe among the fields of a recipe file, which also says how much of it is wanted and shown."""
         return cls.of(**{name: value for name, value in fields.items() if name in FIELDS})
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_model_defaults(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        model = fields.get("model", "toybox")
-        if not isinstance(model, str):
-            return fields  # refused by the validation of the field itself
-        source = fields.get("prompt_source")
-        source = {"kind": source} if isinstance(source, str) else source
-        if isinstance(source, Mapping) and source.get("kind") == "sub_classes":
-            fields = {**fields, "prompt_source": {"styles": styles(model), **source}}
-        return {**_MODEL_DEFAULTS.get(model, _MODEL_DEFAULTS[""]), **fields}
+    def completed(self, defaults: Mapping[str, Any]) -> Recipe:
+        """The recipe with ``defaults`` in the fields that were not given, and grids that fit its size.
+
+        Raises:
+            RecipeError: a default that the other fields do not allow.
+        """
+        fields = {
+            **dict(self),
+            **{name: value for name, value in defaults.items() if name not in self.model_fields_set},
+        }
+        if fields["attention_grids"] is None:
+            shorter = min(fields["height"], fields["width"])
+            fields["attention_grids"] = tuple(max(1, shorter // side) for side in TOKEN_SIDES)
+        with one_line_errors():
+            return type(self)(**fields)
 
     @field_validator("classes")
     @classmethod
@@ -190,7 +170,8 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
     @model_validator(mode="after")
     def _augmentations_fit(self) -> Recipe:
         check_named_classes(self.augment, self.classes)
-        check_grids(self.augment, height=self.height, width=self.width)
+        if self.height is not None and self.width is not None:
+            check_grids(self.augment, height=self.height, width=self.width)
         return self
 
     @model_validator(mode="after")
@@ -237,11 +218,3 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
 
 FIELDS = (*Recipe.model_fields, OBJECTS_PER_IMAGE)
 """What may be given for a recipe: its fields, and how dense its scenes are to be, which becomes a step of ``augment``."""
-
-
-def check_fields(fields: Iterable[str], legal: Iterable[str]) -> None:
-    """Raises RecipeError, with the nearest legal name, for the first field that is not legal."""
-    names = sorted(legal)
-    for name in fields:
-        if name not in names:
-            raise RecipeError(f"unknown field {name!r}{suggestion(name, names)}; legal fields: {', '.join(names)}")

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from diffumask_datasets.errors import RecipeError, short_repr, suggestion
+from diffumask_datasets.errors import RecipeError, UnknownClassError, short_repr, suggestion
 from diffumask_datasets.recipes.augment_settings import parse_augment
 from diffumask_datasets.recipes.captions import Words, count_co_occurrence
 from diffumask_datasets.recipes.prompt_settings import CaptionSettings
 from diffumask_datasets.recipes.text import normalise
-from diffumask_datasets.recipes.vocabulary import ClassWords, resolve_classes
+from diffumask_datasets.recipes.vocabulary import VOCABULARIES, ClassWords, class_words, load_vocabulary, places, styles
 
-__all__ = ["OBJECTS_PER_IMAGE", "resolve_fields"]
+__all__ = ["OBJECTS_PER_IMAGE", "resolve_classes", "resolve_fields"]
 
 OBJECTS_PER_IMAGE = "objects_per_image"
 """The target of density among the fields that a user gives."""
+
+_NEAR = 0.75
+"""A class that is this near to a vocabulary's name is taken for a misspelling of it."""
 
 _NO_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 """Control characters but white space, and halves of surrogate pairs, which UTF-8 cannot hold."""
@@ -43,6 +47,7 @@ def resolve_fields(fields: dict[str, Any]) -> dict[str, Any]:
     fields = {**fields, "classes": names, "vocabulary": tuple(entry for entry in words if not entry.plain)}
     if "prompt_source" not in fields and "prompts" not in fields and any(entry.sub_classes for entry in words):
         fields["prompt_source"] = "sub_classes"
+    fields["prompt_source"] = _filled(fields.get("prompt_source", "templates"), fields.get("model", "toybox"))
     if fields.get("augment"):
         fields["augment"] = parse_augment(fields["augment"])
     if "class_weights" in fields:
@@ -63,6 +68,55 @@ def _with_density(fields: dict[str, Any]) -> dict[str, Any]:
     composition = parse_augment({"kind": "compose", "objects": limits})
     rest = {name: value for name, value in fields.items() if name != OBJECTS_PER_IMAGE}
     return {**rest, "augment": (*steps, *composition)}
+
+
+def resolve_classes(classes: Any) -> tuple[ClassWords, ...]:
+    """What ``classes=`` means: a vocabulary (``"voc"``, ``"voc:bird,dog"``, ``"my.yaml"``), one name, names, or a
+    mapping from names to their terms (or to ``{"terms": …, "sub_classes": …}``, the fields of a file that concern words).
+
+    Raises:
+        RecipeError: neither of these, or a class with no terms.
+        UnknownClassError: a misspelt vocabulary, or a class that it does not have.
+    """
+    if isinstance(classes, str):
+        return _resolve_text(classes)
+    if isinstance(classes, Mapping):
+        entries = {str(name): _as_entry(name, value) for name, value in classes.items()}
+        return tuple(class_words(name, entry) for name, entry in entries.items())
+    if isinstance(classes, Sequence) and all(isinstance(name, str) for name in classes):
+        return tuple(ClassWords(name, (name,)) if name.strip() else _nameless() for name in classes)
+    raise RecipeError("classes: give names, a vocabulary such as 'voc', or a mapping from names to their terms")
+
+
+def _resolve_text(text: str) -> tuple[ClassWords, ...]:
+    source, _, chosen = text.partition(":") if ":" in text and text.split(":")[0] in VOCABULARIES else (text, "", "")
+    if source in VOCABULARIES or Path(source).suffix in (".yaml", ".yml"):
+        vocabulary = load_vocabulary(source)
+        names = [normalise(name) for name in chosen.split(",")] if chosen else vocabulary.names
+        return tuple(vocabulary.class_named(name).words for name in names)
+    if not text.strip():
+        _nameless()
+    if " " not in text and suggestion(text, VOCABULARIES, cutoff=_NEAR):
+        raise UnknownClassError(
+            f"unknown vocabulary {text!r}{suggestion(text, VOCABULARIES)}; there are: {', '.join(VOCABULARIES)}; "
+            f"for a class of this name write classes=[{text!r}]"
+        )
+    return (ClassWords(text, (text,)),)
+
+
+def _nameless() -> ClassWords:
+    raise RecipeError("classes: name at least one class, none of them empty, e.g. classes=['car', 'boat']")
+
+
+def _as_entry(name: str, value: Any) -> Any:
+    """The fields of a class that a mapping gives: in full, or its terms alone."""
+    if isinstance(value, Mapping):
+        return value
+    if value is None or isinstance(value, str):
+        return {"terms": [value] if value else []}
+    if isinstance(value, Sequence):
+        return {"terms": value}
+    raise RecipeError(f"class {name!r}: expected its terms, e.g. ['car', 'automobile'], got {value!r}")
 
 
 def _check_characters(name: str, value: Any) -> None:
@@ -94,6 +148,14 @@ def _entry(fields: Any) -> ClassWords:
         raise RecipeError(f"vocabulary: expected entries with a name and terms, got {fields!r}")
     (words,) = resolve_classes({fields["name"]: {name: value for name, value in fields.items() if name != "name"}})
     return words
+
+
+def _filled(source: Any, model: Any) -> Any:
+    """A prompt source with the phrases that sub-class prompts are made of, where it names none."""
+    source = {"kind": source} if isinstance(source, str) else source
+    if not isinstance(source, Mapping) or source.get("kind") != "sub_classes":
+        return source
+    return {"styles": styles(str(model)), "contexts": places("any"), **source}
 
 
 def _weights(given: Any, names: tuple[str, ...]) -> Any:

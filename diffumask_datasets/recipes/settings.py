@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from diffumask_datasets.models.reference import AFFINITY_NET, CHECKPOINT, LORA
-from diffumask_datasets.recipes.base import Pin, Settings
+from diffumask_datasets.recipes.base import NOT_GIVEN, Pin, Settings
 from diffumask_datasets.recipes.registry import REFINEMENTS, THRESHOLDS, Choice
 
 __all__ = ["PLAIN", "AttemptSettings", "CaptureSettings", "GenerateSettings", "LoadSettings", "MaskSettings"]
@@ -41,20 +41,21 @@ PLAIN = LoadSettings()
 
 
 class GenerateSettings(Settings):
-    """How an image is painted. Sizes in pixels."""
+    """How an image is generated. Sizes in pixels; what is None suits the model once the recipe is prepared."""
 
-    height: int = Field(512, gt=0, le=4096)
-    width: int = Field(512, gt=0, le=4096)
-    num_inference_steps: int = Field(50, gt=0, le=1000)
-    guidance_scale: float = Field(7.5, ge=0)
+    height: int = Field(NOT_GIVEN, gt=0, le=4096)
+    width: int = Field(NOT_GIVEN, gt=0, le=4096)
+    num_inference_steps: int = Field(NOT_GIVEN, gt=0, le=1000)
+    guidance_scale: float = Field(NOT_GIVEN, ge=0)
     negative_prompt: str = ""
 
 
 class CaptureSettings(Settings):
     """Which cross-attention is read.
 
-    ``attention_grids`` are the shorter sides, in tokens, of the layers' grids at a square image (16 means the
-    16x16 layers); ``attention_layers`` narrows them to those whose name fits one of its patterns (``up_blocks.3.*``);
+    ``attention_grids`` are the shorter sides, in tokens, of the layers' grids: 16 means the 16x16 layers of a square image,
+    None, once the recipe is prepared, those whose tokens have 8, 16 or 32 pixels a side. ``attention_layers`` narrows them
+    to those whose name fits one of its patterns (``up_blocks.3.*``);
     ``attention_timesteps`` is the inclusive range of training timesteps (0 clean, 1000 noise).
 
     ``attention`` says how layers are weighed: ``"auto"``, by how well their maps agree with the image's self-attention,
@@ -70,7 +71,7 @@ class CaptureSettings(Settings):
     """
 
     attention: Literal["auto", "equal"] = "equal"
-    attention_grids: tuple[int, ...] = (16, 32, 64)
+    attention_grids: tuple[int, ...] = NOT_GIVEN
     attention_layers: tuple[str, ...] = ()
     attention_timesteps: tuple[int, int] = (0, 1000)
     attention_words: Literal["class", "phrase"] = "class"
@@ -127,7 +128,7 @@ class MaskSettings(Settings):
 
     @model_validator(mode="after")
     def _affinity_is_named(self) -> MaskSettings:
-        if self.threshold == "affinity" and self.affinity is None:
+        if self.threshold == "affinity" and self.affinity is None and "affinity" in self.model_fields_set:
             raise ValueError("threshold 'affinity' needs affinity='self-attention' or affinity='affinitynet'")
         if (self.affinity == "affinitynet") != (self.affinity_net is not None):
             raise ValueError("affinity 'affinitynet' and affinity_net='FILE' go together (diffumask train-affinity)")

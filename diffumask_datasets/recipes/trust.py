@@ -13,9 +13,10 @@ from typing import Any
 
 from diffumask_datasets.errors import RecipeError, short_repr
 from diffumask_datasets.models.reference import BUILT_IN_MODELS
+from diffumask_datasets.recipes.base import check_fields
 from diffumask_datasets.recipes.file import AUGMENTED, LABELLED
 from diffumask_datasets.recipes.prompt_settings import LanguageModelPrompts, RetrievalPrompts
-from diffumask_datasets.recipes.recipe import FIELDS, Recipe, check_fields
+from diffumask_datasets.recipes.recipe import FIELDS, Recipe
 from diffumask_datasets.recipes.registry import PROMPT_SOURCES, REFINEMENTS, THRESHOLDS
 from diffumask_datasets.recipes.splits import EXTENT
 from diffumask_datasets.sample import MAX_CLASS_ID

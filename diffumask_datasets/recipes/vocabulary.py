@@ -21,12 +21,15 @@ from __future__ import annotations
 import functools
 import importlib.resources
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from diffumask_datasets.errors import RecipeError, UnknownClassError, suggestion
+from diffumask_datasets.recipes.base import check_fields, one_line_errors
 from diffumask_datasets.recipes.text import normalise, word_key
 from diffumask_datasets.recipes.yaml_reader import read_yaml
 from diffumask_datasets.sample import MAX_CLASS_ID
@@ -36,21 +39,16 @@ __all__ = [
     "ClassWords",
     "Vocabulary",
     "VocabularyClass",
+    "class_words",
     "load_vocabulary",
     "places",
-    "resolve_classes",
     "styles",
 ]
 
 VOCABULARIES = ("ade20k", "cityscapes", "coco", "toybox", "voc")
 """The built-in vocabularies."""
 
-_NEAR = 0.75
-"""A class that is this near to a vocabulary's name is taken for a misspelling of it."""
-
 _WORD_LISTS = ("terms", "also", "sub_classes", "contexts")
-_WORD_FIELDS = (*_WORD_LISTS, "places", "mass", "like", "note")
-_ENTRY_FIELDS = (*_WORD_FIELDS, "id", "name", "color", "kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +132,69 @@ class Vocabulary:
         )
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("expected texts (YAML reads yes, no, on and numbers: quote them)")
+    return tuple(texts)
+
+
+def _channels(value: Any) -> tuple[int, ...]:
+    if (
+        not isinstance(value, list | tuple)
+        or len(value) != 3
+        or not all(type(v) is int and 0 <= v <= 255 for v in value)
+    ):
+        raise ValueError("expected [red, green, blue] in 0..255")
+    return tuple(value)
+
+
+_Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+
+
+class _WordEntry(BaseModel):
+    """The fields of a class that concern its words."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    terms: _Texts = ()
+    also: _Texts = ()
+    sub_classes: _Texts = ()
+    contexts: _Texts = ()
+    places: _Texts = ()
+    mass: bool = False
+    like: str = ""
+    note: str = ""
+
+    def words(self, name: str, where: str) -> ClassWords:
+        """The words of the class ``name``; those of the class that it is like stand for what is not given."""
+        inherited = _class_like(self.like, where) if self.like else ClassWords(name, (name,))
+        own = (field for field in (*_WORD_LISTS, "mass") if field in self.model_fields_set)
+        words = replace(inherited, name=name, **{field: getattr(self, field) for field in own})
+        if "places" not in self.model_fields_set:
+            return words
+        found = (context for group in self.places for context in places(group))
+        return replace(words, contexts=tuple(dict.fromkeys((*self.contexts, *found))))
+
+
+class _ClassEntry(_WordEntry):
+    """All fields of a class in a vocabulary file."""
+
+    id: int = Field(ge=1, le=MAX_CLASS_ID)
+    name: str
+    color: Annotated[tuple[int, int, int] | None, BeforeValidator(_channels)] = None
+    kind: Literal["thing", "stuff"] = "thing"
+
+
+def _class_like(reference: str, where: str) -> ClassWords:
+    vocabulary, _, name = reference.partition("/")
+    # Of built-in ones alone: a file could name itself, and a stranger's recipe any file.
+    if not name or vocabulary not in VOCABULARIES:
+        known = ", ".join(VOCABULARIES)
+        raise RecipeError(f"{where}: like: expected a class of {known}, e.g. voc/dog, got {reference!r}")
+    return _built_in(vocabulary).class_named(name).words
+
+
 def load_vocabulary(name: str | Path) -> Vocabulary:
     """The built-in vocabulary of this name, or the one in a YAML file.
 
@@ -150,24 +211,6 @@ def load_vocabulary(name: str | Path) -> Vocabulary:
             f"unknown vocabulary {str(name)!r}{suggestion(str(name), VOCABULARIES)}; there are: {known}, or a .yaml file"
         )
     return _read(read_yaml(path, what="the vocabulary", error=RecipeError), str(path))
-
-
-def resolve_classes(classes: Any) -> tuple[ClassWords, ...]:
-    """What ``classes=`` means: a vocabulary (``"voc"``, ``"voc:bird,dog"``, ``"my.yaml"``), one name, names, or a
-    mapping from names to their terms (or to ``{"terms": …, "sub_classes": …}``, the fields of a file that concern words).
-
-    Raises:
-        RecipeError: neither of these, or a class with no terms.
-        UnknownClassError: a misspelt vocabulary, or a class that it does not have.
-    """
-    if isinstance(classes, str):
-        return _resolve_text(classes)
-    if isinstance(classes, Mapping):
-        entries = {str(name): _as_entry(name, value) for name, value in classes.items()}
-        return tuple(_words(name, entry, f"class {name!r}", _WORD_FIELDS) for name, entry in entries.items())
-    if isinstance(classes, Sequence) and all(isinstance(name, str) for name in classes):
-        return tuple(ClassWords(name, (name,)) if name.strip() else _nameless() for name in classes)
-    raise RecipeError("classes: give names, a vocabulary such as 'voc', or a mapping from names to their terms")
 
 
 @functools.cache
@@ -190,85 +233,29 @@ def places(group: str) -> tuple[str, ...]:
     return tuple(groups[group])
 
 
-def _resolve_text(text: str) -> tuple[ClassWords, ...]:
-    source, _, chosen = text.partition(":") if ":" in text and text.split(":")[0] in VOCABULARIES else (text, "", "")
-    if source in VOCABULARIES or Path(source).suffix in (".yaml", ".yml"):
-        vocabulary = load_vocabulary(source)
-        names = [normalise(name) for name in chosen.split(",")] if chosen else vocabulary.names
-        return tuple(vocabulary.class_named(name).words for name in names)
-    if not text.strip():
-        _nameless()
-    if " " not in text and suggestion(text, VOCABULARIES, cutoff=_NEAR):
-        raise UnknownClassError(
-            f"unknown vocabulary {text!r}{suggestion(text, VOCABULARIES)}; there are: {', '.join(VOCABULARIES)}; "
-            f"for a class of this name write classes=[{text!r}]"
-        )
-    return (ClassWords(text, (text,)),)
+def class_words(name: str, entry: Mapping[str, Any]) -> ClassWords:
+    """The words of a class by the fields of a vocabulary file that concern them.
+
+    Raises:
+        RecipeError: a field that is unknown or illegal, or no term.
+        UnknownClassError: it is like a class that does not exist.
+    """
+    where = f"class {name!r}"
+    return _checked(_WordEntry, entry, where).words(name, where)
 
 
-def _nameless() -> ClassWords:
-    raise RecipeError("classes: name at least one class, none of them empty, e.g. classes=['car', 'boat']")
+_Entry = TypeVar("_Entry", bound=_WordEntry)
 
 
-def _as_entry(name: Any, value: Any) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    if value is None or isinstance(value, str):
-        return {"terms": [value] if value else []}
-    if isinstance(value, Sequence):
-        return {"terms": value}
-    raise RecipeError(f"class {name!r}: expected its terms, e.g. ['car', 'automobile'], got {value!r}")
-
-
-def _words(name: str, entry: Mapping[str, Any], source: str, legal: Sequence[str]) -> ClassWords:
-    _check_fields(entry, source, legal)
-    like = _liked(entry["like"], source) if entry.get("like") else None
-    lists: dict[str, tuple[str, ...]] = {}
-    for field in _WORD_LISTS:
-        default = getattr(like, field) if like and field != "terms" else ()
-        lists[field] = _texts(entry[field], f"{source}: {field}") if field in entry else default
-    if "terms" not in entry:
-        lists["terms"] = like.terms if like else (name,)
-    if "places" in entry:
-        own = lists["contexts"] if "contexts" in entry else ()
-        lists["contexts"] = (*own, *_all_places(_texts(entry["places"], f"{source}: places")))
-    mass = entry.get("mass", like.mass if like else False)
-    if not isinstance(mass, bool):
-        raise RecipeError(f"{source}: mass: expected true or false, got {mass!r}")
-    return ClassWords(name, **lists, mass=mass)
-
-
-def _all_places(groups: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(context for group in groups for context in places(group)))
-
-
-def _liked(reference: str, source: str) -> ClassWords:
-    vocabulary, _, name = str(reference).partition("/")
-    # Of built-in ones alone: a file could name itself, and a stranger's recipe any file.
-    if not name or vocabulary not in VOCABULARIES:
-        known = ", ".join(VOCABULARIES)
-        raise RecipeError(f"{source}: like: expected a class of {known}, e.g. voc/dog, got {reference!r}")
-    return _built_in(vocabulary).class_named(name).words
-
-
-def _texts(value: Any, what: str) -> tuple[str, ...]:
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
-        raise RecipeError(f"{what}: expected texts, got {value!r} (YAML reads yes, no, on and numbers: quote them)")
-    return tuple(texts)
-
-
-def _check_fields(entry: Mapping[str, Any], source: str, legal: Sequence[str]) -> None:
-    for field in entry:
-        if field not in legal:
-            raise RecipeError(
-                f"{source}: unknown field {field!r}{suggestion(str(field), legal)}; legal: {', '.join(legal)}"
-            )
+def _checked(kind: type[_Entry], entry: Mapping[str, Any], where: str) -> _Entry:
+    check_fields(entry, kind.model_fields, where=where)
+    with one_line_errors(where):
+        return kind.model_validate(dict(entry))
 
 
 def _read(content: Any, source: str) -> Vocabulary:
     entries = content.get("classes") if isinstance(content, Mapping) else None
-    if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
+    if not isinstance(entries, list) or not entries:
         raise RecipeError(f"{source}: expected a list of classes, e.g. 'classes: [{{id: 1, name: dog}}]'")
     classes = tuple(_class(entry, position, source) for position, entry in enumerate(entries, start=1))
     _check_unique("id", [entry.id for entry in classes], source)
@@ -279,31 +266,14 @@ def _read(content: Any, source: str) -> Vocabulary:
     return Vocabulary(name, str(content.get("title") or name), classes)
 
 
-def _class(entry: Any, position: int, source: str) -> VocabularyClass:
-    if isinstance(entry, str):
-        entry = {"name": entry}
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
-        raise RecipeError(f"{source}: class {position}: expected a mapping with a name, got {entry!r}")
-    where = f"{source}: {entry['name']}"
-    number = entry.get("id", position)
-    if type(number) is not int or not 1 <= number <= MAX_CLASS_ID:
-        raise RecipeError(f"{where}: id {number!r}: expected 1..{MAX_CLASS_ID} (0 is background and 255 is ignore)")
-    kind = entry.get("kind", "thing")
-    if kind not in ("thing", "stuff"):
-        raise RecipeError(f"{where}: kind {kind!r}: expected thing or stuff")
-    words = _words(entry["name"], entry, where, _ENTRY_FIELDS)
-    return VocabularyClass(
-        number, words.name, words, _color(entry.get("color"), where), kind, str(entry.get("note", ""))
-    )
-
-
-def _color(value: Any, where: str) -> tuple[int, int, int] | None:
-    if value is None:
-        return None
-    if isinstance(value, Sequence) and len(value) == 3 and all(type(v) is int and 0 <= v <= 255 for v in value):
-        red, green, blue = value
-        return red, green, blue
-    raise RecipeError(f"{where}: color: expected [red, green, blue] in 0..255, got {value!r}")
+def _class(value: Any, position: int, source: str) -> VocabularyClass:
+    fields = {"name": value} if isinstance(value, str) else value
+    if not isinstance(fields, Mapping) or not isinstance(fields.get("name"), str):
+        raise RecipeError(f"{source}: class {position}: expected a mapping with a name, got {value!r}")
+    where = f"{source}: {fields['name']}"
+    entry = _checked(_ClassEntry, {"id": position, **fields}, where)
+    words = entry.words(entry.name, where)
+    return VocabularyClass(entry.id, words.name, words, entry.color, entry.kind, entry.note)
 
 
 def _check_unique(what: str, values: Iterable[Any], source: str) -> None:

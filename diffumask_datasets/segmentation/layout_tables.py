@@ -17,28 +17,7 @@ __all__ = [
     "VOC_TABLE",
 ]
 
-VOC_CLASSES = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "dining table",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "potted plant",
-    "sheep",
-    "sofa",
-    "train",
-    "tv monitor",
-)
+VOC_CLASSES = load_vocabulary("voc").names
 """Class id = position + 1; 0 is background, 255 the ring and difficult objects."""
 
 VOC_TABLE = "labelmap.txt"

@@ -12,9 +12,8 @@ from typing_extensions import Self
 
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.augment_settings import AugmentSettings
-from diffumask_datasets.recipes.base import first_problem
+from diffumask_datasets.recipes.base import check_fields, first_problem
 from diffumask_datasets.recipes.file import read_mapping, read_recipe_file
-from diffumask_datasets.recipes.recipe import check_fields
 
 __all__ = [
     "BENCHMARKS",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 Rgb = tuple[float, float, float]
 
@@ -27,6 +28,22 @@ SPLITS: Final = ("train", "validation", "test")
 """Splits whose random streams are disjoint by construction (the split's index seeds the generator)."""
 
 MAX_OBJECTS: Final = 3
+
+
+RECIPE_DEFAULTS: Final[Mapping[str, Any]] = {
+    "height": 128,
+    "width": 128,
+    "num_inference_steps": 20,
+    "guidance_scale": 3.5,
+    "attention_grids": (16,),
+    "attention_layers": ("up_blocks.2.attentions.*",),
+    "attention_timesteps": (50, 450),
+    "attention_words": "phrase",
+    "competition": 16.0,
+    "affinity": "self-attention",
+    "affinity_power": 1,
+}
+"""The fields of a recipe that suit the shipped model, found by ``diffumask tune-attention``."""
 
 
 def class_id(name: str) -> int:

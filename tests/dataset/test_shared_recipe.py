@@ -43,6 +43,13 @@ def test_what_the_user_says_wins(planted: dict[str, Any], tmp_path: Path) -> Non
     assert config.recipe.height == 48
 
 
+def test_none_is_a_choice_of_the_user_too(tmp_path: Path) -> None:
+    recipe = a_recipe(tmp_path / "ds", "classes: [car]\naffinity: self-attention\nrefinement: densecrf\nheight: 64")
+    own = {"affinity": None, "refinement": None, "height": None}
+    fields = with_shared_recipe(recipe, own)
+    assert (fields["affinity"], fields["refinement"], fields["height"]) == (None, None, 64)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

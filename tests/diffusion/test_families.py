@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffumask_datasets.diffusion.registry import _family
+from diffumask_datasets.diffusion.registry import find_family
 from diffumask_datasets.errors import RecipeError
 from tests.helpers.tiny_models.cases import CASES, REQUESTS
 from tests.helpers.tiny_models.checks import GRID, keeps_to_itself, lights_up, reference
@@ -82,5 +82,5 @@ def test_other_sizes_are_refused(case):
 @every
 def test_the_family_is_registered_and_documented(case):
     for pipeline in case.family.pipelines:
-        assert _family("m", pipeline) is case.family
+        assert find_family("m", pipeline) is case.family
     assert f"| {' | '.join(static_cells(case))} |" in MODELS.read_text(encoding="utf-8")

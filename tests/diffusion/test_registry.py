@@ -51,7 +51,7 @@ def test_a_registered_family_is_used(folder, monkeypatch):
     load_model(str(folder), device="cpu")
     assert calls == [(str(folder), {"revision": None, "device": "cpu", "dtype": None, "options": PLAIN})]
     register_family("NewPipeline", "diffumask_datasets.diffusion.fake_model:FakeModel.from_environment")
-    assert registry._family("m", "NewPipeline") == FakeModel.from_environment
+    assert registry.find_family("m", "NewPipeline") == FakeModel.from_environment
 
 
 def test_the_planted_double_has_nothing_to_load():
@@ -62,7 +62,7 @@ def test_the_planted_double_has_nothing_to_load():
 def test_a_declared_family_is_used(monkeypatch):
     monkeypatch.setattr(registry, "_FAMILIES", {})
     register_family("NewPipeline", FLUX)
-    assert registry._family("m", "NewPipeline") is FLUX
+    assert registry.find_family("m", "NewPipeline") is FLUX
 
 
 def test_an_installed_package_offers_a_family(tmp_path, monkeypatch):
@@ -74,9 +74,9 @@ def test_an_installed_package_offers_a_family(tmp_path, monkeypatch):
     )
     (tmp_path / "own_families.py").write_text("from diffumask_datasets.diffusion.fake_model import FakeModel as FAMILY")
     monkeypatch.syspath_prepend(tmp_path)
-    assert registry._family("m", "NewPipeline") is FakeModel
+    assert registry.find_family("m", "NewPipeline") is FakeModel
     # Ours win, so that no package changes what a registered model gives.
-    assert registry._family("m", "FluxPipeline") is FLUX
+    assert registry.find_family("m", "FluxPipeline") is FLUX
 
 
 def test_a_class_that_diffusers_has_not(folder):

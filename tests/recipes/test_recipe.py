@@ -6,13 +6,72 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.recipes import vocabulary
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.vocabulary import places, styles
+
+FIELDS = {
+    "height": 512,
+    "width": 512,
+    "num_inference_steps": 50,
+    "guidance_scale": 7.5,
+    "attention_grids": (16, 32, 64),
+    "affinity": "self-attention",
+    "attention_words": "phrase",
+}
+"""Values for what a recipe leaves open, most of them other than where nothing completes it."""
 
 
-def test_the_toybox_has_defaults_of_its_own() -> None:
-    toybox, other = Recipe.of(classes=["car"]), Recipe.of(classes=["car"], model="me/sd")
-    assert (toybox.height, toybox.width, toybox.num_inference_steps) == (128, 128, 20)
-    assert (other.height, other.width, other.num_inference_steps) == (512, 512, 50)
+def test_what_depends_on_the_model_is_left_open() -> None:
+    recipe = Recipe.of(classes=["car"])
+    assert (recipe.height, recipe.width, recipe.num_inference_steps) == (None, None, None)
+    assert (recipe.guidance_scale, recipe.attention_grids) == (None, None)
+
+
+def test_what_is_given_is_not_completed() -> None:
+    recipe = Recipe.of(classes=["car"], height=64, affinity=None, attention_words="class").completed(FIELDS)
+    assert (recipe.height, recipe.width, recipe.affinity, recipe.attention_words) == (64, 512, None, "class")
+    assert recipe.completed({"affinity": "self-attention", "height": 8}) == recipe
+    assert pickle.loads(pickle.dumps(Recipe.of(classes=["car"], affinity=None))).completed(FIELDS).affinity is None
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "grids"), [(512, 512, (16, 32, 64)), (768, 1024, (24, 48, 96)), (880, 1184, (27, 55, 110))]
+)
+def test_grids_follow_the_size(height: int, width: int, grids: tuple[int, ...]) -> None:
+    fields = {**FIELDS, "height": height, "width": width}
+    del fields["attention_grids"]
+    assert Recipe.of(classes=["car"]).completed(fields).attention_grids == grids
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"threshold": "affinity"}, "threshold 'affinity' needs affinity="),
+        ({"augment": ["splice:8x8"]}, "the grid 8x8 is too large for an image of 16x16 pixels"),
+    ],
+)
+def test_defaults_that_the_other_fields_do_not_allow(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Recipe.of(classes=["car"], **fields).completed({**FIELDS, "affinity": None, "height": 16, "width": 16})
+
+
+def test_validation_reads_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the fields name is read by ``of``, before."""
+    fields = Recipe.of(classes="voc", prompt_source="sub_classes").model_dump(exclude_unset=True)
+    copied = Recipe(**fields).digest
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a file was opened")
+
+    for cached in (styles, places, vocabulary._phrases):
+        cached.cache_clear()
+    monkeypatch.setattr("io.open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(AssertionError, match="a file was opened"):
+        Recipe.of(classes=["car"], prompt_source="sub_classes")
+    assert Recipe(**fields).digest == copied
+    assert Recipe(classes=("car",), model="owner/name", lora="none.safetensors").lora == "none.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -20,7 +79,7 @@ def test_the_toybox_has_defaults_of_its_own() -> None:
     [
         ({"classes": ["car", "boat"]}, {"classes": ("car", "boat")}),
         ({"classes": "car"}, {"classes": ["car"]}),
-        ({"classes": ["car"]}, {"classes": ["car"], "model": "toybox", "height": 128, "guidance_scale": 3.5}),
+        ({"classes": ["car"]}, {"classes": ["car"], "model": "toybox", "height": 512, "guidance_scale": 7.5}),
         ({"classes": ["car"]}, {"classes": ["car"], "seed": None}),
         ({"classes": ["car"], "attention_grids": [32, 16]}, {"classes": ["car"], "attention_grids": (16, 32, 32)}),
         ({"classes": ["car"], "guidance_scale": 4}, {"classes": ["car"], "guidance_scale": 4.0}),
@@ -32,7 +91,7 @@ def test_the_toybox_has_defaults_of_its_own() -> None:
     ],
 )
 def test_equal_recipes_have_equal_digests(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert Recipe.of(**one).digest == Recipe.of(**other).digest
+    assert Recipe.of(**one).completed(FIELDS).digest == Recipe.of(**other).completed(FIELDS).digest
 
 
 @pytest.mark.parametrize(
@@ -66,7 +125,8 @@ def test_equal_recipes_have_equal_digests(one: dict[str, Any], other: dict[str, 
     ],
 )
 def test_every_field_changes_the_digest(change: dict[str, Any]) -> None:
-    assert Recipe.of(**{"classes": ["car", "boat"], **change}).digest != Recipe.of(classes=["car", "boat"]).digest
+    changed = Recipe.of(**{"classes": ["car", "boat"], **change}).completed(FIELDS)
+    assert changed.digest != Recipe.of(classes=["car", "boat"]).completed(FIELDS).digest
 
 
 def test_a_pinned_model_is_known_by_its_content() -> None:
@@ -96,7 +156,9 @@ def test_affinity_and_competition_are_checked(fields: dict[str, Any], message: s
 
 
 def test_the_digest_never_changes_by_itself() -> None:
-    assert Recipe.of(classes=["car"], model="me/sd").digest == "f1b15a377867"
+    given = {"height": 512, "width": 512, "num_inference_steps": 50, "guidance_scale": 7.5}
+    given |= {"attention_grids": [16, 32, 64], "attention_timesteps": [0, 1000]}
+    assert Recipe.of(classes=["car"], model="me/sd", **given).digest == "f1b15a377867"
 
 
 @pytest.mark.parametrize(

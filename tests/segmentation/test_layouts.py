@@ -77,7 +77,7 @@ def test_voc(tmp_path: Path) -> None:
     data = read_layout("voc", tmp_path / "VOC2012")
     assert data.rows["sample_id"][:] == ["2007_000033", "2007_000042"]
     assert values(data) == [[0, 1, 255], [0, 20, 255]]
-    assert (data.classes[0], data.classes[19], data.background) == ("aeroplane", "tv monitor", 0)
+    assert (data.classes[0], data.classes[19], data.background) == ("aeroplane", "tvmonitor", 0)
     assert read_example(data.rows[0]).image.shape == (40, 60, 3)
 
 

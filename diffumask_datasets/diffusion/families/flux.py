@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from diffumask_datasets.attention.layout import Layout
-from diffumask_datasets.diffusion.family import Blocks, Family, guidance_alone
+from diffumask_datasets.diffusion.family import Blocks, Defaults, Family, guidance_alone
 from diffumask_datasets.diffusion.text import Text
 
 __all__ = ["FLUX"]
 
 FLUX = Family(
     name="FLUX.1",
+    defaults=Defaults(28, 3.5, size=1024),
     pipelines=("FluxPipeline",),
     layers=Blocks(r"(single_)?transformer_blocks\.\d+\.attn", patch=2),
     text=Text(tokenizer="tokenizer_2", max_length=512),

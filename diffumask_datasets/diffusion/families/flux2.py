@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffumask_datasets.attention.layout import Layout
-from diffumask_datasets.diffusion.family import Blocks, Family, guidance_alone
+from diffumask_datasets.diffusion.family import Blocks, Defaults, Family, guidance_alone
 from diffumask_datasets.diffusion.text import Text, chat
 from diffumask_datasets.prompts.prompt import Prompt
 
@@ -25,6 +25,7 @@ def _messaged(pipeline: Any, prompt: Prompt) -> Prompt:
 
 FLUX2 = Family(
     name="FLUX.2 dev",
+    defaults=Defaults(50, 4.0, size=1024),
     pipelines=("Flux2Pipeline",),
     layers=_LAYERS,
     text=Text(feed=_instructed, max_length=LENGTH, special_tokens=False),
@@ -34,6 +35,7 @@ FLUX2 = Family(
 
 FLUX2_KLEIN = Family(
     name="FLUX.2 klein",
+    defaults=Defaults(50, 4.0, size=1024),
     pipelines=("Flux2KleinPipeline",),
     layers=_LAYERS,
     text=Text(feed=_messaged, max_length=LENGTH),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from diffumask_datasets.diffusion.family import Blocks, Family
+from diffumask_datasets.diffusion.family import Blocks, Defaults, Family
 from diffumask_datasets.diffusion.text import Both, Text
 
 __all__ = ["HUNYUAN_DIT"]
 
 HUNYUAN_DIT = Family(
     name="HunyuanDiT",
+    defaults=Defaults(50, 5.0),
     pipelines=("HunyuanDiTPipeline",),
     layers=Blocks(r"blocks\.\d+\.attn2"),
     self_attention=Blocks(r"blocks\.\d+\.attn1"),

@@ -8,7 +8,7 @@ from typing import Any
 from diffumask_datasets.attention.alignment import align_terms, tokens_of
 from diffumask_datasets.attention.layout import TextTokens
 from diffumask_datasets.diffusion.families.unets import UNetLayers
-from diffumask_datasets.diffusion.family import Family
+from diffumask_datasets.diffusion.family import Defaults, Family
 from diffumask_datasets.prompts.prompt import Prompt, Term
 
 __all__ = ["KOLORS"]
@@ -52,6 +52,7 @@ def _text(pipeline: Any, prompts: Sequence[Prompt]) -> list[TextTokens]:
 
 KOLORS = Family(
     name="Kolors",
+    defaults=Defaults(50, 5.0),
     pipelines=("KolorsPipeline",),
     denoiser="unet",
     layers=UNetLayers(),

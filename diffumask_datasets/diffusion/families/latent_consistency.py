@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from diffumask_datasets.diffusion.families.unets import UNetLayers
-from diffumask_datasets.diffusion.family import Family, guidance_alone
+from diffumask_datasets.diffusion.family import Defaults, Family, guidance_alone
 from diffumask_datasets.diffusion.text import Text
 
 __all__ = ["LATENT_CONSISTENCY"]
 
 LATENT_CONSISTENCY = Family(
     name="LCM",
+    defaults=Defaults(4, 8.5),
     pipelines=("LatentConsistencyModelPipeline",),
     denoiser="unet",
     layers=UNetLayers(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffumask_datasets.attention.layout import Layout
-from diffumask_datasets.diffusion.family import Blocks, Family
+from diffumask_datasets.diffusion.family import Blocks, Defaults, Family
 from diffumask_datasets.diffusion.text import Text, wrapped
 from diffumask_datasets.prompts.prompt import Prompt
 
@@ -18,6 +18,7 @@ def _instructed(pipeline: Any, prompt: Prompt) -> Prompt:
 
 LUMINA2 = Family(
     name="Lumina 2",
+    defaults=Defaults(30, 4.0),
     pipelines=("Lumina2Pipeline", "Lumina2Text2ImgPipeline"),
     layers=Blocks(r"layers\.\d+\.attn"),
     text=Text(feed=_instructed, max_length=256),

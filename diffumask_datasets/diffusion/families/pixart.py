@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffumask_datasets.diffusion.family import Blocks, Family
+from diffumask_datasets.diffusion.family import Blocks, Defaults, Family
 from diffumask_datasets.diffusion.text import Text, lowered
 
 __all__ = ["PIXART_ALPHA", "PIXART_SIGMA"]
@@ -12,6 +12,7 @@ _FIXED = {"clean_caption": False, "use_resolution_binning": False}
 
 PIXART_ALPHA = Family(
     name="PixArt-α",
+    defaults=Defaults(20, 4.5),
     pipelines=("PixArtAlphaPipeline",),
     layers=Blocks(r"transformer_blocks\.\d+\.attn2"),
     self_attention=Blocks(r"transformer_blocks\.\d+\.attn1"),
@@ -22,6 +23,7 @@ PIXART_ALPHA = Family(
 
 PIXART_SIGMA = Family(
     name="PixArt-Σ",
+    defaults=Defaults(20, 4.5),
     pipelines=("PixArtSigmaPipeline",),
     layers=Blocks(r"transformer_blocks\.\d+\.attn2"),
     self_attention=Blocks(r"transformer_blocks\.\d+\.attn1"),

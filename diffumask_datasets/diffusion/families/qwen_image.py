@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffumask_datasets.attention.layout import Layout
-from diffumask_datasets.diffusion.family import Blocks, Family
+from diffumask_datasets.diffusion.family import Blocks, Defaults, Family
 from diffumask_datasets.diffusion.text import Text, wrapped
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipes.recipe import Recipe
@@ -35,6 +35,7 @@ def _limit(pipeline: Any) -> int:
 
 QWEN_IMAGE = Family(
     name="Qwen-Image",
+    defaults=Defaults(50, 4.0, size=1024),
     pipelines=("QwenImagePipeline",),
     layers=Blocks(r"transformer_blocks\.\d+\.attn", patch=2),
     text=Text(feed=_templated, max_length=_limit, dropped=_dropped, padding="none"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from diffumask_datasets.diffusion.family import Blocks, Family
+from diffumask_datasets.diffusion.family import Blocks, Defaults, Family
 from diffumask_datasets.diffusion.text import Text, lowered, wrapped
 from diffumask_datasets.prompts.prompt import Prompt
 
@@ -31,6 +31,7 @@ def _instructed(pipeline: Any, prompt: Prompt) -> Prompt:
 
 SANA = Family(
     name="Sana",
+    defaults=Defaults(20, 4.5),
     pipelines=("SanaPipeline",),
     layers=Blocks(r"transformer_blocks\.\d+\.attn2"),
     self_attention="its self-attention is linear and has no map from pixel to pixel",

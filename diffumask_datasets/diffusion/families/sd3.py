@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffumask_datasets.attention.layout import Layout
-from diffumask_datasets.diffusion.family import Blocks, Family
+from diffumask_datasets.diffusion.family import Blocks, Defaults, Family
 from diffumask_datasets.diffusion.text import Both, Text
 
 __all__ = ["STABLE_DIFFUSION_3"]
@@ -17,6 +17,7 @@ def _clip_tokens(pipeline: Any) -> int:
 
 STABLE_DIFFUSION_3 = Family(
     name="Stable Diffusion 3 / 3.5",
+    defaults=Defaults(28, 7.0),
     pipelines=("StableDiffusion3Pipeline",),
     # attn2 of 3.5 medium sees the image alone.
     layers=Blocks(r"transformer_blocks\.\d+\.attn"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from diffumask_datasets.diffusion.families.unets import UNetLayers
-from diffumask_datasets.diffusion.family import Family
+from diffumask_datasets.diffusion.family import Defaults, Family
 from diffumask_datasets.diffusion.text import Text
 
 __all__ = ["STABLE_DIFFUSION_XL"]
 
 STABLE_DIFFUSION_XL = Family(
     name="Stable Diffusion XL, SDXL-Turbo",
+    defaults=Defaults(50, 5.0),
     pipelines=("StableDiffusionXLPipeline",),
     denoiser="unet",
     layers=UNetLayers(),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from diffumask_datasets.diffusion.families.unets import UNetLayers
-from diffumask_datasets.diffusion.family import Family
+from diffumask_datasets.diffusion.family import Defaults, Family
 
 __all__ = ["STABLE_DIFFUSION"]
 
 STABLE_DIFFUSION = Family(
     name="Stable Diffusion 1 / 2, SD-Turbo",
+    defaults=Defaults(50, 7.5),
     pipelines=("StableDiffusionPipeline",),
     denoiser="unet",
     layers=UNetLayers(),

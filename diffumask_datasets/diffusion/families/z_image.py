@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffumask_datasets.attention.layout import Layout
-from diffumask_datasets.diffusion.family import Blocks, Family
+from diffumask_datasets.diffusion.family import Blocks, Defaults, Family
 from diffumask_datasets.diffusion.text import Text, chat
 from diffumask_datasets.prompts.prompt import Prompt
 
@@ -18,6 +18,7 @@ def _messaged(pipeline: Any, prompt: Prompt) -> Prompt:
 
 Z_IMAGE = Family(
     name="Z-Image",
+    defaults=Defaults(50, 5.0, size=1024),
     pipelines=("ZImagePipeline",),
     # The mask_workers before these layers see image or text alone.
     layers=Blocks(r"layers\.\d+\.attention", patch=2),
