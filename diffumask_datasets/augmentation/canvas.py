@@ -68,8 +68,8 @@ class Canvas:
         self.visible.append(area)
         self.full.append(area)
         maps = self._with_heat(piece, region, covered)
-        things, origins = (*scene.things, piece.thing), (*scene.origins, piece.origin)
-        self.scene = scene.replaced(things=things, origins=origins, heat_maps=maps)
+        origins = (*scene.origins, *(origin for origin in piece.origins if origin not in scene.origins))
+        self.scene = scene.replaced(things=(*scene.things, piece.thing), origins=origins, heat_maps=maps)
 
     def _with_heat(self, piece: Cutout, region: Region, covered: Mask) -> HeatMaps:
         maps = dict(self.scene.heat_maps)

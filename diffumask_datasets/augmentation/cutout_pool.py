@@ -21,7 +21,7 @@ Weights = Callable[[Sequence[int]], npt.NDArray[np.float64]]
 
 
 class CutoutPool:
-    """Draws cut-outs from ``lenders`` and from others: each object once before any comes again.
+    """Draws cut-outs from ``lenders``, then from others: each object once before any comes again.
 
     Args:
         lenders: Samples that are there already.
@@ -35,7 +35,8 @@ class CutoutPool:
         self, lenders: Sequence[Scene], others: Others, *, count: int, min_quality: float, rng: np.random.Generator
     ) -> None:
         self._others, self._min_quality, self._rng = others, min_quality, rng
-        self._candidates = self._index([*lenders, *others(count, rng)])
+        own = self._index(lenders)
+        self._candidates, self._own = [*own, *self._index(others(count, rng))], len(own)
         self._drawn: list[tuple[Scene, int]] = []
         self._looked_at_all = False
 
@@ -49,9 +50,12 @@ class CutoutPool:
             if not self._candidates:
                 self._refill()
             chances = weights([scene.things[number - 1].category for scene, number in self._candidates])
+            if chances[: self._own].any():
+                chances[self._own :] = 0
             if chances.any():
                 place = int(self._rng.choice(len(chances), p=chances / chances.sum()))
                 scene, number = self._candidates.pop(place)
+                self._own -= place < self._own
                 cutout = cut_out(scene, number)
                 if cutout is not None:
                     self._drawn.append((scene, number))
@@ -78,5 +82,10 @@ class CutoutPool:
         return True
 
     def _index(self, scenes: Sequence[Scene]) -> list[tuple[Scene, int]]:
-        good = [with_instances(scene) for scene in scenes if scene.origins[0].quality >= self._min_quality]
+        good = [with_instances(scene) for scene in scenes if _quality(scene) >= self._min_quality]
         return [(scene, number) for scene in good for number in range(1, len(scene.things) + 1)]
+
+
+def _quality(scene: Scene) -> float:
+    """That of the worst sample it is made of."""
+    return min((origin.quality for origin in scene.origins), default=0.0)

@@ -53,7 +53,7 @@ class Cutout:
         alpha: uint8 (height, width), opacity: 255 for pixels of the object, 0 for those of its surroundings.
         heat_maps: Soft maps by class id, uint8 (height, width).
         thing: Its class and score.
-        origin: The sample it was cut out of.
+        origins: The sample it was cut out of, or those that were joined in it.
         cut: The borders of that sample's image that cut it off.
         source: Height and width of that image.
     """
@@ -62,7 +62,7 @@ class Cutout:
     alpha: Pixels
     heat_maps: HeatMaps
     thing: Thing
-    origin: Origin
+    origins: tuple[Origin, ...]
     cut: Sides
     source: tuple[int, int]
 
@@ -98,7 +98,7 @@ def cut_out(scene: Scene, number: int) -> Cutout | None:
         return None
     alpha[around & (scene.label[padded] == IGNORE)] = UNDECIDED
     maps = {category: soft[padded] for category, soft in scene.heat_maps.items()}
-    return Cutout(scene.image[padded], alpha, maps, scene.things[number - 1], scene.origins[0], cut, scene.size)
+    return Cutout(scene.image[padded], alpha, maps, scene.things[number - 1], scene.origins, cut, scene.size)
 
 
 def with_instances(scene: Scene) -> Scene:

@@ -124,7 +124,7 @@ class Compose(_Step):
         min_quality: Samples of lower quality lend no objects.
         mirror: Whether half of the cut-outs are mirrored.
         blend: ``"hard"`` edges, ``"soft"`` ones, or soft ones with light and sharpness ``"matched"`` to the surroundings.
-        lift: Whether the sample's own objects are lifted off as well and pasted anew; what was behind them is filled in.
+        lift: Whether the sample's own objects are lifted off and pasted anew; what was behind them is filled in.
         backgrounds: Folder of photographs to paste on, in place of the samples themselves. They count as background
             throughout, so they must show none of the classes.
         backgrounds_revision: Pins the content of that folder.

@@ -234,13 +234,25 @@ def test_objects_are_lifted_off_and_what_was_behind_them_is_filled_in() -> None:
     base = base.replaced(image=np.where((base.label > 0)[..., None], base.image, shaded))
     found = set()
     for seed in range(8):
-        fields = {"objects": (1, 1), "scale": (0.5, 0.5), "blend": "hard", "lift": True}
+        number = 1 + seed % 2
+        fields = {"objects": (number, number), "scale": (0.5, 0.5), "blend": "hard", "lift": True}
         made = compose(base, square(16, category=2), seed=seed, **fields)
         bare = made.instances == 0
         assert np.abs(made.image[bare].astype(int) - shaded[bare]).max() <= 4
         assert not made.label[bare].any()
-        found |= {thing.category for thing in made.things}
-    assert found == {2, 3}  # its own object comes back elsewhere
+        found.add(tuple(thing.category for thing in made.things))
+    assert found == {(3,), (3, 2)}  # its own object comes back first
+
+
+def test_every_sample_that_lent_an_object_is_an_origin_once() -> None:
+    base = square(24, size=(96, 96)).replaced(origins=(Origin("left", {}, 0.9), Origin("right", {}, 0.8)))
+    lender = square(8, category=2)
+    fields = {"objects": (6, 6), "scale": (0.3, 0.3)}
+    assert [origin.prompt for origin in compose(base, lender, **fields).origins] == ["left", "right", "square 2"]
+    lifted = compose(base, lender, lift=True, **fields)
+    assert sorted(origin.prompt for origin in lifted.origins) == ["left", "right", "square 2"]
+    nothing = empty((96, 96)).replaced(origins=())
+    assert len(compose(nothing, lender, lift=True, **fields).things) == 6
 
 
 @pytest.fixture
