@@ -70,18 +70,12 @@ def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
 def _methods(model: Observer, recipe: Recipe, *, count: int, quick: bool) -> dict[str, float]:
     net = _affinity_net(model, recipe, images=12 if quick else 200, epochs=2 if quick else 8)
     single = [methods.show(model, k, demand=Demand(count=1), recipe=recipe) for k in range(count)]
-    several = [methods.show(model, k, demand=_different(k), recipe=recipe) for k in range(count)]
+    several = [methods.show(model, k, demand=methods.different_classes(k), recipe=recipe) for k in range(count)]
     figures: dict[str, float] = {"scenes_single": len(single), "scenes_multi": len(several)}
     for name, shown in (("single", single), ("multi", several)):
         figures |= {f"{figure}_{name}": value for figure, value in _table(shown, recipe, net).items()}
     _write_worst([*single, *several], recipe, ROOT / ("build/benchmarks" if quick else "docs"))
     return figures | _near_ceiling([*single, *several], recipe)
-
-
-def _different(seed: int) -> Demand:
-    """Two or three objects of different classes."""
-    rng = np.random.default_rng([7, seed])
-    return Demand(classes=[str(name) for name in rng.choice(CLASS_NAMES, int(rng.integers(2, 4)), replace=False)])
 
 
 def _table(shown: Sequence[Shown], recipe: Recipe, net: AffinityNet) -> dict[str, float]:

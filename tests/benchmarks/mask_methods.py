@@ -72,6 +72,12 @@ def show(model: Observer, seed: int, *, demand: Demand, recipe: Recipe, split: s
     return Shown(scene, model.observe(scene.image, prompt, timesteps=steps, seed=seed), table[scene.semantic])
 
 
+def different_classes(seed: int) -> Demand:
+    """Two or three objects of different classes."""
+    rng = np.random.default_rng([7, seed])
+    return Demand(classes=[str(name) for name in rng.choice(CLASS_NAMES, int(rng.integers(2, 4)), replace=False)])
+
+
 def our_heat(shown: Shown, recipe: Recipe) -> Heat:
     """Heat maps as synthesis makes them, with the recipe's layers, contrast, competition and affinity."""
     power = recipe.affinity_power if recipe.affinity == "self-attention" else 0
@@ -89,7 +95,11 @@ def our_maps(shown: Shown, recipe: Recipe) -> AttentionMaps:
     grids = {layer: (maps.shape[1], maps.shape[2]) for (layer, _), maps in observation.maps.items()}
     layers = select_layers(grids, recipe.attention_grids, recipe.attention_layers)
     return observation.fused(
-        layers, observation.timesteps, contrast=recipe.contrast, affinity_grids=recipe.affinity_grids
+        layers,
+        observation.timesteps,
+        contrast=recipe.contrast,
+        affinity_grids=recipe.affinity_grids,
+        attention=recipe.attention,
     )
 
 

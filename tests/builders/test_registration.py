@@ -45,8 +45,9 @@ print(next(iter(load_dataset("diffumask", streaming=True, split="train", **{plan
 
 
 def test_a_datasets_without_the_factory_that_is_imported_later_only_warns(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.warns(UserWarning, match=r"use diffumask_datasets\.load_dataset"):
+    with pytest.warns(UserWarning, match=r"use diffumask_datasets\.load_dataset") as caught:
         _wrap_factory(ModuleType("datasets.load"))
+    assert len(caught) == 1
 
 
 def test_a_full_working_directory_changes_nothing(

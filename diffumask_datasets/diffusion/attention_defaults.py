@@ -1,0 +1,66 @@
+"""Which attention is read of a model where a recipe says nothing: settings that were tuned to no model.
+
+``make bench-transfer`` measures them on models whose attention was learned, against settings tuned to each.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from diffumask_datasets.diffusion.family import Family
+from diffumask_datasets.diffusion.model_index import class_of, read_index
+from diffumask_datasets.diffusion.registry import find_family
+from diffumask_datasets.recipes.recipe import Recipe
+
+__all__ = ["AUTO", "attention_defaults"]
+
+logger = logging.getLogger(__name__)
+
+AUTO: Mapping[str, Any] = {
+    "attention": "auto",
+    "attention_words": "phrase",
+    "attention_timesteps": (0, 550),
+    "competition": 16.0,
+    "affinity": "self-attention",
+    "affinity_power": 1,
+}
+"""Layers weighed by agreement with the image, whole phrases, the second half of denoising, one step of self-attention."""
+
+WITHOUT_SELF_ATTENTION: Mapping[str, Any] = {**AUTO, "attention": "equal", "competition": 0.0, "affinity": None}
+"""The same where self-attention cannot be read: nothing to weigh by, and competition would sharpen noise."""
+
+FEW_STEPS = 8
+"""Models of at most so many steps are read at all of them: a part holds too few maps, or none."""
+
+
+def attention_defaults(recipe: Recipe, *, num_inference_steps: int) -> dict[str, Any]:
+    """Gives values for the attention fields that a recipe leaves open; the log says why where they are not :data:`AUTO`.
+
+    Args:
+        recipe: A recipe whose model is not the toybox. Reads no file where it gives all of these fields.
+        num_inference_steps: The steps that the model will take.
+
+    Raises:
+        ModelError: the model cannot be found, or its configuration cannot be read.
+    """
+    names = [name for name in AUTO if name not in recipe.model_fields_set]
+    if not names or recipe.model == "planted":
+        return {}
+    reason = _unreadable(find_family(recipe.model, class_of(read_index(recipe.model, recipe.revision))))
+    if reason:
+        logger.info(
+            "%s: all layers count alike, and heat does not spread along self-attention: %s", recipe.model, reason
+        )
+    values = {**(WITHOUT_SELF_ATTENTION if reason else AUTO)}
+    if num_inference_steps <= FEW_STEPS:
+        values["attention_timesteps"] = (0, 1000)
+    return {name: values[name] for name in names}
+
+
+def _unreadable(family: Any) -> str | None:
+    """Why the self-attention of a family cannot be read; None where it can."""
+    if not isinstance(family, Family):
+        return "the family is not one of those in docs/models.md"
+    return family.self_layers if isinstance(family.self_layers, str) else None
