@@ -96,9 +96,16 @@ def tune_attention(
     timesteps: Sequence[int] = TIMESTEPS,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Tuning:
-    """Shows ``images`` to the model, noised to each of ``timesteps``, and searches for the attention that finds the masks.
+    """Searches for the attention of a model that finds the masks of annotated images best.
 
-    A few dozen images are enough to rank layers; image k gets its noise from the seed k.
+    Args:
+        backbone: The model; it is shown each image with noise of the seed k for image k.
+        images: Annotated images; a few dozen are enough to rank layers.
+        timesteps: Training timesteps at which the denoiser runs.
+        progress: Called with one line about each step.
+
+    Returns:
+        The chosen layers, timesteps and options, and what each step gained.
 
     Raises:
         ModelError: a model family that cannot be shown images.

@@ -48,16 +48,22 @@ def generate(
     address: str | None = None,
     **fields: Any,
 ) -> None:
-    """Generates what ``fields`` ask for (those of :class:`DiffuMaskConfig`) into ``output``, a folder or a URL.
+    """Generates a dataset folder. Started again after an interruption, it takes finished samples from the store.
 
-    Started again after any end, it takes what is finished from the store and goes on. ``view`` is what
-    ``load_dataset(output)`` gives: ``instance`` or ``detection`` add that view to the folder, and the columns of ``default``
-    are then its config ``semantic``. ``preview`` adds ``preview.png``, a contact sheet of the first samples.
-    ``shard="i/n"`` makes the share of one of n machines, i from 0, for :func:`diffumask_datasets.merge`. ``workers``
-    processes generate images at once, each on a GPU of its own where there are some; ``mask_workers`` processes for each
-    of them make the masks meanwhile (default: 2 on a GPU, 0 on the CPU). A script that asks for either must guard its
-    start by ``if __name__ == "__main__":``, as for any of multiprocessing. ``engine="ray"`` generates on the Ray
-    cluster at ``address``, with as many workers as it has GPUs.
+    A script that asks for workers must guard its start by ``if __name__ == "__main__":``, as multiprocessing requires.
+
+    Args:
+        output: A folder or a URL.
+        view: What ``load_dataset(output)`` gives: ``instance`` or ``detection`` add that view to the folder, and the columns
+            of ``default`` are then its config ``semantic``.
+        preview: Whether to add ``preview.png``, a contact sheet of the first samples.
+        shard: ``"i/n"``, the share of one of n machines, i from 0, for :func:`diffumask_datasets.merge`.
+        engine: ``"local"`` or ``"ray"``.
+        workers: Processes that generate images, each on a GPU of its own where there are some; with Ray, None for as many as
+            the cluster has GPUs.
+        mask_workers: Processes for each worker that make masks meanwhile; None for 2 on a GPU and 0 on the CPU.
+        address: The address of the Ray cluster.
+        **fields: Those of :class:`DiffuMaskConfig`, such as ``classes`` and ``num_samples``.
 
     Raises:
         RecipeError: fields that are unknown or illegal, no size, or no such shard.
@@ -92,7 +98,7 @@ def generate(
             _write(location, config, requested, extra, view, samples, progress)
             rejected += samples.rejected
     for reason, count in rejected.items():
-        logger.warning("%d attempts were painted again: %s", count, reason)
+        logger.warning("%d attempts were generated again: %s", count, reason)
 
 
 def _check_engine(engine: str, workers: int | None, address: str | None) -> None:

@@ -79,13 +79,25 @@ def label_folder(
 ) -> Labelled:
     """Labels the images of a folder and writes them as a dataset folder, in the format of ``diffumask generate``.
 
-    Each image is noised to each of ``timesteps`` (None: nine, as far as they lie in ``attention_timesteps``), the denoiser
-    runs once at each, and masks come from its attention as they do for painted images. The classes of an image are those
-    that its caption names, else the one whose name its sub-folder bears, else all of ``classes``; see
-    :func:`find_images`. ``fields`` are those of a recipe. An image's label depends on
-    these, its pixels and its prompt alone; started again after any end, finished ones are taken from the store.
+    Noise is added to each image, the denoiser runs once at each timestep, and masks are made of its attention as they are
+    for generated images. The classes of an image are those that its caption names, else the class that its sub-folder is
+    named after, else all of ``classes``. A label depends on the recipe, the timesteps, the pixels and the prompt alone;
+    started again after an interruption, finished images are taken from the store.
 
-    Left out are files that are no images, and images whose caption names no class or whose shorter side has under 8 pixels.
+    Args:
+        images: The folder of images; :func:`find_images` says which files are images and where captions are.
+        output: The folder or URL of the dataset.
+        timesteps: Training timesteps; None for nine, as far as they lie in ``attention_timesteps``.
+        split: The name of the split.
+        keep_heat_maps: Whether the column ``heat_maps`` is added, for :func:`~diffumask_datasets.generation.remask.remask`.
+        device: torch's name of the device, None for the best there is.
+        dtype: torch's name of the dtype, None for that of the device.
+        store: The folder or URL of the sample store, None for the default.
+        **fields: Those of a :class:`~diffumask_datasets.Recipe`.
+
+    Returns:
+        The number of labelled images and the files left out: those that are no images, and images whose caption names no
+        class or whose shorter side has under 8 pixels.
 
     Raises:
         DataError: no such folder, no images, or a file that cannot be read.
@@ -131,7 +143,7 @@ def fitting_size(height: int, width: int, recipe: Recipe, unit: int) -> tuple[in
 
 
 class _Labeller:
-    """Labels images one by one, asking the store first; loads the model when first needed."""
+    """Labels images one by one, looking them up in the store first; loads the model when first needed."""
 
     def __init__(
         self, recipe: Recipe, timesteps: tuple[int, ...], device: str | None, dtype: str | None, root: Location | None
@@ -141,7 +153,6 @@ class _Labeller:
         self._digest = _hashed([recipe.digest, LABELLED, *timesteps])[:12]
         self._store = SampleStore(root, self._digest)
         self._features = features_of(recipe.classes, heat_maps=True, threshold_curve=True)
-        self._loaded: Observer | None = None
 
     def digest_of(self, tasks: Sequence[_Task]) -> str:
         """What the ids of these images' samples begin with: no other images, and no other recipe, have it."""
@@ -154,12 +165,12 @@ class _Labeller:
 
     def _row(self, task: _Task) -> Row:
         # The store knows an image by its content and prompt, so that it may move or get neighbours.
-        place = int(_key(task)[:14], 16)
-        payload = self._store.get(place)
+        index = int(_key(task)[:14], 16)
+        payload = self._store.get(index)
         if payload is None:
             self._store.check_writable()
             payload = to_payload(self._labelled(task), self._features)
-            self._store.put(place, payload)
+            self._store.put(index, payload)
         return from_payload(payload)
 
     def _labelled(self, task: _Task) -> Row:
@@ -193,15 +204,13 @@ class _Labeller:
         return observer.observe(pixels, prompt, timesteps=self._timesteps, seed=seed)
 
     def _observer(self) -> Observer:
-        if self._loaded is None:
-            model = load_recipe_model(self._recipe, self._device, self._dtype)
-            if not isinstance(model, Observer):
-                raise ModelError(
-                    f"the model {self._recipe.model!r} cannot be shown an image; take a diffusion model of docs/models.md, "
-                    "or give its family the method observe of diffumask_datasets.diffusion.protocol.Observer"
-                )
-            self._loaded = model
-        return self._loaded
+        model = load_recipe_model(self._recipe, self._device, self._dtype)
+        if not isinstance(model, Observer):
+            raise ModelError(
+                f"the model {self._recipe.model!r} cannot be shown an image; take a diffusion model of docs/models.md, or "
+                "give its family the method observe of diffumask_datasets.diffusion.protocol.Observer"
+            )
+        return model
 
 
 def _tasks(images: Sequence[FoundImage], recipe: Recipe) -> tuple[list[_Task], LeftOut]:

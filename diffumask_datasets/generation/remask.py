@@ -16,6 +16,7 @@ from diffumask_datasets.dataset.writer import check_target
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.generation.heat_maps import HeatMaps, check_kept
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
+from diffumask_datasets.masks.pipeline import check_mask_settings
 from diffumask_datasets.recipes.base import check_fields
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.settings import MaskSettings
@@ -58,6 +59,7 @@ def _changed(source: OpenDataset, changes: Mapping[str, Any], *, trust: bool) ->
         changes = {"affinity_net_revision": None, **changes}
     new = Recipe.of(**{**old.model_dump(), **changes})
     check_kept(old, new)
+    check_mask_settings(MaskSettings.subset_of(new))
     return new.model_copy(update=dict(MaskSettings.subset_of(new).pinned()))
 
 

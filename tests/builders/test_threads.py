@@ -13,8 +13,8 @@ from datasets import load_dataset
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from diffumask_datasets.dataset.writer import read_rows, split_files
-from diffumask_datasets.generation import images
+from diffumask_datasets.dataset.parquet import read_rows, split_files
+from diffumask_datasets.generation import model
 from diffumask_datasets.generation.label import label_folder
 
 Content = dict[str, dict[str, Any]]
@@ -62,8 +62,8 @@ def plain(value: Any) -> Any:
 
 def test_eight_threads_and_two_recipes_give_what_one_thread_gives(tmp_path: Path, alone: list[Content]) -> None:
     """No model is loaded and the store is empty when they begin; datasets reads the shards of each stream in threads too."""
-    images._checked.cache_clear()
-    images._loaded.cache_clear()
+    model.load_checked_model.cache_clear()
+    model._load.cache_clear()
 
     def shuffled(number: int) -> Content:
         return content(stream(TWO_RECIPES[number % 2], tmp_path / "together").shuffle(seed=number, buffer_size=2))

@@ -14,6 +14,7 @@ from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.dataset.test_shards import files
+from tests.helpers.waiting import wait_until
 
 # By default Ray lets its workers run only where nobody else wants the CPU; read when a raylet starts.
 os.environ.update(RAY_worker_niceness="0")
@@ -49,7 +50,8 @@ def test_a_node_is_killed_amid_the_run_and_nothing_changes(
 
     recipe = prepare(Recipe.of(**planted))
     fill(recipe, Runtime(store=tmp_path / "store", mask_workers=1), [(0, 20)], workers=2, address=None, made=note)
-    assert len([node for node in ray.nodes() if node["Alive"]]) == 1
+    # The head node may notice the death of the other only after the rest was done.
+    wait_until(lambda: [node["Alive"] for node in ray.nodes()].count(True) == 1, "the other node is dead")
     assert sorted(made) == list(range(20))
     generate(tmp_path / "ds", num_samples=20, store=tmp_path / "store", **planted)
     assert files(tmp_path / "ds") == files(tmp_path / "undisturbed")

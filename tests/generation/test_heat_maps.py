@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,7 +19,7 @@ from diffumask_datasets.generation.remask import remask
 from diffumask_datasets.generation.train_affinity_net import train_affinity
 from diffumask_datasets.masks.affinity_net import AffinityNetSettings
 from diffumask_datasets.masks.affinity_training import AffinityTraining
-from diffumask_datasets.recipes.settings import MaskSettings
+from diffumask_datasets.recipes.registry import THRESHOLDS
 from tests.conftest import PLANTED
 
 SMALL = {"height": 64, "width": 64, "attention_grids": [8], "num_inference_steps": 4}
@@ -30,8 +30,6 @@ Table = list[dict[str, Any]]
 Make = Callable[[Any, str | None], Path]
 """(threshold, affinity) → the folder that was made."""
 
-NAMED = get_args(get_args(MaskSettings.model_fields["threshold"].annotation)[-1])
-THRESHOLDS = (0.5, *NAMED)
 AFFINITIES = (None, "self-attention", "affinitynet")
 
 UNNAMED = r"threshold 'affinity' needs affinity="
@@ -97,7 +95,7 @@ def choice(threshold: Any, affinity: str | None, net: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("affinity", AFFINITIES)
-@pytest.mark.parametrize("threshold", THRESHOLDS)
+@pytest.mark.parametrize("threshold", [0.5, *THRESHOLDS.own])
 @pytest.mark.parametrize("way", ["generated", "labelled"])
 def test_masks_are_made_of_the_maps_that_the_table_names(
     way: str, threshold: Any, affinity: str | None, request: pytest.FixtureRequest
@@ -137,7 +135,7 @@ REASON = {
 
 
 @pytest.mark.parametrize("affinity", AFFINITIES)
-@pytest.mark.parametrize("threshold", THRESHOLDS)
+@pytest.mark.parametrize("threshold", [0.5, *THRESHOLDS.own])
 @pytest.mark.parametrize("kept", list(LEGAL), ids=str)
 def test_masks_are_made_again_or_the_lack_is_named(
     kept: tuple[str | None, bool],

@@ -126,6 +126,8 @@ def test_only_the_user_has_a_net_of_a_recipe_followed(tmp_path: Path, planted: d
 def test_what_cannot_be_made_again(kept: Path, planted: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"unknown field 'treshold' \(did you mean 'threshold'\?\)"):
         remask(kept, tmp_path / "x", treshold=0.4)
+    with pytest.raises(RecipeError, match="unknown parameter 'bins' of the threshold 'otsu'; parameters: none"):
+        remask(kept, tmp_path / "x", threshold={"kind": "otsu", "bins": 3})
     with pytest.raises(RecipeError, match="self-attention exists only while the images are made"):
         remask(kept, tmp_path / "x", affinity="self-attention")
     with pytest.raises(RecipeError, match="threshold 'affinity' needs affinity="):
