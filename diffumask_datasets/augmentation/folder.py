@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, cached_scenes, drawn_others, row_from
+from diffumask_datasets.dataset.density import Density, image_density
 from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
 from diffumask_datasets.dataset.rewrite import rewrite
 from diffumask_datasets.dataset.schema import Row
@@ -57,7 +58,7 @@ class _Plan:
 
 def augment_folder(
     source: str | Path, output: str | Path, *, augment: Any, seed: int = 0, copies: int = 1, originals: bool = False
-) -> None:
+) -> Density:
     """Writes augmented samples of a dataset as a new dataset. Sample ids are new; the same call gives the same bytes.
 
     Args:
@@ -68,6 +69,9 @@ def augment_folder(
         seed: Another seed gives other augmentations.
         copies: Augmented samples per sample.
         originals: Keep the samples of ``source``, in front.
+
+    Returns:
+        How dense the new scenes are, originals included.
 
     Raises:
         RecipeError: An unknown augmentation, a grid larger than an image, a split of one sample where others are needed.
@@ -84,17 +88,18 @@ def augment_folder(
     counts = _counts(opened)
     _check_counts(counts, plan)
     digest = plan.digest(_sample_ids(opened, counts))
-    sizes = {split: plan.size(count) for split, count in counts.items()}
+    sizes, density = {split: plan.size(count) for split, count in counts.items()}, Density()
     with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
         rewrite(
             opened,
             target,
-            {split: _rows(opened, split, plan, digest, progress) for split in counts},
+            {split: _measured(_rows(opened, split, plan, digest, progress), density) for split in counts},
             counts=sizes,
             skip=(),
             history={**history, AUGMENTED: plan.described(digest, history.get(AUGMENTED))},
             keeps_ids=False,
         )
+    return density
 
 
 def _counts(source: OpenDataset) -> dict[str, int]:
@@ -125,6 +130,12 @@ def _rows(source: OpenDataset, split: str, plan: _Plan, digest: str, progress: t
             yield {**made, "sample_id": f"{digest}-{number:08d}"}
             number += 1
             progress.update()
+
+
+def _measured(rows: Iterable[Row], density: Density) -> Iterator[Row]:
+    for row in rows:
+        density.add(image_density(row))
+        yield row
 
 
 def _augmented(source: OpenDataset, split: str, plan: _Plan, copy: int) -> Iterator[Row]:

@@ -149,8 +149,8 @@ def augment(
     if sizes_of:
         measured = open_dataset(sizes_of)
         steps = with_sizes(steps, object_sizes((row for _, row in measured.rows()), measured.classes))
-    augment_folder(source, output, augment=steps, seed=seed, copies=copies, originals=originals)
-    typer.echo(f"wrote {output}")
+    density = augment_folder(source, output, augment=steps, seed=seed, copies=copies, originals=originals)
+    typer.echo(f"wrote {output}: {density}")
 
 
 def reproduce(

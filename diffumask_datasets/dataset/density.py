@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.masks.rle import decode
+from diffumask_datasets.sample import Rle
 
 __all__ = ["Density", "ImageDensity", "image_density", "object_sizes"]
 
@@ -69,12 +70,23 @@ def image_density(row: Row) -> ImageDensity:
     An object counts as partly hidden where one that it touches covers a tenth of its convex hull, and more of it than the
     other way round: an estimate, as masks do not say what is in front.
     """
-    masks = _masks(row)
-    pairs = list(_touching(masks))
-    hulls = {index: _hull(masks[index]) for pair in pairs for index in pair}
-    hidden = {index for one, other in pairs for index in _hidden_of(one, other, masks, hulls)}
-    classes = len(set(row["objects"]["category"]))
-    return ImageDensity(len(masks), classes, len({index for pair in pairs for index in pair}), len(hidden))
+    cells = row["objects"]
+    instances = _instance_map(cells["segmentation"])
+    gap = max(2, round(GAP * max(instances.shape)))
+    boxes = {
+        number: tuple(slice(max(0, side.start - gap), side.stop + gap) for side in box)
+        for number, box in enumerate(ndimage.find_objects(instances), start=1)
+        if box is not None
+    }
+    near = {number: _neighbours(instances[box], number, gap) for number, box in boxes.items()}
+    lost = {
+        (number, front): share
+        for number, box in boxes.items()
+        for front, share in _hidden_shares(instances[box], number, near[number]).items()
+    }
+    hidden = {number for (number, front), share in lost.items() if share >= max(HIDDEN, lost.get((front, number), 0.0))}
+    touching = sum(bool(found) for found in near.values())
+    return ImageDensity(len(cells["category"]), len(set(cells["category"])), touching, len(hidden))
 
 
 def object_sizes(rows: Iterable[Row], classes: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -93,41 +105,28 @@ def object_sizes(rows: Iterable[Row], classes: Sequence[str]) -> dict[str, tuple
     return {name: (round(limits[name][0], 4), round(limits[name][1], 4)) for name in classes if name in limits}
 
 
-def _masks(row: Row) -> list[Mask]:
-    return [decode(rle, tuple(rle["size"])) for rle in row["objects"]["segmentation"]]
+def _instance_map(segmentations: Sequence[Rle]) -> npt.NDArray[np.int32]:
+    """(height, width) numbers of objects from 1 up; where they overlap, that of the last."""
+    height, width = segmentations[0]["size"] if segmentations else (1, 1)
+    instances = np.zeros((height, width), np.int32)
+    for number, rle in enumerate(segmentations, start=1):
+        instances[decode(rle, (height, width))] = number
+    return instances
 
 
-def _touching(masks: list[Mask]) -> Iterator[tuple[int, int]]:
-    """Pairs of indices of objects with less than the gap between them."""
-    for index, mask in enumerate(masks):
-        gap = max(2, round(GAP * max(mask.shape)))
-        box = _box(mask, gap)
-        if box is None:
-            continue
-        near = ndimage.maximum_filter(mask[box].astype(np.uint8), 2 * gap + 1) > 0
-        for other in range(index + 1, len(masks)):
-            if (masks[other][box] & near).any():
-                yield index, other
+def _neighbours(instances: npt.NDArray[np.int32], number: int, gap: int) -> set[int]:
+    """The other objects with less than the gap between them and object ``number``."""
+    near = ndimage.maximum_filter((instances == number).astype(np.uint8), 2 * gap + 1) > 0
+    return set(np.unique(instances[near]).tolist()) - {0, number}
 
 
-def _hidden_of(one: int, other: int, masks: list[Mask], hulls: dict[int, Mask]) -> Iterator[int]:
-    """Which of two touching objects the other one hides, if any."""
-    lost = {index: _share(hulls[index], masks[front]) for index, front in ((one, other), (other, one))}
-    index = max(lost, key=lambda number: lost[number])
-    if lost[index] >= HIDDEN:
-        yield index
-
-
-def _share(hull: Mask, front: Mask) -> float:
-    return float(np.count_nonzero(hull & front) / np.count_nonzero(hull))
-
-
-def _box(mask: Mask, margin: int) -> tuple[slice, slice] | None:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    top, left = max(0, int(rows[0]) - margin), max(0, int(columns[0]) - margin)
-    return slice(top, int(rows[-1]) + margin + 1), slice(left, int(columns[-1]) + margin + 1)
+def _hidden_shares(instances: npt.NDArray[np.int32], number: int, fronts: set[int]) -> dict[int, float]:
+    """How much of the convex hull of object ``number`` each of some others covers."""
+    if not fronts:
+        return {}
+    hull = _hull(instances == number)
+    counts = np.bincount(instances[hull], minlength=max(fronts) + 1) / np.count_nonzero(hull)
+    return {front: float(counts[front]) for front in fronts}
 
 
 def _hull(mask: Mask) -> Mask:

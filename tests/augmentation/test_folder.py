@@ -57,8 +57,11 @@ def test_the_recipe_says_what_was_done(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_dense_dataset(source: Path, tmp_path: Path) -> None:
-    augment_folder(source, tmp_path / "out", augment=COMPOSE)
-    for row in pq.read_table(tmp_path / "out" / "data").to_pylist():
+    density = augment_folder(source, tmp_path / "out", augment=COMPOSE)
+    rows = pq.read_table(tmp_path / "out" / "data").to_pylist()
+    assert (density.images, density.objects) == (22, sum(len(row["objects"]["id"]) for row in rows))
+    assert density.classes == sum(len(row["classes"]) for row in rows)
+    for row in rows:
         check_row(row)
         assert 3 <= len(row["objects"]["id"]) <= 5
         assert set(row["classes"]) <= set(row["heat_maps"]["category"])
