@@ -50,7 +50,7 @@ PARTS = ("methods", "instances", "generated", "cost", "noise")
 
 def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
     count = 12 if quick else 300
-    recipe = Recipe.of(classes=CLASS_NAMES)
+    recipe = prepare(Recipe.of(classes=CLASS_NAMES))
     model = load_model("toybox", device="cpu")
     assert isinstance(model, Observer)
     parts: dict[str, Callable[[], dict[str, float]]] = {

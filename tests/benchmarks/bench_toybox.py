@@ -23,6 +23,7 @@ from diffumask_datasets.attention.search import best_threshold_iou
 from diffumask_datasets.dataset.schema import decode_image, decode_label
 from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.diffusion.registry import load_model
+from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.reference import TOYBOX
@@ -102,7 +103,7 @@ def _single_figures(judge: Judge, folder: str, *, per_class: int, quick: bool) -
 
 def _rendered_figures(*, count: int) -> dict[str, float]:
     """Heat maps of held-out drawn scenes that the model is shown, at the best threshold, as the recipe reads them."""
-    recipe, model = Recipe.of(classes=CLASS_NAMES), load_model("toybox", device="cpu")
+    recipe, model = prepare(Recipe.of(classes=CLASS_NAMES)), load_model("toybox", device="cpu")
     assert isinstance(model, Observer)
     figures = {}
     with single_thread():
