@@ -26,6 +26,7 @@ from diffumask_datasets.diffusion.families.stable_diffusion import STABLE_DIFFUS
 from diffumask_datasets.diffusion.protocol import GenerationRequest
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.generation.generate import generate
+from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.allocation import allocated_mb
 from tests.benchmarks.harness import paired_ratio, run
@@ -117,7 +118,13 @@ def flux_like(**options: Any) -> DiffusersModel:
 
 def _recipe(size: int, grids: list[int], steps: int = 3) -> Recipe:
     return Recipe.of(
-        classes=["car"], model="random", height=size, width=size, num_inference_steps=steps, attention_grids=grids
+        classes=["car"],
+        model="random",
+        height=size,
+        width=size,
+        num_inference_steps=steps,
+        guidance_scale=7.5,
+        attention_grids=grids,
     )
 
 
@@ -299,7 +306,7 @@ def labelled_a_second(folder: Path, *, size: int, steps: int, count: int, batch_
     stable_diffusion_15(whole=True).pipeline.to(dtype=torch.float16).save_pretrained(folder / "model")
     shape = {"height": size, "width": size, "num_inference_steps": steps}
     fields = {"classes": ["car", "dog"], "model": str(folder / "model"), **shape}
-    recipe = Recipe.of(**fields)
+    recipe = prepare(Recipe.of(**fields))
     backbone = load_model(recipe.model)
     requests = [GenerationRequest(CAR, seed) for seed in range(batch_size)]
     backbone._run(requests, recipe)
