@@ -132,10 +132,10 @@ class Compose(_Step):
 
     kind: Literal["compose"] = "compose"
     objects: tuple[int, int] = (3, 6)
-    scale: tuple[float, float] = (0.4, 1.0)
+    scale: tuple[float, float] = (0.4, 0.7)
     sizes: Annotated[tuple[tuple[str, float, float], ...], BeforeValidator(_from_mapping)] = ()
     co_occurrence: tuple[tuple[str, str, float], ...] = ()
-    min_visible: float = Field(0.5, gt=0, le=1)
+    min_visible: float = Field(0.7, gt=0, le=1)
     min_quality: float = Field(0.5, ge=0, le=1)
     mirror: bool = True
     blend: Literal["hard", "soft", "matched"] = "soft"

@@ -121,6 +121,11 @@ def test_the_number_of_objects_counts_those_that_are_there() -> None:
     assert compose(wide, *lenders, objects=(1, 1)).things == wide.things
 
 
+def test_one_class_alone_gives_several_objects_of_it() -> None:
+    made = compose(square(8, size=(96, 96)), square(8, at=(3, 5)), square(6), objects=(6, 6), scale=(0.8, 1))
+    assert [thing.category for thing in made.things] == [1] * 6
+
+
 def test_sizes_by_class() -> None:
     sizes = {"car": [0.5, 0.5], "*": [0.25, 0.25]}
     for category, side in ((1, 32), (2, 16)):

@@ -48,7 +48,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "plain": {"classes": list(CLASS_NAMES)},
     "varied": {"classes": TOYBOX, "prompt_source": SOURCE},
 }
-COMPOSE = {"kind": "compose", "objects": [2, 4], "scale": [0.4, 0.8]}
+COMPOSE = {"kind": "compose", "objects": [3, 5], "scale": [0.4, 0.7]}
 """About as many objects, of about the sizes, as the held-out scenes have."""
 AUGMENTATIONS = {
     "splice": ["splice:2x2"],  # a grid of the tiles that give about as many objects as the held-out scenes have
@@ -59,7 +59,8 @@ AUGMENTATIONS = {
     "compose": [COMPOSE],
     "compose_hard": [{**COMPOSE, "blend": "hard"}],
     "compose_matched": [{**COMPOSE, "blend": "matched"}],
-    "compose_dense": [{**COMPOSE, "objects": [5, 8]}],
+    "compose_lifted": [{**COMPOSE, "lift": True}],
+    "compose_dense": [{**COMPOSE, "objects": [6, 9]}],
 }
 
 LENDERS = 16

@@ -35,12 +35,16 @@ AUGMENTATIONS: Mapping[str, Any] = {
 }
 """Half of what is seen stays as it was, as in the paper."""
 
-COMPOSE = {"kind": "compose", "objects": [2, 4], "scale": [0.4, 0.8], "min_quality": 0.0, "probability": 0.5}
+COMPOSE = {"kind": "compose", "objects": [3, 5], "scale": [0.4, 0.7], "min_quality": 0.0, "probability": 0.5}
 """About as many objects, of about the sizes, as the test scenes have; the masks of a training come without their quality."""
 
 COMPOSITIONS: Mapping[str, Any] = {
     **{"composed": {}, "composed hard": {"blend": "hard"}, "composed matched": {"blend": "matched"}},
-    **{"composed dense": {"objects": [5, 8]}, "always composed": {"probability": 1.0}},
+    **{
+        "composed lifted": {"lift": True},
+        "composed dense": {"objects": [6, 9]},
+        "always composed": {"probability": 1.0},
+    },
 }
 
 
