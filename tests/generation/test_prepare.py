@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.recipes.file import recipe_text
 from diffumask_datasets.recipes.recipe import Recipe
@@ -42,3 +45,26 @@ def test_a_written_recipe_holds_the_values() -> None:
     assert "height: 128\n" in text
     assert "num_inference_steps: 20\n" in text
     assert "null" not in text.partition("height:")[2].partition("negative_prompt")[0]
+
+
+def test_backgrounds_are_known_by_their_content(planted: dict[str, Any], tmp_path: Path) -> None:
+    def prepared(folder: Path) -> Recipe:
+        return prepare(Recipe.of(**planted, augment={"kind": "compose", "backgrounds": str(folder)}))
+
+    (tmp_path / "streets").mkdir()
+    Image.new("RGB", (90, 50), "grey").save(tmp_path / "streets" / "one.png")
+    before = prepared(tmp_path / "streets")
+    (tmp_path / "streets").rename(tmp_path / "elsewhere")
+    assert prepared(tmp_path / "elsewhere").digest == before.digest
+    Image.new("RGB", (90, 50), "white").save(tmp_path / "elsewhere" / "two.png")
+    assert prepared(tmp_path / "elsewhere").digest != before.digest
+    (tmp_path / "elsewhere" / "one.png").rename(tmp_path / "elsewhere" / "my boats.png")
+    with pytest.raises(RecipeError, match=r"my boats\.png mentions the class 'boat'"):
+        prepared(tmp_path / "elsewhere")
+
+
+def test_a_prepared_composition_has_the_co_occurrence_of_its_recipe(planted: dict[str, Any]) -> None:
+    pairs = (("boat", "car", 1.0), ("car", "boat", 2.0))
+    recipe = prepare(Recipe.of(**planted, co_occurrence=pairs, augment=["blur", "compose:4"]))
+    assert [step.co_occurrence for step in recipe.augment if step.kind == "compose"] == [pairs]
+    assert prepare(recipe) == recipe
