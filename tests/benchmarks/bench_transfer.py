@@ -1,12 +1,13 @@
 """Attention settings that know nothing of a model, against settings tuned to it. Run by ``make bench-transfer``.
 
-Held-out drawn scenes are shown to the shipped model with ``attention="auto"`` and nothing of the toybox's own fields, and to
+Held-out drawn scenes are shown to the shipped model with ``attention="auto"`` and nothing of the toybox's own fields, and
 with those fields; finished masks are compared with exact truth. ``ablation_…`` are on fewer scenes, the same for every row.
+``PARTS=families`` counts, over the families of docs/models.md, those with the right defaults and the sizes refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from diffumask_datasets.toybox import CLASS_NAMES, Demand
 from diffumask_datasets.toybox.world import RECIPE_DEFAULTS
 from tests.benchmarks import mask_methods as methods
 from tests.benchmarks.harness import run
+from tests.benchmarks.transfer_families import family_figures
 
 GRIDS = (4, 8, 16)
 """All that the toybox has at 128 pixels."""
@@ -40,7 +42,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Fields of each recipe. ``paper`` is DiffuMask's fusion of all layers and steps, with our masks."""
 
 
-def measure(quick: bool) -> Mapping[str, float]:
+PARTS = ("unet", "families")
+
+
+def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
+    figures = _unet(quick=quick) if "unet" in chosen else {}
+    return {**figures, **(family_figures(quick=quick) if "families" in chosen else {})}
+
+
+def _unet(*, quick: bool) -> dict[str, float]:
     model = load_model("toybox", device="cpu")
     assert isinstance(model, Observer)
     scenes, few = (4, 2) if quick else (200, 50)
@@ -65,4 +75,4 @@ def _ious(model: Observer, recipe: Recipe, seed: int, demand: Demand) -> list[fl
 
 
 if __name__ == "__main__":
-    run("transfer", measure)
+    run("transfer", measure, parts=PARTS, keeps=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import json
 import logging
@@ -18,14 +17,10 @@ from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.helpers.tiny_models import models
 from tests.helpers.tiny_models.cases import CASES, Case
+from tests.helpers.tiny_models.own_defaults import own_defaults, save_configurations
 from tests.helpers.tiny_models.table import MODELS
 
 OPEN = {"height": None, "width": None, "num_inference_steps": None, "guidance_scale": None}
-DISTILLED = {"sd_turbo": (4, 0.0), "sdxl_turbo": (4, 0.0), "flux_schnell": (4, 0.0), "lcm": (4, 8.5)}
-
-
-class Asked(Exception):  # noqa: N818
-    """The size that a pipeline was about to generate."""
 
 
 def chosen(model: object, **fields: Any) -> tuple[int, int, int, float]:
@@ -50,31 +45,10 @@ def built(request: pytest.FixtureRequest) -> tuple[Case, Any]:
     return request.param, models.built(request.param.model)
 
 
-def test_every_family_does_what_its_pipeline_does_by_default(
-    built: tuple[Case, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_family_does_what_its_pipeline_does_by_default(built: tuple[Case, Any], tmp_path: Path) -> None:
     case, pipeline = built
-    for name, part in pipeline.components.items():
-        if hasattr(part, "save_config"):
-            part.save_config(tmp_path / name)
-    pipeline.save_config(tmp_path)
-    known = inspect.signature(type(pipeline).__call__).parameters
-    guidance = known.get("true_cfg_scale") if case.name == "Qwen-Image" else known["guidance_scale"]
-    assert guidance
-    expected = DISTILLED.get(case.model, (known["num_inference_steps"].default, guidance.default))
-
-    arguments = inspect.signature(pipeline.prepare_latents)
-
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        asked = arguments.bind(*args, **kwargs).arguments
-        raise Asked(asked["height"], asked["width"])
-
-    monkeypatch.setattr(pipeline, "prepare_latents", refuse)
-    with pytest.raises(Asked) as size:
-        pipeline(prompt=["a car"], **case.family.fixed)
-    # Sana's call says 1024 whatever the model, of which the smaller ones have less.
-    height, width = (256, 256) if case.name == "Sana" else size.value.args
-    assert chosen(tmp_path) == (height, width, *expected)
+    save_configurations(pipeline, tmp_path)
+    assert chosen(tmp_path) == own_defaults(case, pipeline)
 
 
 def test_default_grids_refuse_no_size(built: tuple[Case, Any]) -> None:
