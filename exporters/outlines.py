@@ -49,7 +49,7 @@ def outline(mask: Mask, *, costs: npt.NDArray[np.float64] | None = None) -> list
     return corners if len(corners) > 2 else (corners * 3)[:3]
 
 
-def paint(canvas: Image.Image, polygon: Sequence[Point], value: int) -> None:
+def paint(canvas: Image.Image, polygon: Sequence[tuple[float, float]], value: int) -> None:
     """Paints a polygon the way its readers do."""
     ImageDraw.Draw(canvas).polygon(list(polygon), fill=value)
 

@@ -24,9 +24,11 @@ BUILT_IN = {
     "coco-panoptic": f"{_HERE}.coco:CocoPanopticExporter",
     "coco-stuff": f"{_HERE}.coco:CocoStuffExporter",
     "imagefolder": f"{_HERE}.imagefolder:ImageFolderExporter",
+    "labelme": f"{_HERE}.labelme:LabelMeExporter",
     "voc": f"{_HERE}.voc:VocExporter",
     "webdataset": f"{_HERE}.webdataset:WebDatasetExporter",
     "yolo": f"{_HERE}.yolo:YoloExporter",
+    "yolo-semantic": f"{_HERE}.yolo_semantic:YoloSemanticExporter",
 }
 """What ``pyproject.toml`` registers: a checkout that runs without being installed has no entry points."""
 

@@ -22,7 +22,7 @@ from diffumask_datasets.exporters.outlines import mask_iou, outline, paint, part
 from diffumask_datasets.exporters.pictures import image_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 
-__all__ = ["YoloExporter", "YoloReader", "YoloWriter", "read_line"]
+__all__ = ["YoloExporter", "YoloReader", "YoloWriter", "data_yaml", "read_line"]
 
 WITHIN_PIXEL = 0.25
 """Added to pixel numbers: readers that cut off and readers that round both come back to the pixel."""
@@ -62,10 +62,7 @@ class YoloWriter:
 
     def close(self, records: Mapping[str, Iterable[Record]]) -> Iterator[tuple[str, bytes]]:
         """``data.yaml``: without ``path``, which readers resolve against the folder they are started in."""
-        splits = "".join(f"{name}: images/{folder}\n" for name, folder in _split_folders(list(records)).items())
-        # A JSON string is a YAML string.
-        names = "".join(f"  {n}: {json.dumps(name, ensure_ascii=False)}\n" for n, name in enumerate(self.classes))
-        yield "data.yaml", f"{splits}nc: {len(self.classes)}\nnames:\n{names}".encode()
+        yield "data.yaml", data_yaml(list(records), dict(enumerate(self.classes)))
 
 
 class YoloReader:
@@ -118,6 +115,15 @@ def read_line(line: str, height: int, width: int) -> tuple[int, npt.NDArray[np.b
     canvas = Image.new("L", (width, height), 0)
     paint(canvas, [(int(x), int(y)) for x, y in corners], 1)
     return int(number), np.asarray(canvas) > 0
+
+
+def data_yaml(splits: list[str], names: Mapping[int, str], *, masks: str | None = None) -> bytes:
+    """The text of ``data.yaml``, without ``path``; ``masks`` is the folder of PNG masks, where there is one."""
+    folders = "".join(f"{name}: images/{folder}\n" for name, folder in _split_folders(splits).items())
+    beside = "" if masks is None else f"masks_dir: {masks}\n"
+    # A JSON string is a YAML string.
+    listed = "".join(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for number, name in names.items())
+    return f"{folders}{beside}nc: {len(names)}\nnames:\n{listed}".encode()
 
 
 def _split_folders(splits: list[str]) -> dict[str, str]:

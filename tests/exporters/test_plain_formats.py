@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 from diffumask_datasets import export, verify
+from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.errors import ExportError
 from tests.helpers.made_datasets import CLASSES, dataset, drawn, extreme_maps, row_of_instances, tree
 
@@ -205,3 +206,80 @@ def test_a_column_that_json_cannot_hold_is_one_line(name: str, tmp_path: Path) -
     odd = dataset([drawn(0)]).add_column("note", [b"bytes"])
     with pytest.raises(ExportError, match="a column cannot be written as JSON: Object of type bytes"):
         export(odd, tmp_path / name, format=name)
+
+
+def test_yolo_semantic_keeps_our_values_and_names_the_background(source: Any, tmp_path: Path) -> None:
+    export(source, tmp_path, format="yolo-semantic")
+    assert yaml.safe_load((tmp_path / "data.yaml").read_text()) == {
+        "train": "images/train",
+        "val": "images/val",
+        "masks_dir": "masks",
+        "nc": 4,
+        "names": {0: "background", 1: "car", 2: "potted plant", 3: "boat"},
+    }
+    mask = Image.open(tmp_path / "masks/val/made-0009.png")
+    assert (mask.mode, mask.size) == ("L", (56, 40))
+    np.testing.assert_array_equal(np.asarray(mask), decode_label(drawn(9)["label"]))
+    assert np.asarray(mask)[31, 6] == 255
+    assert sorted(path.name for path in (tmp_path / "images/train").iterdir()) == [
+        f"made-{n:04d}.png" for n in range(5)
+    ]
+    assert all(check.passed for check in verify(tmp_path, source=source))
+
+
+def test_verify_sees_a_changed_mask_of_yolo_semantic(source: Any, tmp_path: Path) -> None:
+    export(source, tmp_path, format="yolo-semantic")
+    path = tmp_path / "masks/val/made-0009.png"
+    values = np.array(Image.open(path))
+    values[:2, :3] = 1
+    Image.fromarray(values).save(path)
+    checks = {check.name: check for check in verify(tmp_path, source=source)}
+    assert checks["mask pixels"].detail == "6 of 13440 differ"
+    assert not checks["mask pixels"].passed
+
+
+def test_labelme_files(tmp_path: Path) -> None:
+    two_parts = np.zeros((9, 31), dtype=np.int64)
+    two_parts[1:4, 2:5] = two_parts[6:8, 20:30] = 1
+    two_parts[5, 5] = 2
+    export(dataset([row_of_instances(two_parts)]), tmp_path, format="labelme")
+    assert (tmp_path / "labels.txt").read_text() == "car\npotted plant\nboat\n"
+    document = json.loads((tmp_path / "train/made-0.json").read_text())
+    shapes = document.pop("shapes")
+    assert document == {
+        "version": "5.5.0",
+        "flags": {},
+        "imagePath": "made-0.png",
+        "imageData": None,
+        "imageHeight": 9,
+        "imageWidth": 31,
+    }
+    assert (tmp_path / "train/made-0.png").is_file()
+    assert [(shape["label"], shape["group_id"], shape["shape_type"]) for shape in shapes] == [
+        ("potted plant", 1, "polygon"),
+        ("potted plant", 1, "polygon"),
+        ("boat", None, "polygon"),
+    ]
+    assert sorted(map(tuple, shapes[0]["points"])) == [(2, 1), (2, 3), (4, 1), (4, 3)]
+    assert shapes[2]["points"] == [[5, 5]] * 3
+
+
+@pytest.mark.parametrize("name", sorted(extreme_maps()))
+def test_labelme_keeps_extreme_masks(name: str, tmp_path: Path) -> None:
+    source = dataset([row_of_instances(extreme_maps()[name])])
+    export(source, tmp_path, format="labelme")
+    assert [check.name for check in verify(tmp_path, source=source) if not check.passed] == []
+
+
+def test_verify_sees_a_moved_corner_and_a_lost_polygon_of_labelme(source: Any, tmp_path: Path) -> None:
+    export(source, tmp_path, format="labelme")
+    path = tmp_path / "validation/made-0009.json"
+    document = json.loads(path.read_text())
+    # The bar ends one column earlier; the object of one pixel is gone.
+    document["shapes"][1]["points"] = [[min(x, 38), y] for x, y in document["shapes"][1]["points"]]
+    del document["shapes"][2]
+    path.write_text(json.dumps(document))
+    checks = {check.name: check for check in verify(tmp_path, source=source)}
+    assert checks["object pixels"].detail == "7 of 40320 differ"
+    assert checks["polygon counts"].detail == "1 of 6 differ"
+    assert checks["classes"].detail == "1 of 18 differ"

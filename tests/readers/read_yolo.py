@@ -1,4 +1,4 @@
-"""YOLO exports: polygons, painted as each reader does."""
+"""YOLO exports: polygons, painted as each reader does, and masks of the semantic task."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from diffumask_datasets.sample import BACKGROUND_NAME, IGNORE
 from tests.readers.exported import Export
-from tests.readers.reading import Reading, number_of
+from tests.readers.reading import Reading, number_of, renumbered
 
 
 def by_supervision(folder: Path, export: Export) -> Iterator[Reading]:
@@ -46,3 +47,21 @@ def by_ultralytics(folder: Path, export: Export) -> Iterator[Reading]:
                 for segment in segments
             ]
             yield Reading(path.stem, np.asarray(Image.open(path)), objects=list(zip(numbers, masks, strict=True)))
+
+
+def by_ultralytics_semantic(folder: Path, export: Export) -> Iterator[Reading]:
+    """``check_det_dataset``, then ``verify_image_mask`` and ``read_mask`` as its ``SemanticDataset`` calls them."""
+    from ultralytics.data.utils import check_det_dataset, img2label_paths, read_mask, verify_image_mask
+
+    data = check_det_dataset(str(folder / "data.yaml"), autodownload=False)
+    known = (BACKGROUND_NAME, *export.classes)
+    numbers = {number: number_of(name, known) - 1 for number, name in data["names"].items()}
+    values = np.arange(256)
+    invalid = ((values >= len(data["names"])) & (values != IGNORE)).astype(np.uint8)
+    for split in ("train", "val"):
+        for path in sorted(Path(data[split]).iterdir()):
+            mask = img2label_paths([str(path)], label_dir=data["masks_dir"], suffix=".png")[0]
+            _, found, _, mode, missing, read, corrupt, message = verify_image_mask((str(path), mask, "", invalid))
+            assert (found, missing, read, corrupt, message) == (mask, 0, 1, 0, "")
+            mask_values = renumbered(read_mask(mask, mode), {**numbers, IGNORE: IGNORE})
+            yield Reading(path.stem, np.asarray(Image.open(path)), mask=mask_values)

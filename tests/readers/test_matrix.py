@@ -38,7 +38,7 @@ READERS: dict[str, dict[str, Reader]] = {
     "torchvision": dict.fromkeys(COCO, read_coco.by_torchvision)
     | dict.fromkeys(("voc", "cityscapes"), read_masks.by_torchvision),
     "mmsegmentation": dict.fromkeys(MASKS, read_masks.by_mmsegmentation),
-    "ultralytics": {"yolo": read_yolo.by_ultralytics},
+    "ultralytics": {"yolo": read_yolo.by_ultralytics, "yolo-semantic": read_yolo.by_ultralytics_semantic},
     "datumaro": dict.fromkeys((*COCO, PANOPTIC, "voc", "cityscapes"), read_by_datumaro.by_datumaro),
     "detectron2 (its rule)": {PANOPTIC: read_coco.by_detectron2s_rule},
 }
