@@ -60,7 +60,7 @@ class LabelMeWriter:
     def write(self, sample: ExportSample) -> Part:
         """The image and its polygons."""
         suffix, image = image_file(sample)
-        document = {
+        document: dict[str, Any] = {
             "version": VERSION,
             "flags": {},
             "shapes": self._shapes(sample),
