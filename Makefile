@@ -14,12 +14,13 @@ READERS := .venv-readers
 # Two processes, each with whole files: under ten minutes on two cores.
 DEFAULT_TESTS := --numprocesses 2 --dist loadfile --ignore tests/apps --ignore tests/cluster --ignore tests/readers
 
-.PHONY: help setup demo test test-min test-readers test-apps test-cluster lint types clean $(BENCHMARKS)
+.PHONY: help setup demo test test-min test-readers test-apps test-cluster lint types docs constraints release-check clean $(BENCHMARKS)
 
 help:  ## list the targets
 	@grep -hE '^[^ ]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/; s/^.(BENCHMARKS)/bench-NAME/' | expand -t 12
 
 $(READY): pyproject.toml constraints.txt
+	@sh tools/check_setup.sh $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
@@ -32,6 +33,10 @@ $(VENV)/.ray: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
 	touch $@
 
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	touch $@
+
 setup: $(READY)  ## create .venv with everything the project needs
 
 demo: $(READY)  ## generate 20 labelled images and a picture of them in out/demo; export them to COCO and VOC
@@ -42,6 +47,7 @@ test: $(READY)  ## run the default test suite
 	$(BIN)/python -m pytest $(DEFAULT_TESTS)
 
 $(MINIMUM)/.ready: pyproject.toml constraints-min.txt
+	@sh tools/check_setup.sh $(PYTHON)
 	$(PYTHON) -m venv $(MINIMUM)
 	$(MINIMUM)/bin/python -m pip install --quiet --constraint constraints-min.txt --editable '.[dev]'
 	touch $@
@@ -50,6 +56,7 @@ test-min: $(MINIMUM)/.ready  ## run the default test suite with the lowest versi
 	$(MINIMUM)/bin/python -m pytest $(DEFAULT_TESTS)
 
 $(READERS)/.ready: pyproject.toml constraints.txt requirements-readers.txt
+	@sh tools/check_setup.sh $(PYTHON)
 	$(PYTHON) -m venv $(READERS)
 	$(READERS)/bin/python -m pip install --quiet --constraint constraints.txt torch
 	$(READERS)/bin/python -m pip install --quiet --no-deps --requirement requirements-readers.txt --editable .
@@ -74,6 +81,15 @@ lint: $(READY)  ## ruff check and format
 
 types: $(READY)  ## mypy strict
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs  ## build the site of the documentation in build/site (then needs no network)
+	$(BIN)/mkdocs build --strict --quiet
+
+constraints: $(READY)  ## write the newest versions that fit together to constraints.txt; run the suite before you commit them
+	$(BIN)/python tools/refresh_constraints.py
+
+release-check: $(READY)  ## build wheel and sdist, install each in a clean environment and run the quickstart
+	sh tools/release_check.sh $(PYTHON) $(BIN)/python
 
 $(BENCHMARKS): bench-%: $(READY)  ## run one benchmark, e.g. make bench-spine (QUICK=1: a small sample; PARTS=a,b: some of it)
 	$(BIN)/python -m tests.benchmarks.bench_$* $(if $(QUICK),--quick) $(if $(PARTS),--parts $(PARTS))

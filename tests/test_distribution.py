@@ -28,9 +28,8 @@ class Distributions(NamedTuple):
 def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     """Built as for publication, from a copy: what an earlier build left here must not help."""
     folder = tmp_path_factory.mktemp("distributions")
-    shutil.copytree(
-        ROOT, folder / "copy", symlinks=True, ignore=shutil.ignore_patterns(".*", "build", "out", "*.egg-info")
-    )
+    left = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "build", "out", "*.egg-info")
+    shutil.copytree(ROOT, folder / "copy", symlinks=True, ignore=left)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(folder / "copy")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -48,10 +47,11 @@ def files(folder: Path) -> set[str]:
 
 def test_the_sdist_is_whole_without_pictures_and_figures(built: Distributions) -> None:
     held = {path.relative_to(built.sdist).as_posix() for path in built.sdist.rglob("*") if path.is_file()}
-    folders = ("builders", "diffumask_datasets", "examples", "exporters", "tests")
+    folders = (".github", "builders", "diffumask_datasets", "examples", "exporters", "tests", "tools")
     wanted = set.union(*(files(ROOT / folder) for folder in folders))
     wanted |= {path.name for path in ROOT.iterdir() if path.is_file() and not path.name.startswith(".")}
-    wanted |= {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    wanted |= {".pre-commit-config.yaml"}
+    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
     assert wanted - held == set()
     assert {name for name in held - wanted if ".egg-info/" not in name} == {"PKG-INFO", "setup.cfg"}
 

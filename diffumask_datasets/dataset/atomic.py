@@ -62,7 +62,7 @@ def upload(folder: Path, url: str, *, last: str) -> None:
         ExportError: it cannot be written.
     """
     files, path = filesystem(url)
-    names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     names.sort(key=lambda name: name == last)
     with access(url, to="write"):
         files.invalidate_cache()

@@ -231,6 +231,7 @@ class _Worker:
 
 
 def _serve(connection: Connection, setup: Setup[Any, Any], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, where no mask is inherited
     work: Work[Any, Any] | None = None
     try:
         while True:
@@ -247,7 +248,13 @@ def _serve(connection: Connection, setup: Setup[Any, Any], arguments: tuple[Any,
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """A process that is started within never sees Ctrl-C, not even while it is still loading."""
+    """A process that is started within never sees Ctrl-C, not even while it is still loading.
+
+    Windows has no such mask; there a process ignores Ctrl-C once it has loaded.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
     resource_tracker.ensure_running()  # the first process would start it, and its start lets interrupts through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

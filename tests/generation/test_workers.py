@@ -5,10 +5,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from diffumask_datasets.errors import ModelError, WorkerError
+from diffumask_datasets.generation import workers
 from diffumask_datasets.generation.workers import Progress, Work, WorkerPool
 from tests.helpers.waiting import wait_until
 
@@ -16,6 +18,16 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 """That of scripts which import the tests."""
 
 # What crews run stands in diffumask_datasets or in a module of the tests: the processes import it by name.
+
+
+def interrupted() -> Work[int, int]:
+    """Sends Ctrl-C to its own process and returns the number."""
+
+    def work(task: int, report: Progress) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return task
+
+    return work
 
 
 def careless(folder: Path) -> Work[tuple[str, int], tuple[int, int]]:
@@ -91,6 +103,7 @@ def test_closing_ends_tasks_that_take_long(tmp_path: Path) -> None:
 ORPHANS = """
 import os, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from diffumask_datasets.generation.workers import WorkerPool
 from tests.generation.test_workers import careless
 if __name__ == "__main__":
@@ -126,6 +139,7 @@ def locking(_: Path) -> Work[int, int]:
 
 CLOSED = """
 from pathlib import Path
+from types import SimpleNamespace
 from diffumask_datasets.generation.workers import WorkerPool
 from tests.generation.test_workers import locking
 if __name__ == "__main__":
@@ -149,6 +163,13 @@ def test_the_first_process_of_all_never_sees_ctrl_c(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     assert int(blocked.split()[1], base=16) >> (signal.SIGINT - 1) & 1
+
+
+def test_processes_ignore_ctrl_c_where_signals_have_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_on_windows = SimpleNamespace(signal=signal.signal, SIGINT=signal.SIGINT, SIG_IGN=signal.SIG_IGN)
+    monkeypatch.setattr(workers, "signal", as_on_windows)
+    with WorkerPool(interrupted, [()]) as pool:
+        assert pool.submit(3).result(timeout=60) == 3
 
 
 @pytest.mark.parametrize("daemon", [[], ["daemon"]])
