@@ -1,4 +1,4 @@
-"""Commands that hand a dataset on: export, verify, review, push."""
+"""Commands that hand a dataset on and take it back: export, verify, review, correct, push."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from diffumask_datasets.cli.options import (
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.recipes.yaml_reader import read_yaml
 
-__all__ = ["export", "push", "review", "verify"]
+__all__ = ["correct", "export", "push", "review", "verify"]
 
 
 def export(
@@ -127,6 +127,25 @@ def review(
         typer.echo(f"FiftyOne dataset {dataset.name}: {len(dataset)} samples")
         if launch:
             launch_app(dataset, address=address, port=port)
+
+
+def correct(
+    source: Source,
+    edits: Annotated[
+        str, typer.Option("--from", help="Folder or URL with the corrected masks, as the other program saved them.")
+    ],
+    format_: Annotated[str, typer.Option("--format", help="coco (CVAT and others), imagefolder, labelme or voc.")],
+    output: Annotated[str, typer.Option(help="Folder or URL of the corrected dataset.")],
+) -> None:
+    """Take masks back that were corrected in CVAT, LabelMe or another program; everything else stays as it is."""
+    from diffumask_datasets.review.corrections import correct as correct_dataset
+
+    done = correct_dataset(source, output, edits=edits, format=format_)
+    emptied = f" ({len(done.emptied)} without any object now)" if done.emptied else ""
+    typer.echo(
+        f"wrote {output}: {len(done.corrected)} corrected{emptied}, {done.unchanged} came back unchanged, "
+        f"{done.untouched} not in {edits}"
+    )
 
 
 def push(

@@ -148,6 +148,30 @@ def test_a_dataset_that_is_made_of_another(
     assert found["decisions"] == (held(made)["decisions"] if beside else None)
 
 
+def test_corrected_masks(place: Place, source: str, made: Path, run: Any, tmp_path: Path) -> None:
+    run("export", str(made), "--format", "imagefolder", "--output", str(tmp_path / "edits"), "--workers", "1")
+    path = next((tmp_path / "edits" / "validation" / "labels").iterdir())
+    mask = Image.open(path)
+    mask.paste(3, (0, 0, 7, 5))
+    mask.save(path)
+    edits = str(tmp_path / "edits")
+    if place.where == "s3":
+        upload(tmp_path / "edits", f"{place.root}/edits", last="diffumask-export.json")
+        edits = f"{place.root}/edits"
+    printed = run("correct", source, "--from", edits, "--format", "imagefolder", "--output", place.output("out"))
+    assert printed == f"wrote {place.output('out')}: 1 corrected, 5 came back unchanged, 0 not in {edits}\n"
+    nothing_else_is_here("out")
+    found, before = held(place.output("out")), held(made)
+    assert (found["recipe"], found["view"]) == (before["recipe"], "instance")
+    assert found["names"] == sorted([*before["names"]])
+    changed = [
+        number for number, rows in enumerate(zip(found["rows"], before["rows"], strict=True)) if rows[0] != rows[1]
+    ]
+    assert [found["rows"][number][1]["sample_id"] for number in changed] == [path.stem]
+    assert found["decisions"][path.stem].tags == ("corrected",)
+    assert {**found["decisions"], path.stem: None} == {**before["decisions"], path.stem: None}
+
+
 def test_reasons_of_an_earlier_curation_stay(made: Path, run: Any, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path / "ds")
     (tmp_path / "ds" / "rejections.jsonl").write_text('{"sample_id": "gone"}\n')
