@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.maps import Grid
-from diffumask_datasets.attention.recorder import mean_attention, row_mask
+from diffumask_datasets.attention.recorder import OnWeights, mean_attention, row_mask
 from diffumask_datasets.errors import CaptureError, ModelError, ShapeError
 
 __all__ = ["MAX_AFFINITY_SIDE", "SelfAttentionRecorder", "affinity_grid", "propagate", "select_affinity_layers"]
@@ -79,18 +79,41 @@ class SelfAttentionRecorder:
         Raises:
             CaptureError: the call has not the rows or tokens that were declared.
         """
+        grid, add = self.layers[call.name], self._adder(call, starts)
+        is_whole = affinity_grid(grid) == grid
+        for row, start in enumerate(starts):
+            part, part_row = (call, row) if is_whole else (_averaged_call(call, row, start, grid), 0)
+            for chunk, weights in mean_attention(part, part_row, self._chunk_logits):
+                add(row, chunk, weights)
+
+    def listener(self, call: AttentionCall, starts: Sequence[int]) -> OnWeights | None:
+        """What adds one (layer, step) from attention that another recorder computes, arguments as for :meth:`record`.
+
+        None on a grid whose attention must be computed between averages of tokens.
+        """
+        grid = self.layers[call.name]
+        return self._adder(call, starts) if affinity_grid(grid) == grid else None
+
+    def _adder(self, call: AttentionCall, starts: Sequence[int]) -> OnWeights:
+        """Checks and counts one (layer, step); what is returned adds its attention."""
         grid = self.layers[call.name]
         tokens, (rows, _, queries, _) = math.prod(grid), call.query.shape
-        keys = call.key.shape[2]
+        keys, size = call.key.shape[2], math.prod(affinity_grid(grid))
         if (rows, queries) != (len(self._sums), tokens) or max(starts) + tokens > keys:
             raise CaptureError(
                 f"self-attention layer {call.name!r} attends in {rows} rows from {queries} to {keys} tokens, expected "
                 f"{len(self._sums)} rows of {grid[0]}x{grid[1]}: the model's family declares other grids than it runs"
             )
         self._is_joint |= keys > tokens
-        for row, start in enumerate(starts):
-            self._add(call, row, start, grid)
         self._counts[grid] = self._counts.get(grid, 0) + 1
+
+        def add(row: int, chunk: slice, weights: torch.Tensor) -> None:
+            sums, start = self._sums[row], starts[row]
+            if grid not in sums:
+                sums[grid] = torch.zeros(size, size, device=weights.device)
+            sums[grid][chunk] += weights[:, start : start + size]
+
+        return add
 
     def affinities(self) -> list[dict[Grid, torch.Tensor]]:
         """The mean affinity of each image by the grid of the layers: float32 on the CPU, rows summing to 1.
@@ -105,15 +128,6 @@ class SelfAttentionRecorder:
         if not all(torch.isfinite(affinity).all() for image in means for affinity in image.values()):
             raise ModelError("the self-attention is NaN; try dtype='float32'")
         return means
-
-    def _add(self, call: AttentionCall, row: int, start: int, grid: Grid) -> None:
-        sums, size = self._sums[row], math.prod(affinity_grid(grid))
-        if grid not in sums:
-            sums[grid] = torch.zeros(size, size, device=call.query.device)
-        if size < math.prod(grid):
-            call, row = _averaged_call(call, row, start, grid), 0
-        for chunk, weights in mean_attention(call, row, self._chunk_logits):
-            sums[grid][chunk] += weights[:, start : start + size]
 
     def _mean(self, grid: Grid, total: torch.Tensor) -> torch.Tensor:
         mean = (total / self._counts[grid]).cpu()

@@ -13,7 +13,7 @@ from diffumask_datasets.attention.contrast import BackgroundTokens, Contrast, ba
 from diffumask_datasets.attention.hooks import AttentionCall
 from diffumask_datasets.attention.layout import TextTokens
 from diffumask_datasets.attention.maps import AttentionMaps, Grid, LayerSums
-from diffumask_datasets.attention.recorder import CrossAttentionRecorder
+from diffumask_datasets.attention.recorder import CrossAttentionRecorder, OnWeights
 from diffumask_datasets.errors import CaptureError
 
 __all__ = ["LayerStep", "Observation", "ObservingRecorder"]
@@ -108,11 +108,11 @@ class ObservingRecorder(CrossAttentionRecorder):
         return round(self._ran[-1])
 
     @torch.no_grad()
-    def record(self, call: AttentionCall) -> None:
+    def record(self, call: AttentionCall, on_weights: OnWeights | None = None) -> None:
         """Keeps one (layer, timestep)."""
         grid = self.layers[call.name]
         self._check_shape(call, grid)
-        weights = self._class_attention(call, 0, self._averages(call.key)[0])
+        weights = self._class_attention(call, 0, self._averages(call.key)[0], on_weights)
         self._maps[call.name, self.timestep] = weights.reshape(-1, *grid).cpu()
 
     def observation(self, affinities: Mapping[tuple[Grid, int], torch.Tensor]) -> Observation:

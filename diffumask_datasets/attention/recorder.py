@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -13,7 +13,7 @@ from diffumask_datasets.attention.layout import TextTokens
 from diffumask_datasets.attention.maps import Grid, LayerSums
 from diffumask_datasets.errors import CaptureError, ModelError
 
-__all__ = ["CrossAttentionRecorder", "mean_attention", "row_mask", "select_layers"]
+__all__ = ["CrossAttentionRecorder", "OnWeights", "mean_attention", "row_mask", "select_layers"]
 
 CHUNK_LOGITS = 2**22
 """Attention logits held at once on an accelerator (16 MB in float32), where each further chunk costs its launches."""
@@ -23,6 +23,10 @@ CPU_CHUNK_LOGITS = 2**18
 
 FEWEST_QUERIES = 32
 """Queries to a chunk at least, however many keys there are: narrower products are slow."""
+
+
+OnWeights = Callable[[int, slice, torch.Tensor], None]
+"""Gets the batch row, a slice of its queries and their attention, float32 (queries, keys)."""
 
 
 def select_layers(
@@ -130,8 +134,10 @@ class CrossAttentionRecorder:
         self._ran.append(timestep)
 
     @torch.no_grad()
-    def record(self, call: AttentionCall) -> None:
+    def record(self, call: AttentionCall, on_weights: OnWeights | None = None) -> None:
         """Adds one (layer, step); ignored outside the recorded timesteps.
+
+        ``on_weights`` gets all attention that is computed on the way.
 
         Raises:
             CaptureError: the call has not the rows or image tokens that were declared.
@@ -142,7 +148,7 @@ class CrossAttentionRecorder:
         self._check_shape(call, grid)
         for image, average in enumerate(self._averages(call.key)):
             background = BackgroundTokens.of(self._classes[image], self._background[image])
-            weights = contrasted(self._class_attention(call, image, average), background, self._contrast)
+            weights = contrasted(self._class_attention(call, image, average, on_weights), background, self._contrast)
             peak = weights.amax(dim=1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny)
             # (classes, height * width) -> (classes, height, width)
             self._add(image, call.name, (weights / peak).reshape(-1, *grid))
@@ -174,10 +180,16 @@ class CrossAttentionRecorder:
             self._averaging = [_token_average({**one, **other}, key.shape[2]).to(key.device) for one, other in pairs]
         return self._averaging
 
-    def _class_attention(self, call: AttentionCall, row: int, average: torch.Tensor) -> torch.Tensor:
+    def _class_attention(
+        self, call: AttentionCall, row: int, average: torch.Tensor, on_weights: OnWeights | None
+    ) -> torch.Tensor:
         """Mean attention of each class, float32 (classes, queries)."""
-        chunks = mean_attention(call, row, self._chunk_logits)
-        return torch.cat([average @ weights.T for _, weights in chunks], dim=1)  # (classes, keys) @ (keys, queries)
+        parts = []
+        for chunk, weights in mean_attention(call, row, self._chunk_logits):
+            parts.append(average @ weights.T)  # (classes, keys) @ (keys, queries)
+            if on_weights:
+                on_weights(row, chunk, weights)
+        return torch.cat(parts, dim=1)
 
     def _add(self, image: int, layer: str, weights: torch.Tensor) -> None:
         sums = self._sums[image]

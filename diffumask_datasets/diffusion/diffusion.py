@@ -32,9 +32,6 @@ from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 
 __all__ = ["DiffusersModel"]
 
-OnSelfAttention = Callable[[AttentionCall, Sequence[int]], None]
-"""Gets the attention of the image tokens, and where these start among the keys of each row."""
-
 
 class DiffusersModel:
     """A diffusers pipeline whose attention is read, as its ``family`` declares, while it generates."""
@@ -107,7 +104,7 @@ class DiffusersModel:
         )
         self_layers = self._affinity_layers(recipe) if recipe.uses_self_attention else {}
         self_recorder = SelfAttentionRecorder(self_layers, len(requests))
-        with self._recording(recorder, self_recorder.layers, self_recorder.record, texts) as state:
+        with self._recording(recorder, self_recorder.layers, lambda: self_recorder, texts) as state:
             images = to_uint8(self._run(requests, recipe))
         if not state.seen:
             raise CaptureError(
@@ -136,13 +133,10 @@ class DiffusersModel:
         self_layers = {} if isinstance(find, str) else find(self.pipeline, self.denoiser, height, width)
         by_step = {timestep: SelfAttentionRecorder(self_layers, 1) for timestep in timesteps}
 
-        def record(call: AttentionCall, starts: Sequence[int]) -> None:
-            by_step[recorder.timestep].record(call, starts)
-
         with (
             single_thread(),
             feed_image(self.pipeline, self.denoiser, latents_of(self.pipeline, image), timesteps=timesteps, seed=seed),
-            self._recording(recorder, self_layers, record, texts),
+            self._recording(recorder, self_layers, lambda: by_step[recorder.timestep], texts),
         ):
             self.pipeline(
                 prompt=[prompt.text],
@@ -172,7 +166,7 @@ class DiffusersModel:
         self,
         recorder: CrossAttentionRecorder,
         self_layers: dict[str, Grid],
-        on_self_attention: OnSelfAttention,
+        self_recorder: Callable[[], SelfAttentionRecorder],
         texts: Sequence[TextTokens],
     ) -> Iterator[DenoiserState]:
         layers = {**recorder.layers, **self_layers}
@@ -186,10 +180,13 @@ class DiffusersModel:
             layout, queries = self.family.layout, call.query.shape[2]
             starts = [layout.first_query(text, height * width, queries) for text in texts]
             call = narrow(call, state.rows or slice(0), starts, height * width)
-            if call.name in recorder.layers:
-                recorder.record(call)
-            if call.name in self_layers:
-                on_self_attention(call, starts)
+            is_cross, is_self = call.name in recorder.layers, call.name in self_layers
+            # In joint attention both recorders need the same weights, which are costly to compute.
+            listener = self_recorder().listener(call, starts) if is_cross and is_self else None
+            if is_cross:
+                recorder.record(call, listener)
+            if is_self and listener is None:
+                self_recorder().record(call, starts)
 
         def is_requested() -> bool:
             return recorder.is_open and state.rows is not None

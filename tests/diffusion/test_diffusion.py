@@ -146,6 +146,15 @@ def test_check_refuses_before_any_work(model, fields, error, message):
         backbone.check(recipe)
 
 
+def test_joint_attention_is_computed_once_for_both_recorders(monkeypatch):
+    def again(*args):
+        raise AssertionError("computed a second time")
+
+    monkeypatch.setattr("diffumask_datasets.attention.affinity.mean_attention", again)
+    (generated, _) = FLUX.backbone().generate(REQUESTS, FLUX.recipe(affinity="self-attention"))
+    torch.testing.assert_close(generated.attention.affinities[GRID].sum(dim=1), torch.ones(32))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
