@@ -39,6 +39,16 @@ def blocks(*languages: str) -> list[Block]:
     return [block for block in found if block.language in languages]
 
 
+def running_blocks() -> list[Block]:
+    """The blocks that say that they run as they stand: those after the comment ``<!-- runs -->``."""
+    found = []
+    for block in blocks("python", "bash"):
+        lines = (ROOT / block.page).read_text(encoding="utf-8").splitlines()
+        if lines[block.line - 2] == "<!-- runs -->":
+            found.append(block)
+    return found
+
+
 def prose(text: str) -> str:
     """A page without its blocks and inline code."""
     return re.sub(r"`[^`\n]*`", "", FENCE.sub("", text))

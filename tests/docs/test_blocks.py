@@ -7,14 +7,14 @@ import tomllib
 import yaml
 
 from tests.docs import python_blocks, shell_blocks
-from tests.docs.blocks import blocks, blocks_in
+from tests.docs.blocks import blocks, blocks_in, running_blocks
 
 
 def test_python_could_run() -> None:
     pages: dict[str, dict[str, Any]] = {}
     wrong = []
     found = blocks("python")
-    assert len(found) >= 4
+    assert len(found) >= 7
     for block in found:
         names = pages.setdefault(block.page, {"__name__": None})
         wrong += [f"{block}: {problem}" for problem in python_blocks.problems_of(block.code, names)]
@@ -23,7 +23,7 @@ def test_python_could_run() -> None:
 
 def test_commands_could_run() -> None:
     found = blocks("bash", "sh", "shell", "console")
-    assert len(found) >= 9
+    assert len(found) >= 30
     commands = [(block, words) for block in found for words in shell_blocks.commands(block.code)]
     assert sum(words[0] == "diffumask" for _, words in commands) >= 20
     assert [f"{block}: {problem}" for block, words in commands for problem in shell_blocks.problems_of(words)] == []
@@ -79,3 +79,10 @@ def test_blocks_are_found_with_their_place() -> None:
     first, second = blocks_in("a.md", text)
     assert (str(first), first.language, first.code) == ("a.md:5", "bash", "make a\n  b\n")
     assert (str(second), second.language, second.code) == ("a.md:10", "python", "x = 1\n")
+
+
+def test_the_start_page_runs_in_the_benchmark() -> None:
+    first, second = running_blocks()
+    assert {first.page, second.page} == {"docs/start.md"}
+    assert first.code.count("\n") == 6  # commands
+    assert second.code.startswith("import diffumask_datasets\n")
