@@ -1,6 +1,6 @@
 """Runs the blocks of the documents that say they run, as a reader would. Run by ``make bench-docs``.
 
-Each page has an empty folder, in which its blocks run in order. The quick run takes a few samples and steps instead of the page's.
+Each page has an empty folder, in which its blocks run in order. The quick run takes fewer samples and steps than the page.
 """
 
 from __future__ import annotations
