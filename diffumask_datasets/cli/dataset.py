@@ -1,4 +1,4 @@
-"""Commands that hand a dataset on and take it back: export, verify, review, correct, push."""
+"""Commands that hand a dataset on and take it back: export, verify, review, correct, show, push."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from diffumask_datasets.cli.options import (
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.recipes.yaml_reader import read_yaml
 
-__all__ = ["correct", "export", "push", "review", "verify"]
+__all__ = ["correct", "export", "push", "review", "show", "verify"]
 
 
 def export(
@@ -146,6 +146,19 @@ def correct(
         f"wrote {output}: {len(done.corrected)} corrected{emptied}, {done.unchanged} came back unchanged, "
         f"{done.untouched} not in {edits}"
     )
+
+
+def show(
+    source: Annotated[str, typer.Argument(help="Dataset, or export: a folder, a URL, or owner/name on the Hub.")],
+    output: Annotated[str, typer.Option(help="PNG file or URL.")],
+    num_samples: Annotated[int, typer.Option(help="Most samples shown.")] = 24,
+    columns: Annotated[int, typer.Option(help="Samples in a row.")] = 3,
+) -> None:
+    """Write a picture of the first samples: each image, its mask, and its heat map where there is one."""
+    from diffumask_datasets.review.showing import show as show_dataset
+
+    count = show_dataset(source, output, num_samples=num_samples, columns=columns)
+    typer.echo(f"wrote {output}: {count} samples")
 
 
 def push(

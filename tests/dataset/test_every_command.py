@@ -208,6 +208,16 @@ def test_a_review_page(place: Place, source: str, made: Path, run: Any, tmp_path
     assert REJECTED.encode() in page
 
 
+def test_a_picture(place: Place, source: str, made: Path, run: Any, tmp_path: Path) -> None:
+    assert (
+        run("show", source, "--output", place.output("sheet.png")) == f"wrote {place.output('sheet.png')}: 6 samples\n"
+    )
+    run("show", str(made), "--output", str(tmp_path / "expected.png"))
+    nothing_else_is_here("sheet.png")
+    with fetched(place.root or Path()) as folder:
+        assert (folder / "sheet.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
+
+
 def test_push(place: Place, source: str, made: Path, run: Any) -> None:
     run("push", source, "me/pushed")
     found, before = held("me/pushed"), held(made)
