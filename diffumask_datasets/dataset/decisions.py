@@ -20,6 +20,7 @@ from diffumask_datasets.recipes.text_lists import decode_text
 
 __all__ = [
     "ACCEPTED",
+    "CORRECTED",
     "DECISIONS_FILE",
     "REJECTED",
     "Decision",
@@ -32,6 +33,9 @@ __all__ = [
 ACCEPTED, REJECTED = "accepted", "rejected"
 VERDICTS = (ACCEPTED, REJECTED)
 DECISIONS_FILE = "decisions.jsonl"
+
+CORRECTED = "corrected"
+"""The tag of samples whose masks a person corrected."""
 
 CONFLICTS = ("error", "reject", "last")
 SHOWN = 3

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from diffumask_datasets.dataset.decisions import CORRECTED
 from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
 from diffumask_datasets.dataset.rewrite import rewrite
 from diffumask_datasets.dataset.schema import Row, image_of, row_of, soft_maps_of
@@ -22,6 +24,8 @@ from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.settings import MaskSettings
 
 __all__ = ["remask"]
+
+logger = logging.getLogger(__name__)
 
 
 def remask(dataset: str | Path, output: str | Path, *, trust_recipe: bool = False, **changes: Any) -> Recipe:
@@ -45,10 +49,21 @@ def remask(dataset: str | Path, output: str | Path, *, trust_recipe: bool = Fals
     if same_location(source.location, target):
         raise ExportError(f"--output {output} is the dataset itself: choose another folder, so that its masks are kept")
     check_target(target)
+    _warn_of_corrections(source)
     with tqdm(total=source.total, unit="image", disable=None) as progress:
         rows = {split: _remasked(source.split_rows(split), new, progress) for split in source.counts}
         rewrite(source, target, rows, recipe=new, keeps_ids=False)
     return new
+
+
+def _warn_of_corrections(source: OpenDataset) -> None:
+    corrected = [found for found in (source.decisions or {}).values() if CORRECTED in found.tags]
+    if corrected:
+        logger.warning(
+            "%d samples were corrected by hand, %s among them: the new masks do not have the corrections",
+            len(corrected),
+            corrected[0].sample_id,
+        )
 
 
 def _changed(source: OpenDataset, changes: Mapping[str, Any], *, trust: bool) -> Recipe:

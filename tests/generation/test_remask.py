@@ -9,6 +9,7 @@ import pytest
 import yaml
 from datasets import load_dataset
 
+from diffumask_datasets.dataset.decisions import Decision, decisions_text
 from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.errors import ExportError, ModelError, RecipeError
@@ -161,3 +162,12 @@ def test_a_self_attention_dataset_keeps_its_spread_maps(kept: Path, tmp_path: Pa
 
 def test_none_is_a_choice_of_its_own() -> None:
     assert Recipe.of(classes=["car"], affinity=None, contrast=None).affinity is None
+
+
+def test_corrections_that_are_lost_are_told(kept: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, second, *_ = open_dataset(kept).split_of_ids()
+    decisions = (Decision(first, "accepted"), Decision(second, "accepted", tags=("corrected",)))
+    (kept / "decisions.jsonl").write_text(decisions_text(decisions))
+    remask(kept, tmp_path / "again")
+    told = [record.getMessage() for record in caplog.records if record.name.endswith("remask")]
+    assert told == [f"1 samples were corrected by hand, {second} among them: the new masks do not have the corrections"]

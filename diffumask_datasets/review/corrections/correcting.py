@@ -10,6 +10,7 @@ from typing import Any
 
 from diffumask_datasets.dataset.decisions import (
     ACCEPTED,
+    CORRECTED,
     DECISIONS_FILE,
     SHOWN,
     Decision,
@@ -27,10 +28,7 @@ from diffumask_datasets.review.corrections.labelme import read_labelme
 from diffumask_datasets.review.corrections.masks import read_imagefolder, read_voc
 from diffumask_datasets.review.corrections.merging import merged_row
 
-__all__ = ["CORRECTED", "Corrected", "correct"]
-
-CORRECTED = "corrected"
-"""The tag of such samples in ``decisions.jsonl``."""
+__all__ = ["Corrected", "correct"]
 
 _READERS: Mapping[str, Callable[..., Edits]] = {
     "coco": read_coco,
