@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, decode_label, image_of, label_of
 from diffumask_datasets.sample import BACKGROUND, IGNORE, id2label
 
-__all__ = ["card_of", "class_colours", "contact_sheet", "overlay", "sheet_of"]
+__all__ = ["card_of", "class_colours", "contact_sheet", "heat_tile", "overlay", "sheet_of"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -88,9 +88,14 @@ def _heat_tiles(row: Row) -> list[Pixels]:
     if not row.get(HEAT_MAPS):
         return []
     maps: list[Any] = [decode_label(cell) for cell in row[HEAT_MAPS]["map"]]
-    strongest = np.max(maps, axis=0) / 255.0
+    return [heat_tile(np.stack(maps))]
+
+
+def heat_tile(maps: Pixels) -> Pixels:
+    """The strongest of the heat maps (classes, height, width) at each pixel, in colours (height, width, 3)."""
+    strongest = maps.max(axis=0) / 255.0
     channels = [np.interp(strongest, HEAT_STOPS, HEAT_COLOURS[:, channel]) for channel in range(3)]
-    return [np.round(np.stack(channels, axis=-1)).astype(np.uint8)]
+    return np.round(np.stack(channels, axis=-1)).astype(np.uint8)
 
 
 def _filtered(label: Pixels, how: ImageFilter.Filter) -> Pixels:

@@ -10,43 +10,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from diffumask_datasets.attention.maps import AttentionMaps
-from diffumask_datasets.attention.observation import Observation
-from diffumask_datasets.attention.recorder import select_layers
 from diffumask_datasets.dataset.image_folder import FoundImage, find_images
 from diffumask_datasets.dataset.image_io import Pixels, read_image
 from diffumask_datasets.dataset.image_listing import LeftOut, merged
 from diffumask_datasets.dataset.schema import Row, features_of, from_payload, row_of, to_payload
 from diffumask_datasets.dataset.storage import Location, parse_location
 from diffumask_datasets.dataset.writer import check_target, write_folder
-from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
-from diffumask_datasets.generation.attention_search import TIMESTEPS
 from diffumask_datasets.generation.heat_maps import HeatMaps, heat_maps_of
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
-from diffumask_datasets.generation.model import load_recipe_model
 from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.generation.showing import (
+    load_observer,
+    prompt_naming,
+    read_attention,
+    show_image,
+    shown_timesteps,
+)
 from diffumask_datasets.generation.store import SampleStore
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.prompts.wording import fill, find_terms, noun
+from diffumask_datasets.prompts.wording import find_terms
 from diffumask_datasets.recipes.file import LABELLED
-from diffumask_datasets.recipes.prompt_settings import PLACE
-from diffumask_datasets.recipes.recipe import DEFAULT_PROMPTS, Recipe
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.text import word_key
 
-__all__ = ["Labelled", "fitting_size", "label_folder"]
+__all__ = ["Labelled", "label_folder"]
 
 logger = logging.getLogger(__name__)
-
-LONGEST = 2
-"""An image is shown in its own proportions up to this ratio of its sides; beyond it is squeezed: attention is costly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +105,7 @@ def label_folder(
     recipe = prepare(Recipe.of(**fields), splits=())
     if recipe.augment:
         raise RecipeError("augment: label first, then run diffumask augment on the labelled folder")
-    visited = _timesteps(recipe, timesteps)
+    visited = shown_timesteps(recipe, timesteps)
     check_target(target)
     folder = find_images(Path(images))
     tasks, without_class = _tasks(folder.images, recipe)
@@ -132,14 +127,6 @@ def label_folder(
             extra_fields={LABELLED: described},
         )
     return Labelled(len(tasks), merged([without_class, folder.left_out]))
-
-
-def fitting_size(height: int, width: int, recipe: Recipe, unit: int) -> tuple[int, int]:
-    """(height, width) at which an image is shown: its shorter side is the recipe's, the longer a multiple of ``unit``."""
-    short = min(recipe.height, recipe.width)
-    ratio = min(max(height, width) / min(height, width), LONGEST)
-    long = max(short, round(short * ratio / unit) * unit)
-    return (long, short) if height > width else (short, long)
 
 
 class _Labeller:
@@ -194,23 +181,9 @@ class _Labeller:
     def _heat_maps(self, image: Pixels, prompt: Prompt, seed: int) -> HeatMaps:
         height, width, _ = image.shape
         with model_lock, single_thread():
-            attention = _chosen(self._observed(image, prompt, seed), self._recipe)
-            return heat_maps_of(attention, self._recipe, height=height, width=width)
-
-    def _observed(self, image: Pixels, prompt: Prompt, seed: int) -> Observation:
-        observer = self._observer()
-        height, width = fitting_size(image.shape[0], image.shape[1], self._recipe, observer.unit)
-        pixels = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-        return observer.observe(pixels, prompt, timesteps=self._timesteps, seed=seed)
-
-    def _observer(self) -> Observer:
-        model = load_recipe_model(self._recipe, self._device, self._dtype)
-        if not isinstance(model, Observer):
-            raise ModelError(
-                f"the model {self._recipe.model!r} cannot be shown an image; take a diffusion model of docs/models.md, or "
-                "give its family the method observe of diffumask_datasets.diffusion.protocol.Observer"
-            )
-        return model
+            observer = load_observer(self._recipe, self._device, self._dtype)
+            seen = show_image(observer, image, prompt, recipe=self._recipe, timesteps=self._timesteps, seed=seed)
+            return heat_maps_of(read_attention(seen, self._recipe), self._recipe, height=height, width=width)
 
 
 def _tasks(images: Sequence[FoundImage], recipe: Recipe) -> tuple[list[_Task], LeftOut]:
@@ -227,35 +200,10 @@ def _hashed(parts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _chosen(seen: Observation, recipe: Recipe) -> AttentionMaps:
-    """The layers that the recipe reads, in one stack a grid."""
-    (timestep, *_) = seen.timesteps
-    grids = {layer: (m.shape[1], m.shape[2]) for (layer, step), m in seen.maps.items() if step == timestep}
-    layers = select_layers(grids, recipe.attention_grids, recipe.attention_layers)
-    return seen.fused(
-        layers,
-        seen.timesteps,
-        contrast=recipe.contrast,
-        affinity_grids=recipe.affinity_grids if recipe.affinity == "self-attention" else None,
-        attention=recipe.attention,
-    )
-
-
-def _timesteps(recipe: Recipe, asked: Sequence[int] | None) -> tuple[int, ...]:
-    first, last = recipe.attention_timesteps
-    chosen = tuple(sorted(set(asked))) if asked else tuple(step for step in TIMESTEPS if first <= step <= last)
-    if not chosen:
-        return ((first + last) // 2,)
-    if not all(0 <= step < 1000 for step in chosen):
-        raise RecipeError(f"timesteps: expected numbers from 0 (clean) to 999 (noise), got {list(chosen)}")
-    return chosen
-
-
 def _prompt(found: FoundImage, recipe: Recipe) -> Prompt | None:
     """What the image is asked for; None where its caption names no class."""
     if found.caption is not None:
         terms = find_terms(found.caption, recipe.words)
         return attended(Prompt(found.caption, terms), recipe.attention_words) if terms else None
     of_folder = [name for word, name in recipe.words if word_key(word) == word_key(found.folder)]
-    template = next((prompt for prompt in recipe.prompts if PLACE in prompt), DEFAULT_PROMPTS[0])
-    return fill(template, [noun(recipe.words_of(name)) for name in of_folder[:1] or recipe.classes])
+    return prompt_naming(of_folder[:1] or recipe.classes, recipe)

@@ -44,11 +44,11 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     command = f"make bench-{name}" + (" QUICK=1" if quick else "")
     command += f" PARTS={given.parts}" if chosen != list(parts) else ""
-    circumstances = _circumstances(command, time.monotonic() - started)
+    run_by = circumstances(command, time.monotonic() - started)
     path = folder / f"{name}.json"
     some = keeps and chosen != list(parts) and path.exists()
     kept = json.loads(path.read_text(encoding="utf-8")) if some else {}
-    record = {**kept, **figures, f"_run {given.parts}" if some else "_run": circumstances}
+    record = {**kept, **figures, f"_run {given.parts}" if some else "_run": run_by}
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -79,7 +79,8 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
     return clock() - started
 
 
-def _circumstances(command: str, seconds: float) -> dict[str, object]:
+def circumstances(command: str, seconds: float) -> dict[str, object]:
+    """The run that made the figures: command, date, machine, versions, duration."""
     return {
         "command": command,
         "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),

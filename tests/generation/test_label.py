@@ -22,8 +22,9 @@ from diffumask_datasets.dataset.schema import decode_image, decode_label
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, ReviewError, TokenAlignmentError
 from diffumask_datasets.exporters import export
-from diffumask_datasets.generation.label import Labelled, fitting_size, label_folder
+from diffumask_datasets.generation.label import Labelled, label_folder
 from diffumask_datasets.generation.remask import remask
+from diffumask_datasets.generation.showing import fitting_size
 from diffumask_datasets.recipes.file import read_recipe_file
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.review.applying import apply_decisions
