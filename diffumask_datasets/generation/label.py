@@ -21,14 +21,14 @@ from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
 from diffumask_datasets.generation.heat_maps import HeatMaps, heat_maps_of
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
-from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.showing import (
+from diffumask_datasets.generation.observing import (
     load_observer,
     prompt_naming,
     read_attention,
     show_image,
     shown_timesteps,
 )
+from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.store import SampleStore
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock

@@ -18,7 +18,7 @@ from diffumask_datasets.dataset.contact_sheet import card_of, heat_tile, overlay
 from diffumask_datasets.errors import ModelError, TokenAlignmentError
 from diffumask_datasets.generation.heat_maps import HeatMaps, heat_maps_of, maps_for_masks
 from diffumask_datasets.generation.masks import label_image
-from diffumask_datasets.generation.showing import (
+from diffumask_datasets.generation.observing import (
     load_observer,
     prompt_naming,
     read_attention,

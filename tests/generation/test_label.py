@@ -23,8 +23,8 @@ from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, ReviewError, TokenAlignmentError
 from diffumask_datasets.exporters import export
 from diffumask_datasets.generation.label import Labelled, label_folder
+from diffumask_datasets.generation.observing import fitting_size
 from diffumask_datasets.generation.remask import remask
-from diffumask_datasets.generation.showing import fitting_size
 from diffumask_datasets.recipes.file import read_recipe_file
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.review.applying import apply_decisions
@@ -32,7 +32,14 @@ from tests.diffusion.conftest import pipeline_folder  # noqa: F401
 from tests.diffusion.test_observation import FINEST, looking_at
 
 SMALL = {"height": 64, "width": 64, "attention_grids": [8], "attention_layers": [FINEST], "refinement": None}
-SMALL |= {"threshold": 0.5, "ignore_margin": 0.0, "min_area": 0.0}
+SMALL |= {
+    "threshold": 0.5,
+    "ignore_margin": 0.0,
+    "min_area": 0.0,
+    "attention": "equal",
+    "competition": 0,
+    "affinity": None,
+}
 """Of the tiny pipeline: its finest layer, and masks that are nothing but its heat over a half."""
 
 
