@@ -31,6 +31,10 @@ def test_pixels_that_no_object_held_or_holds_stay() -> None:
     assert label_after(label, [(1, strip(0, 1))], [(1, strip(0, 1)), (2, strip(3, 4))]) == [1, 1, 0, 2, 2, 3, 0, 255]
 
 
+def test_unsure_pixels_under_a_deleted_object_stay_unsure() -> None:
+    assert label_after([255, 1, 0, 0, 0, 0, 0, 0], [(1, strip(0, 1))], []) == [255, 0, 0, 0, 0, 0, 0, 0]
+
+
 @pytest.mark.parametrize("front", [1, 2])
 def test_the_object_in_front_stays_in_front(front: int) -> None:
     label = [1, 1, 1, front, 2, 2, 0, 0]
@@ -66,7 +70,5 @@ def test_classes_are_matched_by_name() -> None:
         3,
         3,
     ]
-    with pytest.raises(
-        ReviewError, match=r"^x: the dataset has no class 'Tv' \(did you mean 'tv'\?\); it has TV, tv"
-    ):
+    with pytest.raises(ReviewError, match=r"^x: the dataset has no class 'Tv' \(did you mean 'tv'\?\); it has TV, tv"):
         class_id_of("Tv", classes, where="x")
