@@ -156,7 +156,7 @@ class Pipeline:
         self._writer: Executor[tuple[int, bytes], None] = Inline(_write_entries, (store,))
         self._labelled_ahead = self._stored_ahead = 0
         if mask_workers:
-            self._labeller = WorkerPool(label_images, [(recipe,)] * mask_workers, daemon=True)
+            self._labeller = WorkerPool(label_images, [(recipe,)] * mask_workers)
             self._writer = ThreadPool(_write_entries, (store,), threads=WRITERS)
             self._labelled_ahead = -(-PREFETCH * mask_workers // batch_size)
             self._stored_ahead = WRITERS

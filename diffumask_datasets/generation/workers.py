@@ -8,20 +8,14 @@ way, and a process whose pipe has ended stops.
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 import queue
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
 from typing import Any, Generic, Protocol, TypeVar
 
 from diffumask_datasets.errors import DiffuMaskError, WorkerError
-from diffumask_datasets.models.locks import ForkSafeLock
+from diffumask_datasets.generation.worker_process import DONE, FAILED, WorkerProcess
 
 __all__ = ["Executor", "Inline", "Progress", "Setup", "ThreadPool", "Work", "WorkerPool"]
 
@@ -37,18 +31,8 @@ Work = Callable[[Task, Progress], Result]
 Setup = Callable[..., Work[Task, Result]]
 """Gives a :data:`Work`, once for each thread, process or actor, from arguments that pickle; found there by its name."""
 
-REPORT, DONE, FAILED = "report", "done", "failed"
-
 MAX_DEATHS = 3
 """In a row, without a report between them: the task itself kills its process."""
-
-SECONDS_TO_END = 10
-"""What a process may take to end by itself when nothing is left to do."""
-
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-"""Libraries read these when they are loaded. Processes share the cores already."""
-
-_environment = ForkSafeLock()
 
 
 class Executor(Protocol[TaskIn, Result]):
@@ -102,14 +86,12 @@ class ThreadPool(Generic[Task, Result]):
 class WorkerPool(Generic[Task, Result]):
     """An executor with one process for each of ``arguments``; each calls ``setup(*arguments)`` once.
 
-    All that is sent must pickle. Processes start when their first task comes. ``daemon`` processes die with
-    this one and can have no processes of their own. Close it, or use it as a context.
+    All that is sent must pickle, and be importable by name: the processes import nothing of the script that runs. They start
+    when their first task comes. Close it, or use it as a context.
     """
 
-    def __init__(
-        self, setup: Setup[Task, Result], arguments: Sequence[tuple[Any, ...]], *, daemon: bool = False
-    ) -> None:
-        self._workers = [_Worker(setup, given, daemon) for given in arguments]
+    def __init__(self, setup: Setup[Task, Result], arguments: Sequence[tuple[Any, ...]]) -> None:
+        self._workers = [_Worker(setup, given) for given in arguments]
         self._threads = ThreadPoolExecutor(len(self._workers))
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._workers:
@@ -146,10 +128,9 @@ class WorkerPool(Generic[Task, Result]):
 
 
 class _Worker:
-    def __init__(self, setup: Setup[Any, Any], arguments: tuple[Any, ...], daemon: bool) -> None:
-        self._setup, self._arguments, self._daemon = setup, arguments, daemon
-        self._process: multiprocessing.process.BaseProcess | None = None
-        self._connection: Connection | None = None
+    def __init__(self, setup: Setup[Any, Any], arguments: tuple[Any, ...]) -> None:
+        self._setup, self._arguments = setup, arguments
+        self._process: WorkerProcess | None = None
         self._closed = self._busy = False
         self._starting = threading.Lock()
 
@@ -163,11 +144,11 @@ class _Worker:
     def _do(self, task: Any, report: Progress) -> Any:
         deaths = 0
         while True:
-            connection = self._connected()
+            process = self._started()
             try:
-                connection.send(task)
+                process.send(task)
                 while True:
-                    kind, value = connection.recv()
+                    kind, value = process.connection.recv()
                     if kind == DONE:
                         return value
                     if kind == FAILED:
@@ -176,103 +157,42 @@ class _Worker:
                     report(value)
             except (EOFError, ConnectionError):
                 deaths += 1
-                self._handle_crash(deaths)
+                self._handle_crash(process, deaths)
 
     def stop(self) -> None:
         with self._starting:
             self._closed = True
-            if self._busy and self._process is not None:
+            if self._process is None:
+                return
+            if self._busy:
                 self._process.terminate()
-            elif self._connection is not None:
+            else:
                 # It ends by itself, and so gives back the semaphores that libraries took.
-                self._connection.close()
+                self._process.connection.close()
 
     def join(self) -> None:
-        if self._process is None:
-            return
-        self._process.join(SECONDS_TO_END)
-        if self._process.is_alive():
-            self._process.terminate()
+        if self._process is not None:
             self._process.join()
 
-    def _connected(self) -> Connection:
+    def _started(self) -> WorkerProcess:
         with self._starting:
             if self._closed:
                 raise WorkerError("the workers were stopped")
             self._busy = True
-            if self._connection is None:
-                # A fork would take the threads' locks and CUDA with it.
-                context = multiprocessing.get_context("spawn")
-                self._connection, theirs = context.Pipe()
-                self._process = context.Process(
-                    target=_serve, args=(theirs, self._setup, self._arguments), daemon=self._daemon
-                )
-                # Ctrl-C reaches the whole group; the parent decides what it means.
-                with _one_thread(), _interrupts_blocked():
-                    self._process.start()
-                theirs.close()
-            return self._connection
+            if self._process is None:
+                self._process = WorkerProcess(self._setup, self._arguments)
+            return self._process
 
-    def _handle_crash(self, deaths: int) -> None:
-        process, connection = self._process, self._connection
-        assert process is not None
-        assert connection is not None
-        connection.close()
-        process.join()
-        self._connection = None
-        if self._closed:
-            raise WorkerError("the workers were stopped")
+    def _handle_crash(self, process: WorkerProcess, deaths: int) -> None:
+        process.connection.close()
+        code = process.join()
+        with self._starting:
+            if self._closed:
+                raise WorkerError("the workers were stopped")
+            self._process = None
         if deaths == MAX_DEATHS:
             raise WorkerError(
-                f"a worker died {deaths} times at the same place (exit code {process.exitcode}; -9 is often a lack of "
+                f"a worker died {deaths} times at the same place (exit code {code}; -9 is often a lack of "
                 "memory): take fewer workers or a smaller --batch-size; finished samples are kept"
             )
-        logger.warning("worker %s died (exit code %s); another takes its place", process.pid, process.exitcode)
-
-
-def _serve(connection: Connection, setup: Setup[Any, Any], arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, where no mask is inherited
-    work: Work[Any, Any] | None = None
-    try:
-        while True:
-            task = connection.recv()
-            try:
-                work = work or setup(*arguments)
-                answer = (DONE, work(task, lambda value: connection.send((REPORT, value))))
-            except DiffuMaskError as error:
-                answer = (FAILED, error)
-            connection.send(answer)
-    except (EOFError, ConnectionError):
-        return  # the parent is gone
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """A process that is started within never sees Ctrl-C, not even while it is still loading.
-
-    Windows has no such mask; there a process ignores Ctrl-C once it has loaded.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # the first process would start it, and its start lets interrupts through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    with _environment:
-        before = {name: os.environ.get(name) for name in ONE_THREAD}
-        os.environ.update(ONE_THREAD)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+        logger.warning("worker %s died (exit code %s); another takes its place", process.pid, code)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from diffumask_datasets.errors import ModelError, WorkerError
-from diffumask_datasets.generation import workers
+from diffumask_datasets.generation import worker_process
 from diffumask_datasets.generation.workers import Progress, Work, WorkerPool
 from tests.helpers.waiting import wait_until
 
@@ -61,8 +61,9 @@ def test_tasks_are_done_by_other_processes_in_any_number(tmp_path: Path) -> None
     with WorkerPool(careless, [(tmp_path,), (tmp_path,)]) as crew:
         done = [crew.submit(("is done", number)) for number in range(8)]
         assert [future.result()[0] for future in done] == list(range(8))
-        assert os.getpid() not in {future.result()[1] for future in done}
-    assert multiprocessing.active_children() == []
+        processes = {future.result()[1] for future in done}
+    assert os.getpid() not in processes
+    assert not [process for process in processes if Path(f"/proc/{process}").exists()]
 
 
 def test_the_dead_are_replaced_and_their_task_done_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -103,21 +104,19 @@ def test_closing_ends_tasks_that_take_long(tmp_path: Path) -> None:
 ORPHANS = """
 import os, sys, time
 from pathlib import Path
-from types import SimpleNamespace
 from diffumask_datasets.generation.workers import WorkerPool
 from tests.generation.test_workers import careless
-if __name__ == "__main__":
-    crew = WorkerPool(careless, [(Path(sys.argv[1]),)], daemon=len(sys.argv) > 2)
-    print(crew.submit(("is done", 1)).result()[1], flush=True)
-    time.sleep(600)
+crew = WorkerPool(careless, [(Path(sys.argv[1]),)])
+print(crew.submit(("is done", 1)).result()[1], flush=True)
+time.sleep(600)
 """
 
 
-def parent_and_child(folder: Path, *options: str) -> tuple[subprocess.Popen[str], int]:
+def parent_and_child(folder: Path) -> tuple[subprocess.Popen[str], int]:
     script = folder / "script.py"
     script.write_text(ORPHANS)
     parent = subprocess.Popen(
-        [sys.executable, str(script), str(folder), *options],
+        [sys.executable, str(script), str(folder)],
         stdout=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
@@ -139,12 +138,10 @@ def locking(_: Path) -> Work[int, int]:
 
 CLOSED = """
 from pathlib import Path
-from types import SimpleNamespace
 from diffumask_datasets.generation.workers import WorkerPool
 from tests.generation.test_workers import locking
-if __name__ == "__main__":
-    with WorkerPool(locking, [(Path(),), (Path(),)]) as crew:
-        print([future.result() for future in [crew.submit(task) for task in range(4)]])
+with WorkerPool(locking, [(Path(),), (Path(),)]) as crew:
+    print([future.result() for future in [crew.submit(task) for task in range(4)]])
 """
 
 
@@ -167,15 +164,38 @@ def test_the_first_process_of_all_never_sees_ctrl_c(tmp_path: Path) -> None:
 
 def test_processes_ignore_ctrl_c_where_signals_have_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     as_on_windows = SimpleNamespace(signal=signal.signal, SIGINT=signal.SIGINT, SIG_IGN=signal.SIG_IGN)
-    monkeypatch.setattr(workers, "signal", as_on_windows)
+    monkeypatch.setattr(worker_process, "signal", as_on_windows)
     with WorkerPool(interrupted, [()]) as pool:
         assert pool.submit(3).result(timeout=60) == 3
 
 
-@pytest.mark.parametrize("daemon", [[], ["daemon"]])
-def test_processes_end_when_their_parent_is_killed(tmp_path: Path, daemon: list[str]) -> None:
-    parent, child = parent_and_child(tmp_path, *daemon)
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    parent, child = parent_and_child(tmp_path)
     parent.kill()
     parent.wait()
     wait_until(lambda: not Path(f"/proc/{child}").exists(), f"process {child} ends with its parent")
     assert parent.returncode == -signal.SIGKILL
+
+
+FROM_A_PIPE = """
+from pathlib import Path
+from diffumask_datasets.generation.workers import WorkerPool
+from tests.generation.test_workers import careless
+print("the script runs")
+with WorkerPool(careless, [(Path(),)]) as crew:
+    print(crew.submit(("is done", 5)).result()[0])
+"""
+
+
+def test_a_script_needs_no_guard_and_no_file(tmp_path: Path) -> None:
+    # As from a notebook's cell. A module of the folder that bears a name of the standard library is not taken for it.
+    (tmp_path / "pickle.py").write_text("raise SystemExit('the wrong pickle')")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.remove(''); exec({FROM_A_PIPE!r})"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+    )
+    assert done.stdout == "the script runs\n5\n"

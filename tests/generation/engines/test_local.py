@@ -89,7 +89,7 @@ def children() -> list[int]:
     return [
         int(entry.name)
         for entry in Path("/proc").iterdir()
-        if entry.name.isdecimal() and parent_of(entry) == os.getpid() and b"spawn_main" in command_of(entry)
+        if entry.name.isdecimal() and parent_of(entry) == os.getpid() and b"worker_process" in command_of(entry)
     ]
 
 
