@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py))
 
@@ -19,9 +20,14 @@ DEFAULT_TESTS := --numprocesses 2 --dist loadfile --ignore tests/apps --ignore t
 help:  ## list the targets
 	@grep -hE '^[^ ]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/; s/^.(BENCHMARKS)/bench-NAME/' | expand -t 12
 
-$(READY): pyproject.toml constraints.txt
+# The package and what it needs to run, with pip's own progress: the first minutes of a newcomer.
+$(INSTALLED): pyproject.toml constraints.txt
 	@sh tools/check_setup.sh $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable .
+	touch $@
+
+$(READY): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
@@ -39,7 +45,7 @@ $(VENV)/.docs: $(READY)
 
 setup: $(READY)  ## create .venv with everything the project needs
 
-demo: $(READY)  ## generate 20 labelled images and a picture of them in out/demo; export them to COCO and VOC
+demo: $(INSTALLED)  ## generate 20 labelled images and a picture of them in out/demo; export them to COCO and VOC
 	rm -rf out/demo out/demo-coco out/demo-voc
 	$(BIN)/python examples/quickstart.py --output out/demo
 

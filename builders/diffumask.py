@@ -14,6 +14,8 @@ import datasets
 from diffumask_datasets.dataset.views import view_features, view_row
 from diffumask_datasets.errors import DiffuMaskError
 from diffumask_datasets.generation.config import VERSION, DiffuMaskConfig
+from diffumask_datasets.generation.engines.local import fill_at_best
+from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard
 
 __all__ = ["DiffuMask"]
@@ -63,7 +65,21 @@ class DiffuMask(datasets.GeneratorBasedBuilder):
 
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
         with own_error_last():
+            if kwargs.get("num_proc") is None:
+                self._fill_store()
             super()._download_and_prepare(*args, **kwargs)
+
+    def _fill_store(self) -> None:
+        """Makes the samples in as many processes as the machine carries; the rows are then read from the store."""
+        config = self.config
+        config.plan.check_finite()
+        if not isinstance(config.recipe, Recipe):
+            return
+        shards = [shard for _, shards in config.plan.shards() for shard in shards]
+        total = sum(stop - start for start, stop in shards)
+        # The delay: where one process does it best, nothing is ever shown.
+        with datasets.utils.tqdm(total=total, unit="image", desc="Making samples", delay=0.1) as progress:
+            fill_at_best(config.recipe, config.runtime, shards, made=lambda _: progress.update())
 
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         # In here too: what comes from a process of num_proc has lost its cause.

@@ -20,6 +20,7 @@ from diffumask_datasets.cli.options import (
     Source,
     TrustRecipe,
     View,
+    Workers,
     local_path,
     recipe_fields,
     resumable,
@@ -59,9 +60,7 @@ def generate(
         typer.Option(metavar="I/N", help="The share of machine I (from 0) of N; diffumask merge joins them."),
     ] = None,
     engine: Annotated[str, typer.Option(help="local, or ray for a Ray cluster.")] = "local",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that paint, one a GPU or CPU; default: 1, with ray all GPUs.")
-    ] = None,
+    workers: Workers = None,
     mask_workers: Annotated[
         int | None, typer.Option(min=0, help="Processes a worker that make masks meanwhile; default: 2 on a GPU.")
     ] = None,

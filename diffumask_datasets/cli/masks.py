@@ -18,6 +18,7 @@ from diffumask_datasets.cli.options import (
     Seed,
     Source,
     TrustRecipe,
+    Workers,
     assignments,
     local_path,
     recipe_fields,
@@ -57,6 +58,7 @@ def label(
     store: Annotated[
         str | None, typer.Option(help="Folder or URL of the sample store; default: in the Hugging Face cache.")
     ] = None,
+    workers: Workers = None,
 ) -> None:
     """Label the images of a folder by the attention of a model that is shown them; the result is a dataset folder."""
     from diffumask_datasets.generation.label import label_folder
@@ -73,6 +75,7 @@ def label(
             keep_heat_maps=keep_heat_maps,
             device=device,
             store=store,
+            workers=workers,
             **fields,
         )
     typer.echo(f"wrote {output}: {labelled.count} labelled")

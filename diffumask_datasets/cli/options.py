@@ -29,6 +29,7 @@ __all__ = [
     "Source",
     "TrustRecipe",
     "View",
+    "Workers",
     "assignments",
     "local_path",
     "pairs_in",
@@ -71,6 +72,24 @@ Assignments = Annotated[
 
 View = Annotated[
     str, typer.Option(help="Columns that are loaded where no config is named: default, instance or detection.")
+]
+
+
+def _worker_count(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"expected auto or a number from 1 up, got {text}")
+    return int(text)
+
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        parser=_worker_count,
+        metavar="NUMBER",
+        help="Processes that paint; auto, the default: one a GPU, or as many as cores and free memory carry.",
+    ),
 ]
 
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 from diffumask_datasets.diffusion.model_index import class_of, read_index
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
-from diffumask_datasets.models.reference import PIPELINE
+from diffumask_datasets.models.reference import BUILT_IN_MODELS, PIPELINE
 from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 
 if TYPE_CHECKING:
     from diffumask_datasets.diffusion.family import Family
     from diffumask_datasets.diffusion.protocol import DiffusionModel
 
-__all__ = ["FamilyLoader", "find_family", "load_model", "register_family"]
+__all__ = ["FamilyLoader", "find_family", "is_registered_here", "load_model", "register_family"]
 
 
 class FamilyLoader(Protocol):
@@ -60,6 +60,8 @@ _FAMILIES: dict[str, FamilyLoader | Family | str] = {
     for pipeline in pipelines
 }
 
+_REGISTERED: set[str] = set()
+
 _NO_PROMPT_TOKENS = {
     "KandinskyV22Pipeline": "its decoder sees an image embedding",
     "KandinskyV22CombinedPipeline": "its decoder sees an image embedding",
@@ -76,6 +78,12 @@ def register_family(pipeline: str, loader: FamilyLoader | Family | str) -> None:
     same without being imported, by an entry point of the group ``diffumask_datasets.families``.
     """
     _FAMILIES[pipeline] = loader
+    _REGISTERED.add(pipeline)
+
+
+def is_registered_here(model: str, revision: str | None = None) -> bool:
+    """Whether a pipeline is of a family that :func:`register_family` has made known to this process alone."""
+    return bool(_REGISTERED) and model not in BUILT_IN_MODELS and class_of(read_index(model, revision)) in _REGISTERED
 
 
 @model_lock

@@ -22,6 +22,7 @@ from diffumask_datasets.dataset.writer import FileContent, check_target, write_f
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.generation.config import DiffuMaskConfig
 from diffumask_datasets.generation.engines import local
+from diffumask_datasets.generation.engines.best_workers import check_workers
 from diffumask_datasets.generation.engines.devices import mask_workers_of
 from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.recipe import Recipe
@@ -50,8 +51,6 @@ def generate(
 ) -> None:
     """Generates a dataset folder. Started again after an interruption, it takes finished samples from the store.
 
-    A script that asks for workers must guard its start by ``if __name__ == "__main__":``, as multiprocessing requires.
-
     Args:
         output: A folder or a URL.
         view: What ``load_dataset(output)`` gives: ``instance`` or ``detection`` add that view to the folder, and the columns
@@ -59,7 +58,8 @@ def generate(
         preview: Whether to add ``preview.png``, a contact sheet of the first samples.
         shard: ``"i/n"``, the share of one of n machines, i from 0, for :func:`diffumask_datasets.merge`.
         engine: ``"local"`` or ``"ray"``.
-        workers: Processes that generate images, each on a GPU of its own where there are some; with Ray, None for as many as
+        workers: Processes that generate images, each on a GPU of its own where there are some. None for one on each GPU, or
+            as many as cores and free memory carry, unless so little is missing that one is faster; with Ray, for as many as
             the cluster has GPUs.
         mask_workers: Processes for each worker that make masks meanwhile; None for 2 on a GPU and 0 on the CPU.
         address: The address of the Ray cluster.
@@ -104,8 +104,7 @@ def generate(
 def _check_engine(engine: str, workers: int | None, address: str | None) -> None:
     if engine not in ENGINES:
         raise RecipeError(f"unknown engine {engine!r}{suggestion(engine, ENGINES)}; legal: {', '.join(ENGINES)}")
-    if workers is not None and workers < 1:
-        raise RecipeError(f"workers: expected a number from 1 up, got {workers}")
+    check_workers(workers)
     if address is not None and engine != "ray":
         raise RecipeError(f"address {address!r}: only engine='ray' has one")
 
@@ -124,8 +123,10 @@ def _fill(
         from diffumask_datasets.generation.engines import ray
 
         return ray.fill(recipe, runtime, shards, workers=workers, address=address, made=made)
-    if workers in (None, 1):
+    if workers == 1:
         return None
+    if workers is None:
+        return local.fill_at_best(recipe, runtime, shards, made=made)
     return local.fill(recipe, runtime, shards, workers=workers, made=made)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,32 +10,33 @@ from typing import Any
 
 from tqdm import tqdm
 
-from diffumask_datasets.dataset.image_folder import FoundImage, find_images
+from diffumask_datasets.dataset.image_folder import find_images
 from diffumask_datasets.dataset.image_io import Pixels, read_image
 from diffumask_datasets.dataset.image_listing import LeftOut, merged
 from diffumask_datasets.dataset.schema import Row, features_of, from_payload, row_of, to_payload
 from diffumask_datasets.dataset.storage import Location, parse_location
 from diffumask_datasets.dataset.writer import check_target, write_folder
 from diffumask_datasets.errors import CaptureError, DataError, ModelError, RecipeError
+from diffumask_datasets.generation.engines.best_workers import best_workers, check_workers
+from diffumask_datasets.generation.engines.devices import devices_of
+from diffumask_datasets.generation.engines.local import do_all
 from diffumask_datasets.generation.heat_maps import HeatMaps, heat_maps_of
+from diffumask_datasets.generation.label_tasks import LabelTask, hashed, label_tasks, store_index, task_key
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
 from diffumask_datasets.generation.observing import (
     load_observer,
-    prompt_naming,
     read_attention,
     show_image,
     shown_timesteps,
 )
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.store import SampleStore
+from diffumask_datasets.generation.workers import Progress, Work
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock
-from diffumask_datasets.prompts.phrases import attended
 from diffumask_datasets.prompts.prompt import Prompt
-from diffumask_datasets.prompts.wording import find_terms
 from diffumask_datasets.recipes.file import LABELLED
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.recipes.text import word_key
 
 __all__ = ["Labelled", "label_folder"]
 
@@ -52,14 +51,6 @@ class Labelled:
     left_out: LeftOut
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One image and what it is asked for."""
-
-    found: FoundImage
-    prompt: Prompt
-
-
 def label_folder(
     images: str | Path,
     output: str | Path,
@@ -70,6 +61,7 @@ def label_folder(
     device: str | None = None,
     dtype: str | None = None,
     store: str | Path | None = None,
+    workers: int | None = None,
     **fields: Any,
 ) -> Labelled:
     """Labels the images of a folder and writes them as a dataset folder, in the format of ``diffumask generate``.
@@ -88,6 +80,8 @@ def label_folder(
         device: torch's name of the device, None for the best there is.
         dtype: torch's name of the dtype, None for that of the device.
         store: The folder or URL of the sample store, None for the default.
+        workers: Processes that label, each on a GPU of its own where there are some. None for one on each GPU, or as many as
+            cores and free memory carry, unless so few images are left that one is faster.
         **fields: Those of a :class:`~diffumask_datasets.Recipe`.
 
     Returns:
@@ -105,18 +99,21 @@ def label_folder(
     recipe = prepare(Recipe.of(**fields), splits=())
     if recipe.augment:
         raise RecipeError("augment: label first, then run diffumask augment on the labelled folder")
+    check_workers(workers)
     visited = shown_timesteps(recipe, timesteps)
     check_target(target)
     folder = find_images(Path(images))
-    tasks, without_class = _tasks(folder.images, recipe)
+    tasks, without_class = label_tasks(folder.images, recipe)
     if not tasks:
         raise DataError(
             f"no image of {images} shows one of the classes {', '.join(recipe.classes)}, as captions have it"
         )
-    labeller = _Labeller(recipe, visited, device, dtype, parse_location(store) if store else None)
+    given: _Given = (recipe, visited, device, dtype, parse_location(store) if store else None)
+    labeller = _Labeller(*given)
     digest = labeller.digest_of(tasks)
     described = {"images": len(tasks), "timesteps": list(visited), "digest": digest}
     with tqdm(total=len(tasks), unit="image", disable=None) as progress:
+        _fill(given, tasks, labeller.missing(tasks), workers=workers, progress=progress)
         rows = labeller.rows(tasks, digest, progress)
         write_folder(
             target,
@@ -129,6 +126,10 @@ def label_folder(
     return Labelled(len(tasks), merged([without_class, folder.left_out]))
 
 
+_Given = tuple[Recipe, tuple[int, ...], str | None, str | None, Location | None]
+"""The arguments of a :class:`_Labeller`: recipe, timesteps, device, dtype, store."""
+
+
 class _Labeller:
     """Labels images one by one, looking them up in the store first; loads the model when first needed."""
 
@@ -137,22 +138,27 @@ class _Labeller:
     ) -> None:
         self._recipe, self._timesteps = recipe, timesteps
         self._device, self._dtype = device, dtype
-        self._digest = _hashed([recipe.digest, LABELLED, *timesteps])[:12]
+        self._digest = hashed([recipe.digest, LABELLED, *timesteps])[:12]
         self._store = SampleStore(root, self._digest)
         self._features = features_of(recipe.classes, heat_maps=True, threshold_curve=True)
 
-    def digest_of(self, tasks: Sequence[_Task]) -> str:
+    def digest_of(self, tasks: Sequence[LabelTask]) -> str:
         """What the ids of these images' samples begin with: no other images, and no other recipe, have it."""
-        return _hashed([self._digest, *(_key(task) for task in tasks)])[:12]
+        return hashed([self._digest, *(task_key(task) for task in tasks)])[:12]
 
-    def rows(self, tasks: Sequence[_Task], digest: str, progress: tqdm[Any]) -> Iterator[Row]:
+    def rows(self, tasks: Sequence[LabelTask], digest: str, progress: tqdm[Any]) -> Iterator[Row]:
         for index, task in enumerate(tasks):
-            yield {**self._row(task), "sample_id": f"{digest}-{index:08d}"}
+            yield {**self.row(task), "sample_id": f"{digest}-{index:08d}"}
             progress.update()
 
-    def _row(self, task: _Task) -> Row:
-        # The store knows an image by its content and prompt, so that it may move or get neighbours.
-        index = int(_key(task)[:14], 16)
+    def missing(self, tasks: Sequence[LabelTask]) -> list[LabelTask]:
+        """Those without an entry in the store, each once."""
+        unique = {store_index(task): task for task in tasks}
+        return [task for index, task in unique.items() if not self._store.present(index, index + 1)]
+
+    def row(self, task: LabelTask) -> Row:
+        """The row of one image, which the store has by then."""
+        index = store_index(task)
         payload = self._store.get(index)
         if payload is None:
             self._store.check_writable()
@@ -160,9 +166,9 @@ class _Labeller:
             self._store.put(index, payload)
         return from_payload(payload)
 
-    def _labelled(self, task: _Task) -> Row:
+    def _labelled(self, task: LabelTask) -> Row:
         recipe, image = self._recipe, read_image(task.found.path)
-        seed = int(_hashed([recipe.seed, "noise", _key(task)])[:16], 16) >> 1
+        seed = int(hashed([recipe.seed, "noise", task_key(task)])[:16], 16) >> 1
         try:
             sample = label_image(
                 image,
@@ -186,24 +192,30 @@ class _Labeller:
             return heat_maps_of(read_attention(seen, self._recipe), self._recipe, height=height, width=width)
 
 
-def _tasks(images: Sequence[FoundImage], recipe: Recipe) -> tuple[list[_Task], LeftOut]:
-    prompts = [(found, _prompt(found, recipe)) for found in images]
-    others = tuple(found.path.name for found, prompt in prompts if prompt is None)
-    return [_Task(found, prompt) for found, prompt in prompts if prompt], {"without a class": others} if others else {}
+def _fill(
+    given: _Given, tasks: Sequence[LabelTask], missing: Sequence[LabelTask], *, workers: int | None, progress: tqdm[Any]
+) -> None:
+    """Has other processes fill the store, where several are asked for or are faster; ends the progress if so."""
+    recipe, timesteps, device, dtype, root = given
+    if workers is None:
+        workers = best_workers(recipe, device=device, dtype=dtype, samples=len(missing), tasks=len(missing))
+    workers = min(workers, len(missing))
+    if workers > 1:
+        progress.update(len(tasks) - len(missing))
+        arguments = [(recipe, timesteps, own, dtype, root) for own in devices_of(device, workers)]
+
+        def count(_: None) -> None:
+            progress.update()
+
+        do_all(recipe, _label_work, arguments, missing, report=count)
+        progress.disable = True
 
 
-def _key(task: _Task) -> str:
-    return _hashed([task.found.content, task.prompt.text])
+def _label_work(*given: Any) -> Work[LabelTask, None]:
+    labeller = _Labeller(*given)
 
+    def work(task: LabelTask, report: Progress) -> None:
+        labeller.row(task)
+        report(None)
 
-def _hashed(parts: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _prompt(found: FoundImage, recipe: Recipe) -> Prompt | None:
-    """What the image is asked for; None where its caption names no class."""
-    if found.caption is not None:
-        terms = find_terms(found.caption, recipe.words)
-        return attended(Prompt(found.caption, terms), recipe.attention_words) if terms else None
-    of_folder = [name for word, name in recipe.words if word_key(word) == word_key(found.folder)]
-    return prompt_naming(of_folder[:1] or recipe.classes, recipe)
+    return work

@@ -99,7 +99,7 @@ class ModelReference:
         Raises:
             ModelError: the name is neither, or what lies there is not of this kind.
         """
-        if self._is_built_in:
+        if self.is_built_in:
             return TOYBOX if self.name == "toybox" else None
         path = Path(self.name).expanduser()
         if path.is_dir() and self.kind.index:
@@ -125,7 +125,7 @@ class ModelReference:
             ModelError: it cannot be found, is not of this kind, or does not have the content that ``revision`` names.
         """
         path = self.local
-        if path is None and not self._is_built_in:
+        if path is None and not self.is_built_in:
             return self._commit()
         present = _FAKE_REVISION if path is None else _fingerprint(path)
         if self.revision not in (None, present):
@@ -152,7 +152,8 @@ class ModelReference:
             return Path(hf_hub_download(self.name, name, revision=self.revision))
 
     @property
-    def _is_built_in(self) -> bool:
+    def is_built_in(self) -> bool:
+        """Whether the package itself brings it."""
         return self.kind is PIPELINE and self.name in BUILT_IN_MODELS
 
     def _check_file(self, path: Path) -> None:

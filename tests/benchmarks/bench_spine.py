@@ -34,6 +34,7 @@ def measure(quick: bool) -> Mapping[str, float]:
         **_laziness(),
         **_import_time(rounds=5 if quick else 11),
         **_identity(recipe, 8 if quick else 32),
+        **_default_speedup(8 if quick else 60),
     }
 
 
@@ -111,6 +112,21 @@ def _import_time(*, rounds: int) -> dict[str, float]:
     )
     ratio, spread = paired_ratio(ours, theirs, rounds=rounds)
     return {"import_time_ratio": ratio, "import_time_ratio_spread": spread}
+
+
+def _default_speedup(count: int) -> dict[str, float]:
+    """The command without options against ``--workers 1``, starts of the programs included."""
+    one, default = (_generate_seconds(count, *options) for options in (("--workers", "1"), ()))
+    return {"default_speedup": one / default, "default_images_per_second": count / default}
+
+
+def _generate_seconds(count: int, *options: str) -> float:
+    command = [sys.executable, "-m", "diffumask_datasets", "generate", *CLASSES, "--num-samples", str(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        paths = ["--output", f"{folder}/ds", "--store", f"{folder}/store"]
+        subprocess.run([*command, *paths, *options], check=True, capture_output=True)
+        return time.perf_counter() - started
 
 
 def _identity(recipe: Recipe, count: int) -> dict[str, float]:

@@ -78,6 +78,22 @@ def test_bytes_do_not_depend_on_shards_or_processes(
     assert content(load("other", **runtime)) == content(load("plain", num_shards=1))
 
 
+def test_map_style_takes_the_whole_machine_unless_num_proc_does(
+    planted: dict[str, Any], tmp_path: Path, painted: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(name: str, **how: Any) -> Any:
+        folder = {"store": str(tmp_path / name / "store"), "cache_dir": str(tmp_path / name / "datasets")}
+        return load_dataset("diffumask", num_samples=6, split="train", **folder, **how, **planted)
+
+    plain = content(load("plain"))
+    before = painted()
+    monkeypatch.setattr("diffumask_datasets.generation.engines.local.best_workers", lambda *_, **__: 2)
+    assert content(load("both")) == plain
+    assert painted() == before
+    assert content(load("one", num_proc=1)) == plain
+    assert painted() == before + 6
+
+
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_dataloader_workers(planted: dict[str, Any], cache_dir: str, context: str) -> None:
     from torch.utils.data import DataLoader

@@ -68,6 +68,15 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: lis
     assert not (tmp_path / "ds").exists()
 
 
+def test_a_number_of_workers_is_auto_or_from_1_up(tmp_path: Path) -> None:
+    command = ["generate", "car", "--num-samples", "1", "--output", "ds", *PLANTED, "--workers"]
+    for wrong in ("0", "-1", "two"):
+        done = diffumask_here(*command, wrong, cwd=tmp_path)
+        assert done.returncode == 2
+        assert f"expected auto or a number from 1 up, got {wrong}" in " ".join(done.stderr.split())
+    assert diffumask_here(*command, "auto", cwd=tmp_path).returncode == 0
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     wrong = ["generate", "bot", "--num-samples", "2", "--output", "ds"]
     done = diffumask(*wrong, cwd=tmp_path)

@@ -41,6 +41,8 @@ def test_planted_and_tiny_pipeline(pipeline_folder):
 
 def test_a_registered_family_is_used(folder, monkeypatch):
     monkeypatch.setattr(registry, "_FAMILIES", {})
+    monkeypatch.setattr(registry, "_REGISTERED", set())
+    assert not registry.is_registered_here(str(folder))
     calls = []
 
     def loader(model, **options):
@@ -49,6 +51,8 @@ def test_a_registered_family_is_used(folder, monkeypatch):
 
     register_family("NewPipeline", loader)
     load_model(str(folder), device="cpu")
+    assert registry.is_registered_here(str(folder))
+    assert not registry.is_registered_here("toybox")
     assert calls == [(str(folder), {"revision": None, "device": "cpu", "dtype": None, "options": PLAIN})]
     register_family("NewPipeline", "diffumask_datasets.diffusion.fake_model:FakeModel.from_environment")
     assert registry.find_family("m", "NewPipeline") == FakeModel.from_environment
@@ -61,6 +65,7 @@ def test_the_planted_double_has_nothing_to_load():
 
 def test_a_declared_family_is_used(monkeypatch):
     monkeypatch.setattr(registry, "_FAMILIES", {})
+    monkeypatch.setattr(registry, "_REGISTERED", set())
     register_family("NewPipeline", FLUX)
     assert registry.find_family("m", "NewPipeline") is FLUX
 

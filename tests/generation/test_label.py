@@ -103,6 +103,29 @@ def test_a_label_depends_on_image_prompt_and_recipe_alone(tmp_path, fields):
     assert table(tmp_path / "again") == table(tmp_path / "ds-b")
 
 
+def test_two_processes_label_what_is_missing(tmp_path, fields):
+    for number in range(3):
+        save(tmp_path / "photos" / f"{number}.png", seed=number)
+    label_folder(tmp_path / "photos", tmp_path / "one", store=tmp_path / "store", timesteps=[500], **fields)
+    left = sorted((tmp_path / "store").rglob("*.sample"))[1:]
+    before = [entry.read_bytes() for entry in left]
+    for entry in left:
+        entry.unlink()
+    how = {"store": tmp_path / "store", "timesteps": [500], "workers": 2}
+    with forbidden_here():
+        label_folder(tmp_path / "photos", tmp_path / "two", **how, **fields)
+    assert [entry.read_bytes() for entry in left] == before
+    assert table(tmp_path / "two") == table(tmp_path / "one")
+
+
+@contextlib.contextmanager
+def forbidden_here() -> Iterator[None]:
+    """No image is shown to a model of this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DiffusersModel, "observe", None)
+        yield
+
+
 def test_what_an_image_is_asked_for(tmp_path, fields):
     """Its caption, else the class of its sub-folder, else every class; a caption without a class leaves it out."""
     for name in ("captioned.png", "Boat/x.png", "plain.png", "bare.png"):

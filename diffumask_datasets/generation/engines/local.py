@@ -10,15 +10,21 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from typing import Any
+from typing import Any, TypeVar
 
+from diffumask_datasets.diffusion.registry import is_registered_here
+from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.generation.engines.best_workers import best_workers
 from diffumask_datasets.generation.engines.devices import devices_of
 from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
-from diffumask_datasets.generation.workers import Progress, Work, WorkerPool
+from diffumask_datasets.generation.workers import Progress, Setup, Work, WorkerPool
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard
 
-__all__ = ["fill", "runs_of"]
+__all__ = ["do_all", "fill", "fill_at_best", "runs_of"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 RUNS_PER_WORKER = 8
 """Enough that workers of unequal speed end together, few enough that looking up what is there costs nothing."""
@@ -42,6 +48,7 @@ def fill(
         The attempts that were rejected, by reason.
 
     Raises:
+        RecipeError: a model of a family that is registered in this process alone.
         WorkerError: a process that dies again and again at the same place.
         StoreError, ModelError and others that a process raised.
     """
@@ -49,13 +56,70 @@ def fill(
     arguments = [
         (recipe, dataclasses.replace(runtime, device=device)) for device in devices_of(runtime.device, workers)
     ]
-    rejected: Counter[str] = Counter()
-    with WorkerPool(_fill_runs, arguments) as pool:
-        report = _once(made)
-        futures = [pool.submit(run, report) for run in runs]
-        for future in _ended(futures):
-            rejected += future.result()
-    return rejected
+    return sum(do_all(recipe, _fill_runs, arguments, runs, report=_once(made)), Counter())
+
+
+def fill_at_best(
+    recipe: Recipe, runtime: Runtime, shards: Sequence[Shard], *, made: Callable[[int], object]
+) -> Counter[str] | None:
+    """As :func:`fill`, in as many processes as the machine carries and the work is worth.
+
+    Args:
+        recipe: As for :func:`fill`.
+        runtime: As for :func:`fill`.
+        shards: As for :func:`fill`.
+        made: As for :func:`fill`.
+
+    Returns:
+        The rejected attempts, or None where one process, this one, does it best and nothing was done.
+
+    Raises:
+        As :func:`fill`.
+    """
+    with GeneratedSamples(recipe, dataclasses.replace(runtime, mask_workers=0)) as samples:
+        missing = Counter(len(batch.indices) for batch in samples.batches_to_fill(shards, lambda _: None))
+    workers = best_workers(
+        recipe,
+        device=runtime.device,
+        dtype=runtime.dtype,
+        samples=sum(length * count for length, count in missing.items()),
+        tasks=missing.total(),
+    )
+    return fill(recipe, runtime, shards, workers=workers, made=made) if workers > 1 else None
+
+
+def do_all(
+    recipe: Recipe,
+    setup: Setup[Task, Result],
+    arguments: Sequence[tuple[Any, ...]],
+    tasks: Sequence[Task],
+    *,
+    report: Progress,
+) -> list[Result]:
+    """Has processes do tasks with the model of a recipe.
+
+    Args:
+        recipe: The recipe whose model they load.
+        setup: Gives their work; importable by name.
+        arguments: Those of ``setup``, for each process.
+        tasks: What is to be done, in any order.
+        report: Called with what the work reports.
+
+    Returns:
+        The results, in the order of the tasks.
+
+    Raises:
+        RecipeError: a model of a family that is registered in this process alone.
+        WorkerError: a process that dies again and again at the same place.
+        DiffuMaskError: what a task raised.
+    """
+    if is_registered_here(recipe.model, recipe.revision):
+        raise RecipeError(
+            f"workers: the family of {recipe.model!r} is registered in this process alone; offer it by an entry point "
+            "(CONTRIBUTING, 'A model family'), or take workers=1"
+        )
+    with WorkerPool(setup, arguments) as pool:
+        return [future.result() for future in _ended([pool.submit(task, report) for task in tasks])]
 
 
 def runs_of(shards: Sequence[Shard], *, workers: int, batch_size: int) -> list[Shard]:
@@ -87,7 +151,7 @@ def _once(made: Callable[[int], object]) -> Progress:
     return report
 
 
-def _ended(futures: Sequence[Future[Counter[str]]]) -> Sequence[Future[Counter[str]]]:
+def _ended(futures: Sequence[Future[Result]]) -> Sequence[Future[Result]]:
     """All of them, or those that failed as soon as one has."""
     done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
     return futures if not waiting else [future for future in done if future.exception()]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from diffumask_datasets import generate
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.generation.engines.devices import devices_of
-from diffumask_datasets.generation.engines.local import fill, runs_of
+from diffumask_datasets.generation.engines.local import fill, fill_at_best, runs_of
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.recipe import Recipe
@@ -116,6 +116,28 @@ def test_errors_of_a_worker_are_errors_of_the_run(
     with pytest.raises(ModelError, match="NaN"):
         generate(tmp_path / "ds", num_samples=8, workers=2, store=tmp_path / "fresh", **planted)
     assert not (tmp_path / "ds").exists()
+
+
+def test_a_family_of_this_process_alone_is_refused(planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffumask_datasets.generation.engines.local.is_registered_here", lambda *_: True)
+    with pytest.raises(RecipeError, match="is registered in this process alone; offer it by an entry point"):
+        fill(prepare(Recipe.of(**planted)), Runtime(), [(0, 4)], workers=2, made=print)
+
+
+def test_what_the_store_has_is_no_work(
+    planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, runtime = prepare(Recipe.of(**planted)), Runtime(batch_size=2, store=tmp_path / "store")
+    assert list(GeneratedSamples(recipe, runtime).fill(0, 5)) == [0, 1, 2, 3, 4]
+    asked: list[tuple[int, int]] = []
+
+    def one(_: Recipe, *, samples: int, tasks: int, **how: object) -> int:
+        asked.append((samples, tasks))
+        return 1
+
+    monkeypatch.setattr("diffumask_datasets.generation.engines.local.best_workers", one)
+    assert fill_at_best(recipe, runtime, [(0, 8), (20, 21)], made=print) is None
+    assert asked == [(4, 3)]
 
 
 @pytest.mark.parametrize(("name", "value"), [("workers", 0), ("mask_workers", -1)])
