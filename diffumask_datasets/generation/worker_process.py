@@ -104,10 +104,10 @@ def serve(descriptor: int) -> None:
 
 def _inheriting(descriptor: int) -> dict[str, Any]:
     """How Popen hands down one end of a pipe: a file descriptor, or a handle of Windows."""
-    if sys.platform != "win32":
-        return {"pass_fds": [descriptor]}
-    os.set_handle_inheritable(descriptor, True)
-    return {"startupinfo": subprocess.STARTUPINFO(lpAttributeList={"handle_list": [descriptor]})}
+    if sys.platform == "win32":
+        os.set_handle_inheritable(descriptor, True)
+        return {"startupinfo": subprocess.STARTUPINFO(lpAttributeList={"handle_list": [descriptor]})}
+    return {"pass_fds": [descriptor]}
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def cores() -> int:
     """The cores that this process may use."""
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):  # no group, or "max": no limit
-        quota, period = map(int, (_GROUP / "cpu.max").read_text().split())
+        quota, period = map(int, (_GROUP / "cpu.max").read_text(encoding="utf-8").split())
         own = min(own, max(1, quota // period))
     return own
 
@@ -84,8 +84,8 @@ def free_memory() -> int:
 
     free = int(psutil.virtual_memory().available)
     with suppress(OSError, ValueError, KeyError):
-        limit, used = (int((_GROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
-        stat = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
+        limit, used = (int((_GROUP / f"memory.{name}").read_text(encoding="utf-8")) for name in ("max", "current"))
+        stat = dict(line.split() for line in (_GROUP / "memory.stat").read_text(encoding="utf-8").splitlines())
         free = min(free, limit - used + int(stat["inactive_file"]))  # the cache of files gives way
     return free
 
