@@ -87,6 +87,11 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Takes the roles of Sphinx out of rendered docstrings (called by mkdocs)."""
+    return re.sub(r":(?:class|func|data|meth|mod):<code>~?", "<code>", html)
+
+
 def _option(parameter: Any) -> str:
     names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("-"))
     default = "required" if parameter.required else _default(parameter.default)

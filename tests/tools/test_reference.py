@@ -2,7 +2,7 @@ import re
 
 from diffumask_datasets.errors import __all__ as error_names
 from diffumask_datasets.recipes.recipe import Recipe
-from tools.reference import PAGES, commands_page, errors_page, recipe_page
+from tools.reference import PAGES, commands_page, errors_page, on_page_content, recipe_page
 
 
 def test_every_command_has_its_options() -> None:
@@ -31,3 +31,8 @@ def test_rows_have_as_many_cells_as_their_table() -> None:
         rows = [line for line in make().splitlines() if line.startswith("|")]
         assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {4}
     assert set(PAGES) >= {"reference/commands.md", "reference/recipe.md", "reference/errors.md"}
+
+
+def test_docstrings_lose_the_roles_of_sphinx() -> None:
+    html = "<p>for :func:<code>a.merge</code>, :class:<code>~a.b.Recipe</code>: <code>x</code></p>"
+    assert on_page_content(html) == "<p>for <code>a.merge</code>, <code>a.b.Recipe</code>: <code>x</code></p>"
