@@ -184,3 +184,27 @@ def test_a_dataset_is_named_as_for_training(voc: Path) -> None:
     assert named.source
     assert (named.source.layout, named.source.split) == ("folder", "dev")
     assert named.output.name.startswith("a-b-folder-")
+
+
+def test_a_folder_of_images_and_masks_is_read(voc: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "images").symlink_to(voc / "JPEGImages")
+    (tmp_path / "data" / "masks").symlink_to(voc / "SegmentationClass")
+    names = {0: "background", 4: "boat", 7: "car", 16: "paper flower"}
+    (tmp_path / "data" / "id2label.json").write_text(json.dumps(names))
+    source = Options.of({"MODEL": "m", "DATA": f"folder={tmp_path / 'data'}"}).source
+    assert source
+    data = bench_real.open_source(source, split="test")
+    assert classes_for(data, [], "m") == ["boat", "car", "paper flower"]  # no vocabulary has all three
+    images = RealImages(data, ("boat", "car", "paper flower"), per_kind=2)
+    first, second, third, fourth = images.read(images.chosen())
+    assert [one.kind for one in (first, second, third, fourth)] == ["single", "several"] * 2
+    assert {first.shown, third.shown} == {(2,), (3,)}
+
+
+def test_the_command_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MODEL", "VOC", "DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.argv", ["bench_real"])
+    with pytest.raises(SystemExit, match=r"^error: MODEL names no model: make bench-real MODEL="):
+        bench_real.main()
