@@ -15,8 +15,11 @@ def test_families_are_counted_with_their_defaults_and_sizes(monkeypatch: pytest.
     monkeypatch.setattr(transfer_families, "CASES", FEW)
     figures = family_figures(quick=True)
     assert (figures["families"], figures["family_defaults_right"], figures["sizes_refused"]) == (2, 2, 0)
+    assert 0 < figures["recorded_columns_error"] < 1e-5
+    assert 0 < figures["recorded_affinities_error"] < 1e-5  # Sana has none
     assert figures["sizes_checked"] == sum(len(list(sizes_of(case, every=8))) for case in FEW) > 100
     monkeypatch.setattr(transfer_families, "own_defaults", lambda case, pipeline: (512, 512, 50, 7.5))
+    monkeypatch.setattr(transfer_families, "capture_errors", dict)
     assert family_figures(quick=True)["family_defaults_right"] == 0  # the tiny ones are smaller
 
 

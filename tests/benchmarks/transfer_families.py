@@ -1,6 +1,7 @@
 """The part ``families`` of bench_transfer: whether every family of docs/models.md gets what suits it, at any size.
 
-Nothing is generated: defaults are compared with the pipelines' own, and sizes are checked as they are before generation.
+Defaults are compared with the pipelines' own, sizes are checked as they are before generation, and what is recorded is
+compared with full attention.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from diffumask_datasets.errors import CaptureError, RecipeError
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.helpers.tiny_models import models
 from tests.helpers.tiny_models.cases import CASES, Case
+from tests.helpers.tiny_models.checks import reference_errors
 from tests.helpers.tiny_models.own_defaults import own_defaults, save_configurations
 
 SMALLEST, LARGEST = 256, 1536
@@ -25,7 +27,7 @@ RATIOS = (1.0, 1.25, 4 / 3, 1.5, 16 / 9, 2.0, 3.0)
 
 
 def family_figures(*, quick: bool) -> dict[str, float]:
-    """Counts families with the right defaults, and sizes that a default setting makes the model refuse."""
+    """Counts families with the right defaults and sizes that a default setting makes the model refuse; errors of capture."""
     right, refused, checked = 0, 0, 0
     for case in CASES:
         pipeline = models.built(case.model)
@@ -42,7 +44,15 @@ def family_figures(*, quick: bool) -> dict[str, float]:
         "family_defaults_right": right,
         "sizes_checked": checked,
         "sizes_refused": refused,
+        **capture_errors(),
     }
+
+
+def capture_errors() -> dict[str, float]:
+    """The largest difference between what any family records and full attention: of columns, and of affinities."""
+    columns, affinities = zip(*(reference_errors(case) for case in CASES), strict=True)
+    known = [error for error in affinities if error is not None]
+    return {"recorded_columns_error": max(columns), "recorded_affinities_error": max(known)}
 
 
 def chosen_defaults(folder: str) -> dict[str, Any]:
