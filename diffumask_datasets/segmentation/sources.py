@@ -19,6 +19,7 @@ from diffumask_datasets.dataset.parquet import split_files
 from diffumask_datasets.dataset.storage import dataset_location, join, parse_location, read_file
 from diffumask_datasets.errors import DataError, DiffuMaskError, short_repr
 from diffumask_datasets.recipes.text_lists import decode_text
+from diffumask_datasets.recipes.trust import is_hub_id
 from diffumask_datasets.sample import BACKGROUND, BACKGROUND_NAME, IGNORE
 from diffumask_datasets.segmentation.foreign_files import own_files_only
 from diffumask_datasets.segmentation.labelled import COLUMNS, LabelledImages, plain_name, translation, undecoded
@@ -153,6 +154,9 @@ def _load(source: Source, split: str) -> Any:
     name, location = str(source.dataset), parse_location(str(source.dataset))
     if isinstance(location, str):
         name, config = "parquet", {"data_files": _parquet_files(location)}
+    elif not location.exists() and not is_hub_id(name):
+        # load_dataset would take a dataset of that name that it has in its cache.
+        raise DataError(f"there is no dataset {name!r}: give a folder, a URL, or a dataset of the Hub as owner/name")
     try:
         return datasets.load_dataset(name, split=split, streaming=source.stream, **config)
     except DiffuMaskError:

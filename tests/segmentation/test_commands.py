@@ -72,7 +72,10 @@ def test_an_experiment_file(diffumask: Command, shapes_folder: Path, tmp_path: P
     ("arguments", "message"),
     [
         (["train"], "error: sources: name at least one dataset to train on, e.g. out/ds"),
-        (["train", "none"], "error: cannot read the dataset 'none'"),
+        (
+            ["train", "none"],
+            "error: there is no dataset 'none': give a folder, a URL, or a dataset of the Hub as owner/name",
+        ),
         (["train", "shapes", "--weight", "1", "--weight", "2"], "error: --weight: expected one for each of 1 datasets"),
         (["train", "shapes", "--model", "segformr-small"], "error: no model 'segformr-small' (did you mean 'segf"),
         (["train", "shapes", "--steps", "0"], "error: steps: Input should be greater than 0"),

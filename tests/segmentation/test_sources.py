@@ -112,8 +112,11 @@ def test_class_names_beside_the_data(shapes_folder: Path) -> None:
 def test_what_cannot_be_read(shapes_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'label' among image"):
         labelled_of(datasets.Dataset.from_dict({"image": []}))
-    with pytest.raises(DataError, match="cannot read the dataset"):
+    with pytest.raises(DataError, match=r"there is no dataset .*none': give a folder, a URL, or a dataset of the Hub"):
         open_source(Source(dataset=str(tmp_path / "none")))
+    # A dataset that was once loaded by this name would come from datasets' cache.
+    with pytest.raises(DataError, match="there is no dataset 'shapes'"):
+        open_source(Source(dataset="shapes"))
     with pytest.raises(DataError, match=r"cannot read the dataset .*Unknown split"):
         open_source(Source(dataset=str(shapes_folder), split="test"))
     with pytest.raises(DataError, match="no rows from 8 on; the split is empty or shorter"):
