@@ -173,9 +173,9 @@ def id2label(classes: Sequence[str]) -> dict[int, str]:
 
 
 def check_known(classes: Sequence[str], known: Sequence[str], *, model: str) -> None:
-    """Raises UnknownClassError, with the nearest known name, for the first class that a closed model cannot paint."""
+    """Raises UnknownClassError, with the nearest known name, for the first class that a closed model cannot generate."""
     for name in classes:
         if name.lower() not in known:
             raise UnknownClassError(
-                f"the model {model!r} cannot paint {name!r}{suggestion(name, known)}; it knows: {', '.join(known)}"
+                f"the model {model!r} cannot generate {name!r}{suggestion(name, known)}; it knows: {', '.join(known)}"
             )

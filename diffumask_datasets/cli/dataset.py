@@ -95,7 +95,7 @@ def review(
     install_plugin: Annotated[
         bool, typer.Option("--install-plugin", help="Give FiftyOne the accept and reject operators.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(help="Images painted at once, for --refill.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Images generated at once, for --refill.")] = 1,
     device: Annotated[str | None, typer.Option(help="Device for --refill.")] = None,
     trust_recipe: TrustRecipe = False,
 ) -> None:

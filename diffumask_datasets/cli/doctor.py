@@ -10,7 +10,7 @@ __all__ = ["doctor"]
 
 
 def doctor() -> None:
-    """Report what is installed and how to mend what is not, and paint one image; exits with 1 where something is wrong."""
+    """Report what is installed and how to fix what is not, and generate one image; exits with 1 where something is wrong."""
     from diffumask_datasets.cli.installation import examine
 
     findings = examine()

@@ -50,7 +50,7 @@ def generate(
     keep_threshold_curve: Annotated[bool, typer.Option(help="Add the column threshold_curve.")] = False,
     view: View = "default",
     preview: Annotated[bool, typer.Option(help="Write preview.png: image | mask overlay | heat map.")] = False,
-    batch_size: Annotated[int, typer.Option(help="Images painted at once.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Images generated at once.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
     store: Annotated[
         str | None, typer.Option(help="Folder or URL of the sample store; default: in the Hugging Face cache.")
@@ -101,7 +101,7 @@ def prompts(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
     config: Config = None,
     model: Annotated[
-        str | None, typer.Option(help="The model that is to paint: it may have styles of its own.")
+        str | None, typer.Option(help="The model that will generate: it may have styles of its own.")
     ] = None,
     seed: Seed = None,
     prompt: Prompts = None,

@@ -88,7 +88,7 @@ Workers = Annotated[
     typer.Option(
         parser=_worker_count,
         metavar="NUMBER",
-        help="Processes that paint; auto, the default: one a GPU, or as many as cores and free memory carry.",
+        help="Processes that generate; auto, the default: one a GPU, or as many as cores and free memory carry.",
     ),
 ]
 

@@ -21,7 +21,7 @@ def train(
         list[str] | None,
         typer.Argument(
             help="Dataset folders, URLs or Hub ids; voc=ROOT, cityscapes=ROOT, ade20k=ROOT or folder=ROOT for real images; "
-            "a recipe.yaml for images that are painted while the model trains. Several are mixed."
+            "a recipe.yaml for images that are generated while the model trains. Several are mixed."
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Experiment file; options given here win over it.")] = None,

@@ -31,7 +31,7 @@ class Trial:
     def report(self) -> str:
         """One line about it."""
         return (
-            f"painted {self.prompt!r}: the judge sees {self.seen}, mask quality {self.quality:.2f}, "
+            f"generated {self.prompt!r}: the judge sees {self.seen}, mask quality {self.quality:.2f}, "
             f"IoU with the judge's mask {self.overlap:.2f}"
         )
 

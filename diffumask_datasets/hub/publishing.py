@@ -46,7 +46,7 @@ NOT_ASKED: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, hub.HfHubHTTPError
 CHUNKING_SINCE = 21
 """The first pyarrow that cuts pages by content: images shared by several configs are then stored once on the Hub."""
 
-MODEL_LICENCES = {"toybox": "apache-2.0", "planted": "none: a test double that paints solid shapes"}
+MODEL_LICENCES = {"toybox": "apache-2.0", "planted": "none: a test double that generates solid shapes"}
 
 
 def push(

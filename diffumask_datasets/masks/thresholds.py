@@ -84,7 +84,7 @@ def check_heat_map(heat_map: npt.NDArray[np.float32], *, name: str = "heat map")
         raise ShapeError(f"{name}: expected numbers in [0, 1], got {low:.3g} to {high:.3g}")
     if low == high:
         raise ModelError(
-            f"{name} is {low:.3g} everywhere: no attention tells where the class is; paint with another seed"
+            f"{name} is {low:.3g} everywhere: no attention tells where the class is; generate with another seed"
         )
 
 

@@ -47,7 +47,7 @@ TRAINING: Mapping[str, Any] = {
 """The settings of every training but its length: those of noise learning, half as large as the scenes."""
 
 BATCH_ON_GPU = 16
-"""Images painted at once on a GPU; on the CPU one at a time is as fast."""
+"""Images generated at once on a GPU; on the CPU one at a time is as fast."""
 
 Fields = tuple[tuple[str, Any], ...]
 """(field, value): a mapping that can be hashed."""

@@ -44,7 +44,7 @@ def test_options_win_over_the_config(tmp_path: Path) -> None:
     [
         (
             ["bot", "--num-samples", "2"],
-            "error: the model 'toybox' cannot paint 'bot' (did you mean 'boat'?); it knows:",
+            "error: the model 'toybox' cannot generate 'bot' (did you mean 'boat'?); it knows:",
         ),
         (["car", *PLANTED], "error: split 'train' has no size"),
         (["--num-samples", "2", *PLANTED], "error: classes: Field required"),

@@ -30,7 +30,7 @@ def test_the_toybox_paints_what_it_is_asked_for(findings: list[Finding]) -> None
     (toybox,) = [finding for finding in findings if finding.name == "toybox"]
     assert toybox.healthy
     assert re.fullmatch(
-        r"painted 'a photo of a car': the judge sees car, mask quality 0\.\d\d, IoU with the judge's mask 0\.[89]\d",
+        r"generated 'a photo of a car': the judge sees car, mask quality 0\.\d\d, IoU with the judge's mask 0\.[89]\d",
         toybox.state,
     )
 

@@ -180,7 +180,11 @@ def test_sizes_the_model_cannot_make(planted: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "message"),
     [
-        ({"classes": ["bot"]}, UnknownClassError, r"cannot paint 'bot' \(did you mean 'boat'\?\); it knows: car, boat"),
+        (
+            {"classes": ["bot"]},
+            UnknownClassError,
+            r"cannot generate 'bot' \(did you mean 'boat'\?\); it knows: car, boat",
+        ),
         ({"classes": ["car"], "prompts": ["grass"]}, TokenAlignmentError, "names none of the classes"),
         ({"classes": ["car"], "model": "./nowhere"}, ModelError, "no model './nowhere'"),
         ({"classes": ["car"], "model": "planted", "revision": "old"}, ModelError, "not the revision 'old'"),

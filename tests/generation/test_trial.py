@@ -18,6 +18,6 @@ def test_a_text_encoder_with_random_weights_is_noticed(monkeypatch: pytest.Monke
             module.reset_parameters()
     monkeypatch.setattr("diffumask_datasets.generation.sample_generator.load_checked_model", lambda *_: backbone)
     with pytest.raises(
-        ModelError, match=r"^painted 'a photo of a car': the judge sees .*; that is no car with its mask"
+        ModelError, match=r"^generated 'a photo of a car': the judge sees .*; that is no car with its mask"
     ):
         paint_trial()
