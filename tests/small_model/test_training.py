@@ -106,7 +106,9 @@ def test_folders_and_datasets_are_read(tmp_path: Path) -> None:
         (tmp_path / "texts" / f"{index}.txt").write_text(f"image {index}\nnumber {index}\n", encoding="utf-8")
     lines = [json.dumps({"file_name": f"{index}.png", "text": f"image {index}"}) for index in range(3)]
     (tmp_path / "images" / "metadata.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    datasets.load_dataset(str(tmp_path / "images"), cache_dir=str(tmp_path / "cache")).save_to_disk(tmp_path / "saved")
+    datasets.load_dataset(str(tmp_path / "images"), cache_dir=str(tmp_path / "cache")).save_to_disk(
+        str(tmp_path / "saved")
+    )
     expected = {"texts": ("image 2", "number 2"), "images": ("image 2",), "saved": ("image 2",)}
     for name, captions in expected.items():
         pairs = open_pairs(str(tmp_path / name), pixels=16)
