@@ -4,7 +4,7 @@
     ├── RecipeError               (ValueError)    a recipe field has an illegal value or an unknown name
     │   └── UnknownClassError     (KeyError)      a class that the model or vocabulary does not know
     ├── ShapeError                (ValueError)    an array of the wrong shape, dtype or range
-    ├── ModelError                (ValueError)    a model that cannot be loaded, or that paints rubbish
+    ├── ModelError                (ValueError)    a model that cannot be loaded, or that generates rubbish
     │   └── CaptureError          (RuntimeError)  no usable attention was seen while the model ran
     ├── TokenAlignmentError       (ValueError)    a class term is not in the prompt, or was truncated away
     ├── StoreError                (OSError)       the sample store cannot be read or written
@@ -67,7 +67,7 @@ class ShapeError(DiffuMaskError, ValueError):
 
 
 class ModelError(DiffuMaskError, ValueError):
-    """A model that cannot be loaded, or that paints rubbish."""
+    """A model that cannot be loaded, or that generates rubbish."""
 
 
 class CaptureError(ModelError, RuntimeError):

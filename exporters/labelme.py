@@ -1,6 +1,6 @@
 """LabelMe: a JSON file of polygons beside each image, which the program opens and saves in place.
 
-A polygon runs through the centres of border pixels, because LabelMe paints the border too; holes are kept by a slit of no
+A polygon runs through the centres of border pixels, because LabelMe draws the border too; holes are kept by a slit of no
 width. The parts of one object are polygons that share a ``group_id``.
 """
 
@@ -19,7 +19,7 @@ from PIL import Image
 
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Contents, ExportSample, Part, Record
-from diffumask_datasets.exporters.outlines import outline, paint, parts_of
+from diffumask_datasets.exporters.outlines import draw_polygon, outline, parts_of
 from diffumask_datasets.exporters.pictures import image_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 from diffumask_datasets.recipes.json_reader import read_json
@@ -47,7 +47,7 @@ class LabelMeExporter:
         return LabelMeWriter(contents.classes)
 
     def read(self, folder: Path, contents: Contents) -> LabelMeReader:
-        """Reads by painting the polygons as LabelMe does."""
+        """Reads by drawing the polygons as LabelMe does."""
         return LabelMeReader(folder, contents)
 
 
@@ -117,7 +117,9 @@ class LabelMeReader:
             wanted += parts
             names = {shape["label"] for shape in drawn}
             tally.add("classes", differing=int(names != {self._contents.classes[found.category - 1]}), compared=1)
-            tally.add("object pixels", differing=int((_painted(drawn, mask.shape) != mask).sum()), compared=mask.size)
+            tally.add(
+                "object pixels", differing=int((_rasterized(drawn, mask.shape) != mask).sum()), compared=mask.size
+            )
         tally.add("polygon counts", differing=int(len(document["shapes"]) != wanted), compared=1)
 
 
@@ -133,8 +135,8 @@ def _shape(name: str, part: npt.NDArray[np.bool_], group: int | None) -> dict[st
     }
 
 
-def _painted(shapes: Iterable[Mapping[str, Any]], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+def _rasterized(shapes: Iterable[Mapping[str, Any]], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     canvas = Image.new("L", (shape[1], shape[0]), 0)
     for drawn in shapes:
-        paint(canvas, [(x, y) for x, y in drawn["points"]], 1)
+        draw_polygon(canvas, [(x, y) for x, y in drawn["points"]], 1)
     return np.asarray(canvas) > 0

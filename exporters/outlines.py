@@ -1,7 +1,7 @@
 """Masks as one closed polygon through the centres of border pixels, for formats that know nothing but polygons.
 
-Painted with its border (Pillow's ``ImageDraw.polygon``, OpenCV's ``fillPoly``) a connected mask comes back exactly: a slit
-of no width leads to each hole and back. Separate parts are joined by a bridge one pixel wide, which paints pixels that
+Drawn with its border (Pillow's ``ImageDraw.polygon``, OpenCV's ``fillPoly``) a connected mask comes back exactly: a slit
+of no width leads to each hole and back. Separate parts are joined by a bridge one pixel wide, which draws pixels that
 are not in the mask.
 """
 
@@ -16,7 +16,7 @@ from scipy import ndimage
 from skimage.graph import route_through_array
 from skimage.measure import find_contours
 
-__all__ = ["mask_iou", "outline", "paint", "parts_of"]
+__all__ = ["draw_polygon", "mask_iou", "outline", "parts_of"]
 
 Mask = npt.NDArray[np.bool_]
 Point = tuple[int, int]
@@ -49,8 +49,8 @@ def outline(mask: Mask, *, costs: npt.NDArray[np.float64] | None = None) -> list
     return corners if len(corners) > 2 else (corners * 3)[:3]
 
 
-def paint(canvas: Image.Image, polygon: Sequence[tuple[float, float]], value: int) -> None:
-    """Paints a polygon the way its readers do."""
+def draw_polygon(canvas: Image.Image, polygon: Sequence[tuple[float, float]], value: int) -> None:
+    """Draws a polygon the way its readers do."""
     ImageDraw.Draw(canvas).polygon(list(polygon), fill=value)
 
 

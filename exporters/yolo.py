@@ -1,7 +1,7 @@
 """YOLO segmentation: one text file an image, one polygon a line; lossy, as the format is.
 
 A polygon runs through the centres of border pixels. Holes are kept by a slit of no width; separate parts are joined by a
-bridge, because a line holds one polygon. That bridge, one pixel wide, is all that is lost to readers that paint polygons.
+bridge, because a line holds one polygon. That bridge, one pixel wide, is all that is lost to readers that draw polygons.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image
 
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.contents import Contents, ExportSample, Loss, Part, Record, short_split
-from diffumask_datasets.exporters.outlines import mask_iou, outline, paint, parts_of
+from diffumask_datasets.exporters.outlines import draw_polygon, mask_iou, outline, parts_of
 from diffumask_datasets.exporters.pictures import image_file
 from diffumask_datasets.exporters.protocol import Check, Tally
 
@@ -42,7 +42,7 @@ class YoloExporter:
         return YoloWriter(contents.classes)
 
     def read(self, folder: Path, contents: Contents) -> YoloReader:
-        """Reads by painting the polygons."""
+        """Reads by drawing the polygons."""
         return YoloReader(folder, contents)
 
 
@@ -88,22 +88,22 @@ class YoloReader:
         lines = text.splitlines()
         tally.add("object counts", differing=int(len(lines) != len(sample.objects)), compared=1)
         for line, found, mask in zip(lines, sample.objects, sample.masks, strict=False):
-            category, painted = read_line(line, sample.height, sample.width)
+            category, drawn = read_line(line, sample.height, sample.width)
             tally.add("classes", differing=int(category != found.category - 1), compared=1)
-            self._compare_masks(painted, mask, tally)
+            self._compare_masks(drawn, mask, tally)
 
-    def _compare_masks(self, painted: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_], tally: Tally) -> None:
+    def _compare_masks(self, drawn: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_], tally: Tally) -> None:
         height, width = mask.shape
         polygon = read_line(_line(0, outline(mask), height=height, width=width), height, width)[1]
-        tally.add("polygon pixels", differing=int((painted != polygon).sum()), compared=mask.size)
-        differing = int(mask_iou(painted, mask) < LEAST_IOU)
+        tally.add("polygon pixels", differing=int((drawn != polygon).sum()), compared=mask.size)
+        differing = int(mask_iou(drawn, mask) < LEAST_IOU)
         several = len(parts_of(mask)) > 1
         name = "several parts" if several else "one part"
         tally.add(f"masks of {name}, as to IoU ≥ {LEAST_IOU}", differing=differing, compared=1, lossy=several)
 
 
 def read_line(line: str, height: int, width: int) -> tuple[int, npt.NDArray[np.bool_]]:
-    """Class and mask (height, width) of a line, painted like OpenCV's ``fillPoly``.
+    """Class and mask (height, width) of a line, drawn like OpenCV's ``fillPoly``.
 
     Raises:
         ExportError: the line is no polygon.
@@ -113,7 +113,7 @@ def read_line(line: str, height: int, width: int) -> tuple[int, npt.NDArray[np.b
         raise ExportError(f"expected a class and at least three points, got {line[:40]!r}")
     corners = np.asarray(numbers, dtype=np.float64).reshape(-1, 2) * (width, height)
     canvas = Image.new("L", (width, height), 0)
-    paint(canvas, [(int(x), int(y)) for x, y in corners], 1)
+    draw_polygon(canvas, [(int(x), int(y)) for x, y in corners], 1)
     return int(number), np.asarray(canvas) > 0
 
 

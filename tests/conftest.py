@@ -65,8 +65,8 @@ def planted() -> dict[str, Any]:
 
 
 @pytest.fixture
-def painted() -> Callable[[], int]:
-    """How many images the planted double has painted since the test began: call it."""
+def generated() -> Callable[[], int]:
+    """How many images the planted double has generated since the test began: call it."""
     from diffumask_datasets.diffusion.fake_model import FakeModel
 
     before = FakeModel.images_generated

@@ -107,7 +107,7 @@ def prompts(
     prompt: Prompts = None,
     set_: Assignments = None,
 ) -> None:
-    """Print the prompts that the first samples of CLASSES would be painted from, one a line; no image model is loaded."""
+    """Print the prompts that the first samples of CLASSES would be generated from, one a line; no image model is loaded."""
     from diffumask_datasets.prompts.sources import check_prompts, prompt_for
     from diffumask_datasets.recipes.recipe import Recipe
     from diffumask_datasets.recipes.splits import SplitPlan

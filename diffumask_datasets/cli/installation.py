@@ -45,7 +45,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Looks at packages, device and store, and paints one image; changes nothing but an empty folder in the cache."""
+    """Looks at packages, device and store, and generates one image; changes nothing but an empty folder in the cache."""
     findings = [Finding("python", platform.python_version())]
     findings += [_package(name, module, required=True) for name, module in REQUIRED.items()]
     findings += [_package(name, module, required=False) for name, module in OPTIONAL.items()]
@@ -89,9 +89,9 @@ def _device() -> str:
 
 
 def _toybox() -> str:
-    from diffumask_datasets.generation.trial import paint_trial
+    from diffumask_datasets.generation.trial import generate_trial
 
-    return paint_trial().report
+    return generate_trial().report
 
 
 def _store() -> str:

@@ -182,8 +182,8 @@ def tune_attention(
         source = open_dataset(dataset)
         rows = annotated_rows((row for _, row in source.rows()), source.classes, attention_words=words)
         samples = itertools.islice(rows, images)
-    backbone = load_model(model, device=device)
-    tuning = search(backbone, samples, progress=lambda message: typer.echo(message, err=True))
+    diffusion_model = load_model(model, device=device)
+    tuning = search(diffusion_model, samples, progress=lambda message: typer.echo(message, err=True))
     write_report(tuning, output)
     fields = {"attention_words": words} | tuning.recipe_fields
     typer.echo(yaml.safe_dump(fields, sort_keys=False).rstrip())

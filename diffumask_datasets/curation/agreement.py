@@ -31,15 +31,15 @@ class Agreement:
         shape: IoU of the mask and everything predicted to be an object, other classes of the image left out. A small
             segmenter knows an object's outline long before it knows its name.
         share: the class's part of the probability of all objects, over the pixels that both call an object.
-        rival: the likeliest other class there, 0 for none.
-        rival_share: the rival's part of that probability.
+        runner_up: the likeliest other class there, 0 for none.
+        runner_up_share: the runner-up's part of that probability.
     """
 
     iou: float
     shape: float
     share: float
-    rival: int
-    rival_share: float
+    runner_up: int
+    runner_up_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,13 @@ def _agreement(
     around = seen & (mine | ((label == BACKGROUND) & ~np.isin(predicted, others)))
     found, confirmed = (predicted == class_id) & known, mine & seen
     shares = _shares(probabilities[:, confirmed])
-    rival = int(np.argmax(np.where(np.arange(len(shares)) == class_id, 0, shares)))
+    runner_up = int(np.argmax(np.where(np.arange(len(shares)) == class_id, 0, shares)))
     return Agreement(
         iou=int(np.count_nonzero(mine & found)) / int(np.count_nonzero(mine | found)),
         shape=int(np.count_nonzero(confirmed)) / int(np.count_nonzero(mine | around)),
         share=float(shares[class_id]),
-        rival=rival,
-        rival_share=float(shares[rival]),
+        runner_up=runner_up,
+        runner_up_share=float(shares[runner_up]),
     )
 
 

@@ -15,8 +15,8 @@ import datasets
 from tqdm import tqdm
 
 from diffumask_datasets.curation.agreement import SampleAgreement
-from diffumask_datasets.curation.doubt import check_drop_share, doubts
 from diffumask_datasets.curation.noise import EPOCHS, cross_validated_agreements, noise_training
+from diffumask_datasets.curation.noise_flags import check_drop_share, flag_noisy
 from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
 from diffumask_datasets.dataset.atomic import exclusive
 from diffumask_datasets.dataset.parquet import split_files
@@ -68,9 +68,9 @@ def curate(
         if folds and rest:
             settings = noise_training(len(rest), folds=folds, epochs=epochs, changes=training)
             agreements = _agreements(source, list(rest), work, folds, settings)
-            found = doubts(agreements, classes, drop_share=drop_share)
+            found = flag_noisy(agreements, classes, drop_share=drop_share)
             named = zip(rest.values(), found, strict=True)
-            rejections += [Rejection(sample_id, "noise", *doubt) for sample_id, doubt in named if doubt]
+            rejections += [Rejection(sample_id, "noise", *flag) for sample_id, flag in named if flag]
         gone = {rejection.sample_id for rejection in rejections}
         kept = source.split_of_ids().keys() - gone
         if not kept:

@@ -26,7 +26,7 @@ __all__ = ["model_defaults"]
 logger = logging.getLogger(__name__)
 
 _FAKE_MODEL = {"height": 512, "width": 512, "num_inference_steps": 50, "guidance_scale": 7.5}
-"""The fake model paints any size and takes no steps."""
+"""The fake model generates any size and takes no steps."""
 
 
 @dataclass(frozen=True, slots=True)

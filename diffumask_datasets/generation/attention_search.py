@@ -90,7 +90,7 @@ class Tuning:
 
 
 def tune_attention(
-    backbone: DiffusionModel,
+    model: DiffusionModel,
     images: Iterable[AnnotatedImage],
     *,
     timesteps: Sequence[int] = TIMESTEPS,
@@ -99,7 +99,7 @@ def tune_attention(
     """Searches for the attention of a model that finds the masks of annotated images best.
 
     Args:
-        backbone: The model; it is shown each image with noise of the seed k for image k.
+        model: The model; it is shown each image with noise of the seed k for image k.
         images: Annotated images; a few dozen are enough to rank layers.
         timesteps: Training timesteps at which the denoiser runs.
         progress: Called with one line about each step.
@@ -111,15 +111,15 @@ def tune_attention(
         ModelError: a model family that cannot be shown images.
         RecipeError: no image.
     """
-    if not isinstance(backbone, Observer):
+    if not isinstance(model, Observer):
         raise ModelError(
-            f"{type(backbone).__name__} cannot be shown an image, so its attention cannot be searched; "
+            f"{type(model).__name__} cannot be shown an image, so its attention cannot be searched; "
             "give its family the method observe of diffumask_datasets.diffusion.protocol.Observer"
         )
     samples = []
     for index, item in enumerate(images):
         with model_lock:
-            observation = backbone.observe(item.image, item.prompt, timesteps=timesteps, seed=index)
+            observation = model.observe(item.image, item.prompt, timesteps=timesteps, seed=index)
         samples.append(Annotated(observation, _truth(item)))
         progress(f"{index + 1} images")
     if not samples:

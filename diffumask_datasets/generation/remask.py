@@ -33,7 +33,7 @@ def remask(dataset: str | Path, output: str | Path, *, trust_recipe: bool = Fals
 
     ``changes`` are fields of :class:`MaskSettings`; the others stay. An affinity net that the
     dataset's recipe names is only followed with ``trust_recipe``. The result is, to the byte,
-    what generating with the changed recipe would have given, as long as every sample was painted once (``max_attempts``
+    what generating with the changed recipe would have given, as long as every sample was generated once (``max_attempts``
     1); that recipe is returned.
 
     Raises:

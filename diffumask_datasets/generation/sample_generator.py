@@ -86,7 +86,7 @@ class SampleGenerator:
             The requested images, in order.
 
         Raises:
-            As ``check`` and ``paint`` of :class:`~diffumask_datasets.diffusion.protocol.DiffusionModel`.
+            As ``check`` and ``generate`` of :class:`~diffumask_datasets.diffusion.protocol.DiffusionModel`.
         """
         from diffumask_datasets.models.determinism import single_thread
 

@@ -1,4 +1,4 @@
-"""One image of the toybox, looked at by the judge: whether this installation paints what it is asked for."""
+"""One image of the toybox, looked at by the judge: whether this installation generates what it is asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diffumask_datasets.generation.sample_generator import SampleGenerator
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["Trial", "paint_trial"]
+__all__ = ["Trial", "generate_trial"]
 
 CLASS = "car"
 
@@ -20,7 +20,7 @@ LEAST_OVERLAP = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What was painted: the prompt, the class that the judge saw, the mask's quality, and its IoU with the judge's mask."""
+    """What came out: the prompt, the class that the judge saw, the mask's quality, and its IoU with the judge's mask."""
 
     prompt: str
     seen: str
@@ -36,8 +36,8 @@ class Trial:
         )
 
 
-def paint_trial() -> Trial:
-    """Paints a car on the best device there is; nothing is stored.
+def generate_trial() -> Trial:
+    """Generates a car on the best device there is; nothing is stored.
 
     Raises:
         ModelError: the toybox cannot be loaded, the judge sees something else, or masks where it does not.

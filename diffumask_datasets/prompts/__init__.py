@@ -1,1 +1,1 @@
-"""What the model is asked to paint, and where the class terms stand in it."""
+"""What the model is asked to generate, and where the class terms stand in it."""

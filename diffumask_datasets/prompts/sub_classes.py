@@ -25,7 +25,7 @@ ATTEMPTS = 2000
 
 
 class SubClassSource:
-    """No phrase is used that names another class of the recipe: it would be painted and stay without a mask."""
+    """No phrase is used that names another class of the recipe: it would be generated and stay without a mask."""
 
     def __init__(self, recipe: Recipe, settings: SubClassPrompts) -> None:
         self._recipe = recipe

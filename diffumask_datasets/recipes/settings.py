@@ -62,7 +62,7 @@ class CaptureSettings(Settings):
     which needs no tuning, or ``"equal"``, every (layer, step) map alike, as DiffuMask does.
 
     ``attention_words`` are the words whose attention counts for a class: its ``"class"`` term, or the ``"phrase"`` of the
-    term and the modifiers before it ("red car"), which paint it together.
+    term and the modifiers before it ("red car"), which generate it together.
     ``contrast`` sets a class's attention against that of other tokens: ``"start"`` divides it by the start token's,
     ``"words"`` takes its share of all words, ``"background"`` subtracts the mean of the words that name no class.
     ``competition`` > 0 lets the classes of an image share each pixel, the more one-sidedly the higher it is.
@@ -151,7 +151,7 @@ class MaskSettings(Settings):
 
 
 class AttemptSettings(Settings):
-    """When a sample is painted again, with the next seed of its own index.
+    """When a sample is generated again, with the next seed of its own index.
 
     A sample in which a prompted class has no mask, or whose quality is under ``min_quality``, is tried ``max_attempts``
     times in all; where none is good enough, the best of them stays, with its low quality.

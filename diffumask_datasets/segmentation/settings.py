@@ -57,7 +57,7 @@ class Source(_Fields):
 
     ``dataset`` is a dataset folder, a URL, a Hub id or ``toybox-rendered``; ``generate`` holds the fields of
     ``load_dataset("diffumask", …)``; ``layout`` with ``root`` is one of :data:`LAYOUTS`. ``stream`` reads without storing:
-    with ``generate``, images are painted while the model trains. ``weight`` is the share in a mixture, ``first`` and
+    with ``generate``, images are generated while the model trains. ``weight`` is the share in a mixture, ``first`` and
     ``limit`` cut out a range of rows. ``rename`` gives a class of this source another name (several may share one), and
     ``others`` says what becomes of its classes that the model does not have.
     """
@@ -171,7 +171,7 @@ class EvaluationSettings(_Fields):
 def source_of_text(text: str) -> dict[str, Any]:
     """The fields of a source as the command line names it.
 
-    ``out/ds`` or a Hub id is a dataset, ``voc=ROOT`` a layout, ``recipe.yaml`` images that are painted while training.
+    ``out/ds`` or a Hub id is a dataset, ``voc=ROOT`` a layout, ``recipe.yaml`` images that are generated while training.
     """
     layout, equals, root = text.partition("=")
     if equals and layout in LAYOUTS:

@@ -26,7 +26,7 @@ def _grid(size: tuple[int, int]) -> tuple[Field, Field]:
     return y[:, None], x[None, :]
 
 
-def _paint(level: Field, low: Rgb, high: Rgb) -> Field:
+def _shade(level: Field, low: Rgb, high: Rgb) -> Field:
     """Colour ramp: level 0 → ``low``, 1 → ``high``; (h, w) -> (h, w, 3)."""
     a, b = np.array(low, np.float32), np.array(high, np.float32)
     return np.asarray(a + (b - a) * level[..., None], dtype=np.float32)
@@ -35,7 +35,7 @@ def _paint(level: Field, low: Rgb, high: Rgb) -> Field:
 def grass(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     """Muted green with patches and upright blades."""
     level = 0.5 + 0.16 * value_noise(rng, size, (5, 5)) + 0.13 * value_noise(rng, size, (16, 56))
-    return _paint(level, (74, 104, 52), (134, 160, 88))
+    return _shade(level, (74, 104, 52), (134, 160, 88))
 
 
 def sand(rng: np.random.Generator, size: tuple[int, int]) -> Field:
@@ -44,7 +44,7 @@ def sand(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     bend = value_noise(rng, size, (4, 4))
     ripples = np.sin(2 * np.pi * (y * rng.uniform(8, 12) + x * rng.uniform(-2, 2)) + 1.4 * bend)
     level = np.asarray(0.5 + 0.17 * ripples + 0.12 * bend + 0.07 * value_noise(rng, size, (48, 48)), np.float32)
-    return _paint(level, (188, 162, 116), (228, 206, 162))
+    return _shade(level, (188, 162, 116), (228, 206, 162))
 
 
 def sea(rng: np.random.Generator, size: tuple[int, int]) -> Field:
@@ -53,20 +53,20 @@ def sea(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     bend = value_noise(rng, size, (5, 9))
     waves = np.sin(2 * np.pi * y * rng.uniform(7, 10) + 1.8 * bend)
     level = np.asarray(0.42 + 0.2 * waves + 0.1 * bend + 0.5 * np.maximum(waves - 0.8, 0), np.float32)
-    return _paint(level, (52, 104, 128), (122, 172, 184))
+    return _shade(level, (52, 104, 128), (122, 172, 184))
 
 
 def snow(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     """Bluish white with soft drifts and glitter."""
     level = 0.62 + 0.2 * value_noise(rng, size, (4, 4)) + 0.05 * value_noise(rng, size, (40, 40))
-    return _paint(level, (186, 204, 224), (240, 246, 252))
+    return _shade(level, (186, 204, 224), (240, 246, 252))
 
 
 def night(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     """Dark blue sky with small points of light."""
     y, _ = _grid(size)
     level = np.asarray(0.15 + 0.7 * y + 0.08 * value_noise(rng, size, (4, 4)), dtype=np.float32)
-    sky = _paint(level, (14, 16, 40), (40, 44, 84))
+    sky = _shade(level, (14, 16, 40), (40, 44, 84))
     height, width = size
     count = int(rng.integers(18, 34))
     rows, columns = rng.integers(0, height, count), rng.integers(0, width, count)
@@ -79,8 +79,8 @@ def sunset(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     y, _ = _grid(size)
     streaks = value_noise(rng, size, (9, 3))
     level = np.clip(y * 1.1 - 0.05 + 0.07 * streaks, 0.0, 1.0)
-    lower = _paint(np.clip(2 * level - 1, 0, 1), (216, 120, 112), (246, 188, 124))
-    upper = _paint(np.clip(2 * level, 0, 1), (96, 72, 128), (216, 120, 112))
+    lower = _shade(np.clip(2 * level - 1, 0, 1), (216, 120, 112), (246, 188, 124))
+    upper = _shade(np.clip(2 * level, 0, 1), (96, 72, 128), (216, 120, 112))
     return np.where(level[..., None] < 0.5, upper, lower)
 
 
@@ -94,7 +94,7 @@ def bricks(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     u = x * columns + rng.uniform(0, 1) + 0.5 * (row % 2)
     column = np.floor(u).astype(np.int64)
     tint = rng.uniform(0.0, 1.0, (rows + 2, int(columns) + 4)).astype(np.float32)[row, column]
-    wall = _paint(tint * 0.8 + 0.06 * value_noise(rng, size, (32, 32)), (118, 70, 58), (160, 102, 84))
+    wall = _shade(tint * 0.8 + 0.06 * value_noise(rng, size, (32, 32)), (118, 70, 58), (160, 102, 84))
     mortar = (v - row < 0.12) | (u - column < 0.06)
     return np.where(mortar[..., None], np.array((186, 176, 164), np.float32), wall)
 
@@ -108,7 +108,7 @@ def wood(rng: np.random.Generator, size: tuple[int, int]) -> Field:
     tint = rng.uniform(-0.2, 0.2, boards + 2).astype(np.float32)[board]
     grain = np.sin(2 * np.pi * v * 3.0 + 2.2 * value_noise(rng, size, (10, 3)))
     level = 0.5 + tint + 0.14 * grain + 0.06 * value_noise(rng, size, (64, 8))
-    planks = _paint(level, (112, 74, 44), (178, 130, 84))
+    planks = _shade(level, (112, 74, 44), (178, 130, 84))
     return np.where((v - board < 0.05)[..., None], np.array((72, 46, 28), np.float32), planks)
 
 
@@ -124,7 +124,7 @@ PAINT: Final[dict[str, Callable[[np.random.Generator, tuple[int, int]], Field]]]
 }
 
 
-def paint_background(name: str, size: tuple[int, int], rng: np.random.Generator) -> Field:
+def draw_background(name: str, size: tuple[int, int], rng: np.random.Generator) -> Field:
     """Background ``name`` at ``size`` (height, width): float32 (height, width, 3) in [0, 255]."""
     light = np.float32(rng.uniform(0.92, 1.06))
     lit: Field = np.clip(PAINT[name](rng, size) * light, 0.0, 255.0).astype(np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from diffumask_datasets.toybox.backgrounds import Field, paint_background
+from diffumask_datasets.toybox.backgrounds import Field, draw_background
 from diffumask_datasets.toybox.captions import Mention, write_caption
 from diffumask_datasets.toybox.layout import PlacedObject, lay_out
 from diffumask_datasets.toybox.shapes import draw_object
@@ -111,7 +111,7 @@ def render_with_captions(
     background = wanted.background or str(rng.choice(BACKGROUNDS))
     extent = (size[0] / min(size), size[1] / min(size))
     placed = lay_out(_draw_objects(wanted, rng), extent, rng)
-    image, instances = _rasterise(placed, paint_background(background, size, rng), rng)
+    image, instances = _rasterise(placed, draw_background(background, size, rng), rng)
     objects = tuple(SceneObject(item.class_name, item.colour, index) for index, item in enumerate(placed, start=1))
     table = np.array([0, *(class_id(item.class_name) for item in objects)], dtype=np.uint8)
     mentions = [Mention(item.class_name, item.colour, item.x / extent[1], item.y / extent[0]) for item in placed]

@@ -3,7 +3,7 @@
     python examples/cluster/plan.py --images 10000000 --gpus 64
     python examples/cluster/plan.py --table                        # the table of docs/scaling.md
 
-Without --paint-seconds the numbers are assumptions about one GPU; see docs/scaling.md.
+Without --generate-seconds the numbers are assumptions about one GPU; see docs/scaling.md.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 class Inputs:
     """Costs of one image and of the machines. Seconds are of one GPU, one CPU core or one connection."""
 
-    paint_seconds: float = 1.5
+    generate_seconds: float = 1.5
     """One GPU: 512 x 512, 50 steps, with capture (assumed: an A100 in float16, batch 4)."""
     refine_seconds: float = 0.34
     """One core: masks and encoding at 512 x 512 (measured, see docs/scaling.md)."""
@@ -55,7 +55,7 @@ def plan(images: int, gpus: int, inputs: Inputs) -> Plan:
     """Every stage runs beside the others, so that the slowest decides; then shards are merged by one process per recipe."""
     recipes = -(-images // INDICES_OF_A_RECIPE)
     seconds = {
-        "painting": inputs.paint_seconds / gpus,
+        "generation": inputs.generate_seconds / gpus,
         "refinement": inputs.refine_seconds / (inputs.cores_per_gpu * gpus),
         "the store's answer": inputs.store_seconds / (WRITERS * gpus),
         "the store's requests": 1 / (inputs.puts_per_second * recipes),

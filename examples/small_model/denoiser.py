@@ -50,7 +50,7 @@ def draw_times(count: int, generator: torch.Generator) -> Tensor:
     """Noise levels (count,) from 0 to 1: a quarter uniform, the others logit-normal around 0.575.
 
     From 0.4 to 0.8 it is decided which of two objects is which: shown a drawn scene at 0.25 the model finishes it as two
-    objects, from 0.55 on it often paints both with parts of each other.
+    objects, from 0.55 on it often generates both with parts of each other.
     """
     middle = torch.sigmoid(0.3 + 0.8 * torch.randn(count, generator=generator))
     even = torch.rand(count, generator=generator)

@@ -34,7 +34,7 @@ class Sighting:
 
 
 def judge_sheet(path: Path, judge: Judge, *, step: int) -> Sighting:
-    """What the judge sees on the sheet at ``path``, painted after ``step`` steps."""
+    """What the judge sees on the sheet at ``path``, generated after ``step`` steps."""
     verdicts = judge.look(read_sample_sheet(path))
     words = [prompt.split() for prompt in drawn_prompts()]
     named = [next(word for word in prompt if word in CLASS_NAMES) for prompt in words]

@@ -1,4 +1,4 @@
-"""Sample sheets: what a model paints at a given moment of its training."""
+"""Sample sheets: what a model generates at a given moment of its training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def drawn_prompts() -> list[str]:
 
 
 def write_sample_sheet(pipeline: DiffusionPipeline, prompts: Sequence[str], path: Path, *, steps: int = 10) -> None:
-    """Paints ``prompts`` with fixed seeds and saves them at ``path``, row by row, ten a row."""
+    """Generates ``prompts`` with fixed seeds and saves them at ``path``, row by row, ten a row."""
     pipeline.set_progress_bar_config(disable=True)
     images: list[NDArray[np.float32]] = []
     for start in range(0, len(prompts), _BATCH):

@@ -1,4 +1,4 @@
-"""A sample in the terms of Cityscapes: pictures of ids, and polygons painted from back to front."""
+"""A sample in the terms of Cityscapes: pictures of ids, and polygons drawn from back to front."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.cityscapes.constants import INSTANCE_BASE, LABELS
 from diffumask_datasets.exporters.cityscapes.labels import LabelTable
 from diffumask_datasets.exporters.contents import ExportSample, Loss
-from diffumask_datasets.exporters.outlines import mask_iou, outline, paint, parts_of
+from diffumask_datasets.exporters.outlines import draw_polygon, mask_iou, outline, parts_of
 from diffumask_datasets.sample import BACKGROUND
 
-__all__ = ["Layers", "Pictures", "layers_of", "paint_polygons", "polygon_loss", "polygons_of"]
+__all__ = ["Layers", "Pictures", "draw_polygons", "layers_of", "polygon_loss", "polygons_of"]
 
 Mask = npt.NDArray[np.bool_]
 Pictures = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Label ids and instance ids, (height, width) each."""
 
 BRIDGE_OVER_INSTANCE = 1e4
-"""Cost of a pixel that nothing painted later would mend."""
+"""Cost of a pixel that nothing drawn later would mend."""
 
 
 class Layers:
     """What the pictures hold: ``values`` (mask values) and ``instances`` (instanceIds), (height, width) each.
 
-    ``painted`` are the instances from back to front: mask value and mask. Those of several parts come first, because the
-    bridges between their parts are painted over by what follows.
+    ``drawn`` are the instances from back to front: mask value and mask. Those of several parts come first, because the
+    bridges between their parts are drawn over by what follows.
     """
 
     def __init__(self, values: npt.NDArray[np.uint8], table: LabelTable) -> None:
         self.values = values
         self.instances: npt.NDArray[np.uint16] = table.numbers("number")[values].astype(np.uint16)
-        self.painted: list[tuple[int, Mask]] = []
+        self.drawn: list[tuple[int, Mask]] = []
 
 
 def layers_of(sample: ExportSample, table: LabelTable) -> Layers:
@@ -53,9 +53,9 @@ def layers_of(sample: ExportSample, table: LabelTable) -> Layers:
         if table.row(annotation.category).has_instances:
             found.append((annotation.category, mask))
     layers = Layers(values, table)
-    layers.painted = sorted(found, key=lambda instance: len(parts_of(instance[1])) == 1)
+    layers.drawn = sorted(found, key=lambda instance: len(parts_of(instance[1])) == 1)
     counts: dict[int, int] = {}
-    for category, mask in layers.painted:
+    for category, mask in layers.drawn:
         number = table.row(category).number
         counts[number] = counts.get(number, -1) + 1
         if counts[number] >= INSTANCE_BASE:
@@ -67,17 +67,17 @@ def layers_of(sample: ExportSample, table: LabelTable) -> Layers:
 def polygons_of(layers: Layers, table: LabelTable) -> dict[str, Any]:
     """The content of polygons.json: instances first, then the regions that have none, then what bridges spoilt.
 
-    The official tools paint these to the very same pictures, except where two instances of several parts are so
+    The official tools draw these to the very same pictures, except where two instances of several parts are so
     interleaved that no bridge avoids the other: one polygon an instance cannot say that.
     """
     height, width = layers.values.shape
     objects = [_object(table.row(value).name, polygon) for value, polygon in _instance_polygons(layers)]
-    canvas = _painted(layers, objects, table)
-    no_instance = ~_any_of([mask for _, mask in layers.painted], (height, width))
+    canvas = _rasterized(layers, objects, table)
+    no_instance = ~_any_of([mask for _, mask in layers.drawn], (height, width))
     for value in np.unique(layers.values[no_instance]).tolist():
         row = table.row(value)
         region = no_instance & (layers.values == value)
-        # The tools begin with a picture full of background: only what was spoilt is painted again.
+        # The tools begin with a picture full of background: only what was spoilt is drawn again.
         wrong = region & (canvas != row.number)
         if not wrong.any():
             continue
@@ -87,7 +87,7 @@ def polygons_of(layers: Layers, table: LabelTable) -> dict[str, Any]:
     return {"imgHeight": height, "imgWidth": width, "objects": objects}
 
 
-def paint_polygons(annotation: dict[str, Any], table: LabelTable) -> Pictures:
+def draw_polygons(annotation: dict[str, Any], table: LabelTable) -> Pictures:
     """Label ids and instance ids of a polygons.json by the definition that the official tools follow."""
     rows = {row.name: row for row in (*LABELS, table.background, *table.classes, table.ignore)}
     size_wh = (annotation["imgWidth"], annotation["imgHeight"])
@@ -101,17 +101,17 @@ def paint_polygons(annotation: dict[str, Any], table: LabelTable) -> Pictures:
             counts[row.name] = counts.get(row.name, -1) + 1
             value = row.number * INSTANCE_BASE + counts[row.name]
         polygon = [(x, y) for x, y in known["polygon"]]
-        paint(labels, polygon, row.number)
-        paint(instances, polygon, value)
+        draw_polygon(labels, polygon, row.number)
+        draw_polygon(instances, polygon, value)
     return np.asarray(labels, dtype=np.int64), np.asarray(instances, dtype=np.int64)
 
 
 def polygon_loss(layers: Layers, annotation: dict[str, Any], table: LabelTable) -> Loss | None:
     """What the polygons lose of the pictures; None where they hold everything, as they do without interleaved parts."""
-    if all(len(parts_of(mask)) == 1 for _, mask in layers.painted):
+    if all(len(parts_of(mask)) == 1 for _, mask in layers.drawn):
         return None
-    _, instances = paint_polygons(annotation, table)
-    overlaps = [mask_iou(instances == layers.instances[mask][0], mask) for _, mask in layers.painted]
+    _, instances = draw_polygons(annotation, table)
+    overlaps = [mask_iou(instances == layers.instances[mask][0], mask) for _, mask in layers.drawn]
     spoilt = [overlap for overlap in overlaps if overlap < 1]
     return Loss(len(spoilt), min(spoilt)) if spoilt else None
 
@@ -119,17 +119,17 @@ def polygon_loss(layers: Layers, annotation: dict[str, Any], table: LabelTable) 
 def _instance_polygons(layers: Layers) -> list[tuple[int, list[tuple[int, int]]]]:
     found = []
     costs = np.ones(layers.values.shape)
-    for value, mask in layers.painted:
+    for value, mask in layers.drawn:
         found.append((value, outline(mask, costs=costs)))
         costs[mask] = BRIDGE_OVER_INSTANCE
     return found
 
 
-def _painted(layers: Layers, objects: list[dict[str, Any]], table: LabelTable) -> npt.NDArray[np.int32]:
+def _rasterized(layers: Layers, objects: list[dict[str, Any]], table: LabelTable) -> npt.NDArray[np.int32]:
     height, width = layers.values.shape
     canvas = Image.new("I", (width, height), 0)
-    for (value, _), known in zip(layers.painted, objects, strict=True):
-        paint(canvas, [(x, y) for x, y in known["polygon"]], table.row(value).number)
+    for (value, _), known in zip(layers.drawn, objects, strict=True):
+        draw_polygon(canvas, [(x, y) for x, y in known["polygon"]], table.row(value).number)
     return np.asarray(canvas)
 
 

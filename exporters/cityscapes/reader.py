@@ -1,4 +1,4 @@
-"""Reads a Cityscapes export: pictures by Pillow, polygons painted by cityscapesscripts where it is installed."""
+"""Reads a Cityscapes export: pictures by Pillow, polygons drawn by cityscapesscripts where it is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from diffumask_datasets.dataset.image_io import open_image
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.cityscapes import constants as cityscapes
-from diffumask_datasets.exporters.cityscapes.convert import Pictures, layers_of, paint_polygons, polygons_of
+from diffumask_datasets.exporters.cityscapes.convert import Pictures, draw_polygons, layers_of, polygons_of
 from diffumask_datasets.exporters.cityscapes.writer import CityscapesWriter
 from diffumask_datasets.exporters.contents import Contents, ExportSample, short_split
 from diffumask_datasets.exporters.outlines import parts_of
@@ -37,7 +37,7 @@ class CityscapesReader:
             yield Check(f"split {split}", images == polygons, f"{images} images, {polygons} annotations")
 
     def compare(self, sample: ExportSample, tally: Tally) -> None:
-        """Each picture, and the polygons as the official tools paint them."""
+        """Each picture, and the polygons as the official tools draw them."""
         writer, table = self._writer, self._writer.table
         layers = layers_of(sample, table)
         numbers = table.numbers("number")[layers.values]
@@ -51,20 +51,20 @@ class CityscapesReader:
             found = np.asarray(open_image(self._folder / writer.path(sample, f"{kind}.png")))
             _add(tally, f"{kind} pixels", found, wanted)
         path = self._folder / writer.path(sample, "polygons.json")
-        labels, instances = _painted(path, writer)
-        wanted_labels, wanted_instances = paint_polygons(polygons_of(layers, table), table)
+        labels, instances = _rasterized(path, writer)
+        wanted_labels, wanted_instances = draw_polygons(polygons_of(layers, table), table)
         _add(tally, "labelIds from polygons", labels, wanted_labels)
         _add(tally, "instanceIds from polygons", instances, wanted_instances)
         spoilt = int((wanted_instances != layers.instances).sum())
         # One polygon an instance cannot say everything of parts that are interleaved; the pictures can.
-        several = any(len(parts_of(mask)) > 1 for _, mask in layers.painted)
+        several = any(len(parts_of(mask)) > 1 for _, mask in layers.drawn)
         name = f"polygons against pictures, {'instances of several parts' if several else 'connected instances'}"
         tally.add(name, differing=spoilt, compared=layers.values.size, lossy=several)
         image = (self._folder / writer.image_path(sample)).read_bytes()
         tally.add("images", differing=int(image != png_file(sample)), compared=1)
 
 
-def _painted(path: Path, writer: CityscapesWriter) -> Pictures:
+def _rasterized(path: Path, writer: CityscapesWriter) -> Pictures:
     try:
         from cityscapesscripts.helpers.annotation import Annotation
         from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
@@ -74,7 +74,7 @@ def _painted(path: Path, writer: CityscapesWriter) -> Pictures:
     else:
         official = writer.labels == "official"
     if not official:
-        return paint_polygons(read_json(path, what="the polygons", error=ExportError), writer.table)
+        return draw_polygons(read_json(path, what="the polygons", error=ExportError), writer.table)
     annotation = Annotation()
     annotation.fromJsonFile(str(path))
     pictures = createLabelImage(annotation, "ids"), createInstanceImage(annotation, "ids")

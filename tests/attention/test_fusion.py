@@ -75,7 +75,7 @@ def test_a_class_that_is_hot_everywhere_wins_only_where_it_is_hottest_by_its_own
     assert shared[1, 0, 0] < 0.1
 
 
-def test_a_class_alone_has_no_rival():
+def test_a_class_alone_has_no_competitor():
     maps = AttentionMaps(("car",), {(2, 2): torch.tensor([[[1.0, 0.5], [0.2, 0.1]]])}, {(2, 2): 1})
     plain = fuse(maps, height=2, width=2)
     torch.testing.assert_close(fuse(maps, height=2, width=2, competition=8.0), plain)

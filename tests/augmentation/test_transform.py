@@ -141,11 +141,11 @@ def test_a_stream_is_no_pool(dataset: Any) -> None:
         Augment(["splice"], pool=dataset.to_iterable_dataset())
 
 
-def test_a_recipe_field(planted: dict[str, Any], cache_dir: str, painted: Callable[[], int]) -> None:
+def test_a_recipe_field(planted: dict[str, Any], cache_dir: str, generated: Callable[[], int]) -> None:
     fields = {**planted, "num_samples": 6, "split": "train", "cache_dir": cache_dir}
     plain = datasets.load_dataset("diffumask", **fields)
     made = datasets.load_dataset("diffumask", augment=["splice:2x2"], keep_heat_maps=True, **fields)
-    assert painted() <= 16
+    assert generated() <= 16
     assert plain["sample_id"][0].split("-")[0] != made["sample_id"][0].split("-")[0]
     for row in made:
         check_row(row)
@@ -170,14 +170,14 @@ def test_a_sample_of_an_augmented_recipe_depends_on_its_index_alone(planted: dic
     assert rows_of(3, 6, "three", batch_size=4) == {index: straight[index] for index in (3, 4, 5)}
 
 
-def test_a_stream_paints_what_the_first_sample_needs(
-    planted: dict[str, Any], cache_dir: str, painted: Callable[[], int]
+def test_a_stream_generates_what_the_first_sample_needs(
+    planted: dict[str, Any], cache_dir: str, generated: Callable[[], int]
 ) -> None:
     stream = datasets.load_dataset(
         "diffumask", streaming=True, split="train", augment="splice:2x2", cache_dir=cache_dir, **planted
     )
     check_row(next(iter(stream)))
-    assert painted() == 4
+    assert generated() == 4
 
 
 def test_a_recipe_with_a_grid_larger_than_its_image(planted: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Model families, and what capture costs at full size against plain painting and against others' ways."""
+"""Model families, and what capture costs at full size against plain generation and against others' ways."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.helpers.tiny_models.table import write_table
 
 REQUESTS = [GenerationRequest(CAR, 1)]
 CLOCK = time.process_time
-"""Painting on the CPU takes one thread of this process: other work on the machine is none of ours."""
+"""Generating on the CPU takes one thread of this process: other work on the machine is none of ours."""
 
 SD15_LAYERS = [(64, 5, 40), (32, 5, 80), (16, 5, 160), (8, 1, 160)]
 """Side of the token grid at 512 px, cross-attention layers on it (and as many of self-attention), width of a head."""
@@ -128,33 +128,33 @@ def _recipe(size: int, grids: list[int], steps: int = 3) -> Recipe:
     )
 
 
-def _stable_diffusion(backbone: DiffusersModel, size: int, steps: int, *, rounds: int) -> dict[str, float]:
+def _stable_diffusion(diffusion_model: DiffusersModel, size: int, steps: int, *, rounds: int) -> dict[str, float]:
     recipe = _recipe(size, [size // scale for scale in (8, 16, 32)], steps)
-    unet = backbone.denoiser
+    unet = diffusion_model.denoiser
 
     def peer(make: type, *, self_attention: bool) -> Callable[[], object]:
         def generate_by() -> object:
             with processors(unet, make, self_attention=self_attention):
-                return backbone._run(REQUESTS, recipe)
+                return diffusion_model._run(REQUESTS, recipe)
 
         return generate_by
 
     ways: dict[str, Callable[[], object]] = {
-        "sd15": lambda: backbone.generate(REQUESTS, recipe),
-        "sd15_with_affinity": lambda: backbone.generate(REQUESTS, _spread(recipe)),
+        "sd15": lambda: diffusion_model.generate(REQUESTS, recipe),
+        "sd15_with_affinity": lambda: diffusion_model.generate(REQUESTS, _spread(recipe)),
         "ptp": peer(StoreAll, self_attention=True),
         "daam": peer(SumPerHead, self_attention=False),
     }
-    return _ratios(ways, lambda: backbone._run(REQUESTS, recipe), rounds=rounds)
+    return _ratios(ways, lambda: diffusion_model._run(REQUESTS, recipe), rounds=rounds)
 
 
-def _joint(backbone: DiffusersModel, *, rounds: int, size: int = 512) -> dict[str, float]:
+def _joint(diffusion_model: DiffusersModel, *, rounds: int, size: int = 512) -> dict[str, float]:
     recipe = _recipe(size, [size // 16], steps=1)  # steps cost the same, with and without capture
     ways: dict[str, Callable[[], object]] = {
-        "joint": lambda: backbone.generate(REQUESTS, recipe),
-        "joint_with_affinity": lambda: backbone.generate(REQUESTS, _spread(recipe)),
+        "joint": lambda: diffusion_model.generate(REQUESTS, recipe),
+        "joint_with_affinity": lambda: diffusion_model.generate(REQUESTS, _spread(recipe)),
     }
-    figures = _ratios(ways, lambda: backbone._run(REQUESTS, recipe), rounds=rounds)
+    figures = _ratios(ways, lambda: diffusion_model._run(REQUESTS, recipe), rounds=rounds)
     return {**figures, "joint_image_tokens": (size // 16) ** 2}
 
 
@@ -191,8 +191,10 @@ def _recorder_alone() -> dict[str, float]:
 
 
 def _peer_memory(size: int) -> dict[str, float]:
-    plain = _peak_mb(f"paint_sd15('plain', {size})")
-    return {f"{way}_memory_mb": _peak_mb(f"paint_sd15({way!r}, {size})") - plain for way in ("capture", "ptp", "daam")}
+    plain = _peak_mb(f"generate_sd15('plain', {size})")
+    return {
+        f"{way}_memory_mb": _peak_mb(f"generate_sd15({way!r}, {size})") - plain for way in ("capture", "ptp", "daam")
+    }
 
 
 def _peak_mb(call: str) -> float:
@@ -207,16 +209,16 @@ def print_peak() -> None:
     print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)  # type: ignore[index]
 
 
-def paint_sd15(way: str, size: int) -> None:
-    backbone, recipe = stable_diffusion_15(), _recipe(size, [size // 16])
+def generate_sd15(way: str, size: int) -> None:
+    diffusion_model, recipe = stable_diffusion_15(), _recipe(size, [size // 16])
     if way == "capture":
-        backbone.generate(REQUESTS, recipe)
+        diffusion_model.generate(REQUESTS, recipe)
     elif way == "plain":
-        backbone._run(REQUESTS, recipe)
+        diffusion_model._run(REQUESTS, recipe)
     else:
         make = {"ptp": StoreAll, "daam": SumPerHead}[way]
-        with processors(backbone.denoiser, make, self_attention=way == "ptp"):
-            backbone._run(REQUESTS, recipe)
+        with processors(diffusion_model.denoiser, make, self_attention=way == "ptp"):
+            diffusion_model._run(REQUESTS, recipe)
 
 
 def record_sd15(steps: int, chunk_logits: int | None = None, *, affinity_grids: Sequence[int] = ()) -> object:
@@ -280,44 +282,46 @@ def _on_gpu() -> dict[str, float]:
     """SD 1.5 whole at 512 px, 50 guided steps, in float16 and bfloat16; FLUX.1's blocks at 1024 px in bfloat16."""
     figures = {}
     for name, dtype in (("float16", torch.float16), ("bfloat16", torch.bfloat16)):
-        backbone = stable_diffusion_15(whole=True)
-        backbone.pipeline.to("cuda", dtype)
-        figures |= _gpu_ratios(f"sd15_{name}", backbone, _recipe(512, [16], steps=50), rounds=5)
-    backbone = flux_like()
-    backbone.pipeline.to("cuda", torch.bfloat16)
-    figures |= _gpu_ratios("flux_bfloat16", backbone, _recipe(1024, [64]), rounds=11)
+        diffusion_model = stable_diffusion_15(whole=True)
+        diffusion_model.pipeline.to("cuda", dtype)
+        figures |= _gpu_ratios(f"sd15_{name}", diffusion_model, _recipe(512, [16], steps=50), rounds=5)
+    diffusion_model = flux_like()
+    diffusion_model.pipeline.to("cuda", torch.bfloat16)
+    figures |= _gpu_ratios("flux_bfloat16", diffusion_model, _recipe(1024, [64]), rounds=11)
     with tempfile.TemporaryDirectory() as folder:
         return {**figures, **labelled_a_second(Path(folder), size=512, steps=50, count=96, batch_size=8)}
 
 
-def _gpu_ratios(name: str, backbone: DiffusersModel, recipe: Recipe, *, rounds: int) -> dict[str, float]:
+def _gpu_ratios(name: str, diffusion_model: DiffusersModel, recipe: Recipe, *, rounds: int) -> dict[str, float]:
     figures = {}
     for suffix, read in (("", recipe), ("_with_affinity", _spread(recipe))):
-        backbone.generate(REQUESTS, read)
+        diffusion_model.generate(REQUESTS, read)
         ratio, spread = paired_ratio(
-            lambda read=read: backbone.generate(REQUESTS, read), lambda: backbone._run(REQUESTS, recipe), rounds=rounds
+            lambda read=read: diffusion_model.generate(REQUESTS, read),
+            lambda: diffusion_model._run(REQUESTS, recipe),
+            rounds=rounds,
         )
         figures |= {f"{name}{suffix}_gpu_time_ratio": ratio, f"{name}{suffix}_gpu_time_ratio_spread": spread}
     return figures
 
 
 def labelled_a_second(folder: Path, *, size: int, steps: int, count: int, batch_size: int) -> dict[str, float]:
-    """The whole command on SD 1.5 with random weights, masks included, beside painting alone, in images a second."""
+    """The whole command on SD 1.5 with random weights, masks included, beside generation alone, in images a second."""
     stable_diffusion_15(whole=True).pipeline.to(dtype=torch.float16).save_pretrained(folder / "model")
     shape = {"height": size, "width": size, "num_inference_steps": steps}
     fields = {"classes": ["car", "dog"], "model": str(folder / "model"), **shape}
     recipe = prepare(Recipe.of(**fields))
-    backbone = load_model(recipe.model)
+    diffusion_model = load_model(recipe.model)
     requests = [GenerationRequest(CAR, seed) for seed in range(batch_size)]
-    backbone._run(requests, recipe)
+    diffusion_model._run(requests, recipe)
     started = time.perf_counter()
     for _ in range(3):
-        backbone._run(requests, recipe)
+        diffusion_model._run(requests, recipe)
     plain = 3 * batch_size / (time.perf_counter() - started)
-    del backbone
+    del diffusion_model
     started = time.perf_counter()
     generate(folder / "data", store=str(folder / "store"), num_samples=count, batch_size=batch_size, **fields)
-    return {"painted_per_second": plain, "labelled_per_second": count / (time.perf_counter() - started)}
+    return {"generated_per_second": plain, "labelled_per_second": count / (time.perf_counter() - started)}
 
 
 if __name__ == "__main__":

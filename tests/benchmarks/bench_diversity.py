@@ -64,7 +64,7 @@ AUGMENTATIONS = {
 }
 
 LENDERS = 16
-"""Painted images of the sheet of compositions: those that lend each other objects."""
+"""Generated images of the sheet of compositions: those that lend each other objects."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Sizes:
     """How much is done. A training of the segmenter takes ``segmenter_steps`` whatever the number of its images."""
 
     prompts: int
-    painted: int
+    generated: int
     scenes: int
     judge_steps: int
     segmenter_steps: int
@@ -80,8 +80,10 @@ class Sizes:
     compositions: int
 
 
-QUICK = Sizes(prompts=200, painted=24, scenes=80, judge_steps=150, segmenter_steps=60, seeds=2, compositions=200)
-FULL = Sizes(prompts=1000, painted=300, scenes=600, judge_steps=1200, segmenter_steps=500, seeds=3, compositions=10_000)
+QUICK = Sizes(prompts=200, generated=24, scenes=80, judge_steps=150, segmenter_steps=60, seeds=2, compositions=200)
+FULL = Sizes(
+    prompts=1000, generated=300, scenes=600, judge_steps=1200, segmenter_steps=500, seeds=3, compositions=10_000
+)
 """About twenty minutes of one core, two thirds of them for the images."""
 
 Figures = Iterator[tuple[str, float]]
@@ -91,13 +93,13 @@ PARTS = ("prompts", "splicing", "spread", "gains", "compose")
 def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
     sizes = QUICK if quick else FULL
     with TemporaryDirectory() as folder:
-        painted = _Painted(sizes.painted, folder)
+        generated = _Generated(sizes.generated, folder)
         measures: Mapping[str, Callable[[], Figures]] = {
             "prompts": lambda: _prompts(sizes.prompts),
             "splicing": _splices_per_second,
-            "spread": lambda: _spread(painted, sizes),
-            "gains": lambda: _gains(painted["plain"], sizes),
-            "compose": lambda: _compose(_Painted(LENDERS, folder)["plain"], sizes, quick=quick),
+            "spread": lambda: _spread(generated, sizes),
+            "gains": lambda: _gains(generated["plain"], sizes),
+            "compose": lambda: _compose(_Generated(LENDERS, folder)["plain"], sizes, quick=quick),
         }
         figures = {}
         for part in parts:
@@ -108,8 +110,8 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
     return figures
 
 
-class _Painted:
-    """The samples of a recipe, painted when first asked for."""
+class _Generated:
+    """The samples of a recipe, generated when first asked for."""
 
     def __init__(self, count: int, folder: str) -> None:
         self._count, self._folder = count, Path(folder)
@@ -173,7 +175,7 @@ def _splices_per_second() -> Figures:
     yield "splice_2x2_per_second", 1 / min(seconds)
 
 
-def _spread(painted: _Painted, sizes: Sizes) -> Figures:
+def _spread(generated: _Generated, sizes: Sizes) -> Figures:
     """Entropy in bits of what a judge sees in the images: background and colour (of 8, so at most 3), cell of a 3x3 grid."""
     judge = trained_judge(scenes=4 * sizes.scenes, steps=sizes.judge_steps)
     drawn = [render_scene(seed, split="test", demand=Demand(count=1)) for seed in range(sizes.scenes // 2)]
@@ -183,7 +185,7 @@ def _spread(painted: _Painted, sizes: Sizes) -> Figures:
     yield "judge_background_accuracy", float(np.mean(right_ground))
     yield "judge_colour_accuracy", float(np.mean(right_colour))
     for name in RECIPES:
-        rows = painted[name]
+        rows = generated[name]
         ground, colour = judge([decode_image(row["image"]) for row in rows])
         cells = [cell for row in rows for cell in [_cell(decode_label(row["label"]))] if cell is not None]
         yield f"background_entropy_{name}", _entropy(ground, len(BACKGROUNDS))
@@ -213,7 +215,7 @@ def _compose(rows: Sequence[Row], sizes: Sizes, *, quick: bool) -> Figures:
 
 
 def _gains(rows: Sequence[Row], sizes: Sizes) -> Figures:
-    """mIoU on held-out drawn scenes of several objects: trained on painted samples, alone and with each augmentation.
+    """mIoU on held-out drawn scenes of several objects: trained on generated samples, alone and with each augmentation.
 
     A gain is the mean over seeds of mIoU with the augmented samples minus mIoU without, both trained from the same first
     weights; its deviation is that of one seed's gain.

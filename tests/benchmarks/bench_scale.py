@@ -163,7 +163,7 @@ def _overlap(name: str, recipe: Recipe, folder: Path, count: int) -> dict[str, f
     label(generator.generate(0, [0])[0], print)
     started = time.perf_counter()
     images = [generator.generate(index, [index])[0] for index in range(count)]
-    painting = time.perf_counter() - started
+    generating = time.perf_counter() - started
     started = time.perf_counter()
     for image in images:
         label(image, print)
@@ -173,8 +173,8 @@ def _overlap(name: str, recipe: Recipe, folder: Path, count: int) -> dict[str, f
         started = time.perf_counter()
         list(samples.fill(1, count + 1))
         wall = time.perf_counter() - started
-    alone = {f"{name}_painting_seconds": painting / count, f"{name}_refining_seconds": refining / count}
-    return {name: wall / max(painting, refining), **alone}
+    alone = {f"{name}_painting_seconds": generating / count, f"{name}_refining_seconds": refining / count}
+    return {name: wall / max(generating, refining), **alone}
 
 
 def _memory(count: int) -> dict[str, float]:

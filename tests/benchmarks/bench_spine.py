@@ -39,9 +39,9 @@ def measure(quick: bool) -> Mapping[str, float]:
 
 
 def _toybox() -> DiffusersModel:
-    backbone = load_model("toybox")
-    assert isinstance(backbone, DiffusersModel)
-    return backbone
+    diffusion_model = load_model("toybox")
+    assert isinstance(diffusion_model, DiffusersModel)
+    return diffusion_model
 
 
 def _requests(recipe: Recipe) -> list[GenerationRequest]:
@@ -49,8 +49,11 @@ def _requests(recipe: Recipe) -> list[GenerationRequest]:
 
 
 def _capture_time(recipe: Recipe, *, rounds: int) -> dict[str, float]:
-    backbone, requests = _toybox(), _requests(recipe)
-    with_capture, plain = lambda: backbone.generate(requests, recipe), lambda: backbone._run(requests, recipe)
+    diffusion_model, requests = _toybox(), _requests(recipe)
+    with_capture, plain = (
+        lambda: diffusion_model.generate(requests, recipe),
+        lambda: diffusion_model._run(requests, recipe),
+    )
     with_capture()
     ratio, spread = paired_ratio(with_capture, plain, rounds=rounds)
     return {"capture_time_ratio": ratio, "capture_time_ratio_spread": spread}
@@ -66,19 +69,19 @@ def _capture_memory() -> dict[str, float]:
 
 
 def _peak_mb(mode: str, steps: int) -> float:
-    """Peak memory of a fresh process that paints one batch."""
-    code = f"from tests.benchmarks.bench_spine import paint_once; paint_once({mode!r}, {steps})"
+    """Peak memory of a fresh process that generates one batch."""
+    code = f"from tests.benchmarks.bench_spine import generate_once; generate_once({mode!r}, {steps})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
-def paint_once(mode: str, steps: int) -> None:
+def generate_once(mode: str, steps: int) -> None:
     recipe = prepare(Recipe.of(classes=CLASSES, num_inference_steps=steps))
-    backbone, requests = _toybox(), _requests(recipe)
+    diffusion_model, requests = _toybox(), _requests(recipe)
     if mode == "capture":
-        backbone.generate(requests, recipe)
+        diffusion_model.generate(requests, recipe)
     else:
-        backbone._run(requests, recipe)
+        diffusion_model._run(requests, recipe)
     # Not getrusage: its maximum is handed down from the parent process, which has held a model by now.
     status = Path("/proc/self/status").read_text()
     print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)  # type: ignore[index]
@@ -87,13 +90,13 @@ def paint_once(mode: str, steps: int) -> None:
 def _laziness() -> dict[str, float]:
     from datasets import load_dataset
 
-    painted = 0
-    paint = DiffusersModel.generate
+    generated = 0
+    generate = DiffusersModel.generate
 
     def count(self: DiffusersModel, requests: list[GenerationRequest], recipe: Recipe) -> object:
-        nonlocal painted
-        painted += len(requests)
-        return paint(self, requests, recipe)
+        nonlocal generated
+        generated += len(requests)
+        return generate(self, requests, recipe)
 
     DiffusersModel.generate = count  # type: ignore[method-assign, assignment]
     try:
@@ -101,8 +104,8 @@ def _laziness() -> dict[str, float]:
             stream = load_dataset("diffumask", classes=CLASSES, streaming=True, split="train", store=folder)
             next(iter(stream))
     finally:
-        DiffusersModel.generate = paint  # type: ignore[method-assign]
-    return {"first_sample_generations": painted}
+        DiffusersModel.generate = generate  # type: ignore[method-assign]
+    return {"first_sample_generations": generated}
 
 
 def _import_time(*, rounds: int) -> dict[str, float]:

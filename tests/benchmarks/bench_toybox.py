@@ -1,4 +1,4 @@
-"""How well the shipped model paints what it is asked, and how well its attention points at it. Run by ``make bench-toybox``.
+"""How well the shipped model follows prompts, and how well its attention points at objects. Run by ``make bench-toybox``.
 
 Generated images and their heat maps are judged by a network trained on exact masks (``toybox/judge.py``); on drawn scenes
 ``diffumask tune-attention`` measures the heat maps. Writes the contact sheet ``docs/toybox.png`` too, in
@@ -53,7 +53,7 @@ def measure(quick: bool) -> Mapping[str, float]:
     return {**figures, **_model_figures(), "scenes_per_second": _scenes_per_second(100 if quick else 400)}
 
 
-def _paint(folder: str, prompts: Sequence[str] | None, count: int, **fields: Any) -> Any:
+def _generate(folder: str, prompts: Sequence[str] | None, count: int, **fields: Any) -> Any:
     how: dict[str, Any] = {"prompts": list(prompts)} if prompts else {}
     return load_dataset(
         "diffumask",
@@ -77,7 +77,7 @@ def _single_figures(judge: Judge, folder: str, *, per_class: int, quick: bool) -
     """Plain prompts, one class each; also times them and lays out the contact sheet."""
     started = time.perf_counter()
     prompts = [f"a photo of {with_article(name)}" for name in CLASS_NAMES]
-    dataset = _paint(folder, prompts, per_class * len(CLASS_NAMES))
+    dataset = _generate(folder, prompts, per_class * len(CLASS_NAMES))
     seconds = time.perf_counter() - started
     _write_sheet(dataset, (ROOT / "build" / "benchmarks" if quick else ROOT / "docs") / "toybox.png")
     right: dict[str, list[bool]] = {name: [] for name in CLASS_NAMES}
@@ -117,7 +117,7 @@ def _rendered_figures(*, count: int) -> dict[str, float]:
 
 def _colour_figures(judge: Judge, folder: str, *, rounds: int) -> dict[str, float]:
     asked = [(colour, name) for name in CLASS_NAMES for colour in COLOURS]
-    dataset = _paint(folder, [f"a photo of {with_article(f'{c} {n}')}" for c, n in asked], rounds * len(asked))
+    dataset = _generate(folder, [f"a photo of {with_article(f'{c} {n}')}" for c, n in asked], rounds * len(asked))
     verdicts = _judged(dataset, judge)
     wanted = asked * rounds
     return {
@@ -132,7 +132,7 @@ def _pair_figures(judge: Judge, folder: str, *, count: int) -> dict[str, float]:
     pairs = list(combinations(CLASS_NAMES, 2))
     # A stride that shares no factor with 45 visits all pairs before it repeats one.
     asked = [pairs[(7 * number) % len(pairs)] for number in range(min(count, len(pairs)))]
-    dataset = _paint(folder, [f"a photo of {with_article(a)} and {with_article(b)}" for a, b in asked], count)
+    dataset = _generate(folder, [f"a photo of {with_article(a)} and {with_article(b)}" for a, b in asked], count)
     wanted = [set(asked[number % len(asked)]) for number in range(count)]
     verdicts = _judged(dataset, judge)
     return {"two_object_accuracy": float(np.mean([w <= v.classes for v, w in zip(verdicts, wanted, strict=True)]))}

@@ -72,7 +72,7 @@ def composition_faults(count: int) -> Iterator[tuple[str, float]]:
 
 
 def save_compositions(plain: Sequence[Scene], path: Path, *, lines: int = 8) -> None:
-    """A line for each of the first images: as it was painted, and composed more and more densely, with the masks."""
+    """A line for each of the first images: as it was generated, and composed more and more densely, with the masks."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet_of([_card(plain, position) for position in range(min(lines, len(plain)))], columns=1).save(path)
 

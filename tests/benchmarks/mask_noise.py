@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from diffumask_datasets.curation.doubt import doubts
 from diffumask_datasets.curation.noise import cross_validated_agreements, noise_training
+from diffumask_datasets.curation.noise_flags import flag_noisy
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
@@ -42,7 +42,7 @@ def noise_figures(*, scenes: int, epochs: int, folds: int = 3) -> dict[str, floa
             folder=Path(folder),
             **noise_training(len(rest), folds=folds, epochs=epochs),
         )
-    found |= {k for k, doubt in zip(rest, doubts(agreements, CLASS_NAMES), strict=True) if doubt}
+    found |= {k for k, flag in zip(rest, flag_noisy(agreements, CLASS_NAMES), strict=True) if flag}
     wanted = {k for k, kind in enumerate(damage) if kind}
     recalls = {f"noise_recall_{kind.replace(' ', '_')}": _recall(found, damage, kind) for kind in KINDS}
     return {

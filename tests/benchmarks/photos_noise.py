@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diffumask_datasets.curation.doubt import doubts
 from diffumask_datasets.curation.noise import EPOCHS, cross_validated_agreements, noise_training
+from diffumask_datasets.curation.noise_flags import flag_noisy
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.dataset.schema import png_cell
 from tests.benchmarks.photos_damage import DAMAGED_SHARE, KINDS, damaged
@@ -42,8 +42,8 @@ def noise_figures(*, quick: bool) -> dict[str, float]:
             folder=Path(folder),
             **noise_training(len(rest), folds=FOLDS, epochs=4 if quick else EPOCHS),
         )
-    doubted = {k for k, doubt in zip(rest, doubts(agreements, names), strict=True) if doubt}
-    return {"noise_photos_camvid": len(samples), **figures_of(samples, alone | doubted)}
+    flagged = {k for k, flag in zip(rest, flag_noisy(agreements, names), strict=True) if flag}
+    return {"noise_photos_camvid": len(samples), **figures_of(samples, alone | flagged)}
 
 
 def damaged_photos(*, odd: bool, step: int = 2) -> list[Damaged]:

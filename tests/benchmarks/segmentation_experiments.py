@@ -69,7 +69,7 @@ DROPPED = (0.3, 0.5, 0.7)
 """The shares of each class that noise learning removes."""
 
 DROPPED_ALONE = (0.0, 0.3, 0.5)
-"""The same among images of one class, as the paper's are; too few are painted for a larger share."""
+"""The same among images of one class, as the paper's are; too few are generated for a larger share."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ class _Maker:
         self._real = Drawn("train", sizes.images)
         self._tenth = Drawn("train", max(1, sizes.images // 10))
         self._test = Drawn("test", sizes.test)
-        self._synthetic = self._painted(sizes.images)
-        self._ablated = self._painted(sizes.ablated)
+        self._synthetic = self._generated(sizes.images)
+        self._ablated = self._generated(sizes.ablated)
         self._plain = GeneratedImage(sizes.ablated)
         self._only_real = self._of("real", Part(self._real))
         self._only_synthetic = self._of("synthetic", Part(self._synthetic))
@@ -194,9 +194,9 @@ class _Maker:
         ]
 
     def open_vocabulary(self) -> list[Experiment]:
-        """Real masks of all but the unseen classes, with painted images of these alone, and with those of all classes.
+        """Real masks of all but the unseen classes, with generated images of these alone, and with those of all classes.
 
-        The last is trained on all that is painted before it sees what is real.
+        The last is trained on all that is generated before it sees what is real.
         """
         withheld = {"rename": dict.fromkeys(UNSEEN, "withheld"), "others": "ignore"}
         real = Part(self._real, source={**withheld, "weight": 0.5})
@@ -214,12 +214,12 @@ class _Maker:
             self._of(f"synthetic {self._sizes.ablated}", Part(self._ablated)),
             self._of("without CRF", self._remasked(refinement=None)),
             *(self._of(f"γ {gamma}", self._remasked(threshold=gamma)) for gamma in (0.2, 0.3, 0.4, 0.5)),
-            self._of("without self-attention", Part(self._painted(self._sizes.ablated, affinity=None))),
+            self._of("without self-attention", Part(self._generated(self._sizes.ablated, affinity=None))),
         ]
 
     def noise(self) -> list[Experiment]:
         count = self._sizes.ablated
-        most = self._painted(math.ceil(count / (1 - max(DROPPED))))
+        most = self._generated(math.ceil(count / (1 - max(DROPPED))))
         folds = tuple(Fold(most, number, self._sizes.steps) for number in range(FOLDS))
         return [
             *(self._of(f"noise α {drop}", Part(Believed(most, folds, drop, count))) for drop in DROPPED),
@@ -261,7 +261,7 @@ class _Maker:
 
     def sizes(self) -> list[Experiment]:
         counts = [count for count in self._sizes.synthetic if count not in (self._sizes.images, self._sizes.ablated)]
-        return [self._of(f"synthetic {count}", Part(self._painted(count))) for count in counts]
+        return [self._of(f"synthetic {count}", Part(self._generated(count))) for count in counts]
 
     def steps(self) -> list[Experiment]:
         """What more steps do: four times as many, and on real images as many as fine-tuning has behind it."""
@@ -282,7 +282,7 @@ class _Maker:
             self._of("all real → far", Part(self._real), test=far),
         ]
 
-    def _painted(self, count: int, **fields: Any) -> GeneratedImage:
+    def _generated(self, count: int, **fields: Any) -> GeneratedImage:
         return GeneratedImage(count, fields=tuple(fields.items()), captions=self._sizes.images)
 
     def _tuned(self, name: str, mixed: Experiment) -> Experiment:

@@ -1,4 +1,4 @@
-"""Instances on the toybox: a small Mask2Former trained on painted images with and without compositions, judged by COCO's AP
+"""Instances on the toybox: a small Mask2Former trained on generated images with or without compositions, by COCO's AP
 on drawn scenes whose objects touch."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How right the masks are that noise learning confirms and doubts: their IoU with what the toybox's judge sees."""
+"""How right the masks are that noise learning confirms and flags: their IoU with what the toybox's judge sees."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ BATCH = 100
 
 
 def judged_ious(believed: Sequence[Believed], folder: Path) -> list[tuple[float, float]]:
-    """Of each, the mean IoU of all masks in the images that it confirms and in those that it doubts; nan without any."""
+    """Of each, the mean IoU of all masks in the images that it confirms and in those that it flags; nan without any."""
     known = {of: _ious(of, folder) for of in {one.of for one in believed}}
-    return [_confirmed_and_doubted(one, known[one.of], folder) for one in believed]
+    return [_confirmed_and_flagged(one, known[one.of], folder) for one in believed]
 
 
-def _confirmed_and_doubted(believed: Believed, ious: Sequence[Sequence[float]], folder: Path) -> tuple[float, float]:
+def _confirmed_and_flagged(believed: Believed, ious: Sequence[Sequence[float]], folder: Path) -> tuple[float, float]:
     judged = believed.judged(folder)
     confirmed = [value for row, found in judged.items() if not found for value in ious[row]]
-    doubted = [value for row, found in judged.items() if found for value in ious[row]]
-    return _mean(confirmed), _mean(doubted)
+    flagged = [value for row, found in judged.items() if found for value in ious[row]]
+    return _mean(confirmed), _mean(flagged)
 
 
-def _ious(painted: GeneratedImage, folder: Path) -> list[list[float]]:
+def _ious(generated: GeneratedImage, folder: Path) -> list[list[float]]:
     """Of every image those of its classes; ignored pixels do not count."""
-    judge, rows, found = load_judge(), painted.rows(folder), []
+    judge, rows, found = load_judge(), generated.rows(folder), []
     for start in range(0, len(rows), BATCH):
         some = [rows[place] for place in range(start, min(start + BATCH, len(rows)))]
         verdicts = judge.look([decode_image(row["image"]) for row in some])

@@ -93,7 +93,7 @@ def _dropped(believed: Believed, folder: Path) -> list[Image.Image]:
     cards = []
     for row, found in dropped:
         image, label = decode_image(rows[row]["image"]), decode_label(rows[row]["label"])
-        worst = min(found.values(), key=lambda doubt: doubt.score)
+        worst = min(found.values(), key=lambda flag: flag.score)
         cards.append(card_of([image, overlay(image, label)], caption=worst.reason.split(" with ")[0]))
     return cards
 

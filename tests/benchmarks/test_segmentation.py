@@ -82,21 +82,23 @@ def test_a_repeat_is_done_once_and_another_one_has_another_name(
         assert other.figures(tmp_path) is None
 
 
-def test_painted_images_through_every_kind_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    painted = GeneratedImage(6, fields=(*PLANTED, ("prompts", ("a photo of a car", "a photo of a car beside a boat"))))
-    painted.make(tmp_path)
-    assert len(painted.rows(tmp_path)) == 6
-    others = Remasked(painted, (("threshold", 0.9),))
+def test_generated_images_through_every_kind_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generated = GeneratedImage(
+        6, fields=(*PLANTED, ("prompts", ("a photo of a car", "a photo of a car beside a boat")))
+    )
+    generated.make(tmp_path)
+    assert len(generated.rows(tmp_path)) == 6
+    others = Remasked(generated, (("threshold", 0.9),))
     others.make(tmp_path)
-    assert others.rows(tmp_path)["sample_id"][:] != painted.rows(tmp_path)["sample_id"][:]
-    assert others.rows(tmp_path)[0]["image"] == painted.rows(tmp_path)[0]["image"]
-    folds = tuple(Fold(painted, number, 1) for number in range(FOLDS))
+    assert others.rows(tmp_path)["sample_id"][:] != generated.rows(tmp_path)["sample_id"][:]
+    assert others.rows(tmp_path)[0]["image"] == generated.rows(tmp_path)[0]["image"]
+    folds = tuple(Fold(generated, number, 1) for number in range(FOLDS))
     for fold in folds:
         fold.make(tmp_path)
     rows = itertools.chain.from_iterable(fold.agreements(tmp_path) for fold in folds)
     assert sorted(rows) == list(range(6))
-    believed = Believed(painted, folds, drop=0.5, count=3)
-    assert set(believed.needs) == {painted, *folds}
+    believed = Believed(generated, folds, drop=0.5, count=3)
+    assert set(believed.needs) == {generated, *folds}
     assert 0 < len(believed.rows(tmp_path)) <= 3
     every = replace(believed, drop=0.0, count=6)
     assert len(every.rows(tmp_path)) == 6
@@ -104,15 +106,15 @@ def test_painted_images_through_every_kind_of_data(tmp_path: Path, monkeypatch: 
     assert [len(names) for names in alone["classes"]] == [1, 1, 1]
     ignoring = replace(every, drop=0.5, ignore=True)
     ignored = ignoring.rows(tmp_path)
-    assert ignored.features == painted.rows(tmp_path).features
+    assert ignored.features == generated.rows(tmp_path).features
     judged = list(ignoring.judged(tmp_path).values())
     assert any(judged)
-    for row, before, doubted in zip(ignored, painted.rows(tmp_path), judged, strict=True):
+    for row, before, flagged in zip(ignored, generated.rows(tmp_path), judged, strict=True):
         now, then = decode_label(row["label"]), decode_label(before["label"])
-        assert set(np.unique(now)) & set(doubted) == set()
-        assert (now == 255).tolist() == ((then == 255) | np.isin(then, list(doubted))).tolist()
+        assert set(np.unique(now)) & set(flagged) == set()
+        assert (now == 255).tolist() == ((then == 255) | np.isin(then, list(flagged))).tolist()
         assert row["image"] == before["image"]
-    labels = [decode_label(row["label"]) for row in painted.rows(tmp_path)]
+    labels = [decode_label(row["label"]) for row in generated.rows(tmp_path)]
     halves = [np.where(np.arange(label.shape[1]) % 2, label, 0) for label in labels]
     for seen, expected in ((labels, 1.0), (halves, 0.5)):
         judge = SimpleNamespace(look=lambda images, seen=seen: [SimpleNamespace(label=label) for label in seen])

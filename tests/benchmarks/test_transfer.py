@@ -33,6 +33,6 @@ def test_sizes_are_multiples_of_the_unit_both_ways() -> None:
 @pytest.mark.parametrize("grids", [[5], [1000]])
 def test_a_refused_size_is_found_with_its_reason(grids: list[int]) -> None:
     fields: dict[str, Any] = {"num_inference_steps": 2, "guidance_scale": 1, "attention_grids": grids}
-    found = refused_sizes(FEW[0].backbone(), [(256, 256), (256, 512)], fields)
+    found = refused_sizes(FEW[0].diffusion_model(), [(256, 256), (256, 512)], fields)
     assert [size[:2] for size in found] == [(256, 256), (256, 512)]
     assert "grid" in found[0][2]

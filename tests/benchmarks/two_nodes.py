@@ -8,7 +8,7 @@ from types import TracebackType
 from ray.cluster_utils import Cluster
 
 NODE = {"num_cpus": 3, "object_store_memory": 200 * 2**20}
-"""Room for both painters and a labeller on either node."""
+"""Room for both image generators and a labeller on either node."""
 
 
 class TwoNodes:

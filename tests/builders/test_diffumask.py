@@ -36,12 +36,12 @@ def test_map_style(planted: dict[str, Any], cache_dir: str) -> None:
     assert row["objects"]["area"] == [int((label == row["classes"][0]).sum())]
 
 
-def test_a_stream_paints_one_sample_per_next(
-    planted: dict[str, Any], cache_dir: str, painted: Callable[[], int]
+def test_a_stream_generates_one_sample_per_next(
+    planted: dict[str, Any], cache_dir: str, generated: Callable[[], int]
 ) -> None:
     stream = load_dataset("diffumask", streaming=True, split="train", cache_dir=cache_dir, **planted)
     next(iter(stream))
-    assert painted() == 1
+    assert generated() == 1
 
 
 def test_a_stream_without_size_is_endless(planted: dict[str, Any], cache_dir: str) -> None:
@@ -51,19 +51,19 @@ def test_a_stream_without_size_is_endless(planted: dict[str, Any], cache_dir: st
 
 
 def test_stream_and_map_style_share_samples(
-    planted: dict[str, Any], cache_dir: str, painted: Callable[[], int]
+    planted: dict[str, Any], cache_dir: str, generated: Callable[[], int]
 ) -> None:
     stream = load_dataset("diffumask", num_samples=5, streaming=True, split="train", cache_dir=cache_dir, **planted)
     streamed = content(stream)
     stored = load_dataset("diffumask", num_samples=5, split="train", cache_dir=cache_dir, **planted)
     assert content(stored) == streamed
-    assert painted() == 5
+    assert generated() == 5
 
 
-def test_growing_generates_only_the_new(planted: dict[str, Any], cache_dir: str, painted: Callable[[], int]) -> None:
+def test_growing_generates_only_the_new(planted: dict[str, Any], cache_dir: str, generated: Callable[[], int]) -> None:
     small = load_dataset("diffumask", num_samples=8, split="train", cache_dir=cache_dir, **planted)
     large = load_dataset("diffumask", num_samples=80, split="train", cache_dir=cache_dir, **planted)
-    assert painted() == 80
+    assert generated() == 80
     assert content(large)[:8] == content(small)
 
 
@@ -79,19 +79,19 @@ def test_bytes_do_not_depend_on_shards_or_processes(
 
 
 def test_map_style_takes_the_whole_machine_unless_num_proc_does(
-    planted: dict[str, Any], tmp_path: Path, painted: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    planted: dict[str, Any], tmp_path: Path, generated: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(name: str, **how: Any) -> Any:
         folder = {"store": str(tmp_path / name / "store"), "cache_dir": str(tmp_path / name / "datasets")}
         return load_dataset("diffumask", num_samples=6, split="train", **folder, **how, **planted)
 
     plain = content(load("plain"))
-    before = painted()
+    before = generated()
     monkeypatch.setattr("diffumask_datasets.generation.engines.local.best_workers", lambda *_, **__: 2)
     assert content(load("both")) == plain
-    assert painted() == before
+    assert generated() == before
     assert content(load("one", num_proc=1)) == plain
-    assert painted() == before + 6
+    assert generated() == before + 6
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
@@ -120,21 +120,23 @@ def test_splits_share_nothing(planted: dict[str, Any], cache_dir: str) -> None:
     ],
 )
 def test_other_configs_are_views_of_the_same_samples(
-    planted: dict[str, Any], cache_dir: str, painted: Callable[[], int], config: str, columns: list[str]
+    planted: dict[str, Any], cache_dir: str, generated: Callable[[], int], config: str, columns: list[str]
 ) -> None:
     load_dataset("diffumask", num_samples=2, split="train", cache_dir=cache_dir, **planted)
     view = load_dataset("diffumask", config, num_samples=2, split="train", cache_dir=cache_dir, **planted)
     assert view.column_names == columns
-    assert painted() == 2
+    assert generated() == 2
 
 
-def test_heat_maps_can_be_kept_afterwards(planted: dict[str, Any], cache_dir: str, painted: Callable[[], int]) -> None:
+def test_heat_maps_can_be_kept_afterwards(
+    planted: dict[str, Any], cache_dir: str, generated: Callable[[], int]
+) -> None:
     common = {"num_samples": 2, "split": "train", "cache_dir": cache_dir, **planted}
     assert "heat_maps" not in load_dataset("diffumask", **common).column_names
     row = load_dataset("diffumask", keep_heat_maps=True, **common)[0]
     assert np.asarray(row["heat_maps"]["map"][0]).max() == 255
     assert row["heat_maps"]["category"] == row["classes"]
-    assert painted() == 2
+    assert generated() == 2
 
 
 def test_the_cache_knows_equal_recipes(planted: dict[str, Any], cache_dir: str) -> None:
@@ -184,15 +186,15 @@ from datasets import load_dataset
 import diffumask_datasets
 from diffumask_datasets.diffusion.fake_model import FakeModel
 last = int(sys.argv[1])
-paint = FakeModel.generate
-def paint_or_die(self, requests, recipe):
+generate = FakeModel.generate
+def generate_or_die(self, requests, recipe):
     if FakeModel.images_generated >= last:
         os.kill(os.getpid(), signal.SIGKILL)
-    return paint(self, requests, recipe)
-FakeModel.generate = paint_or_die
+    return generate(self, requests, recipe)
+FakeModel.generate = generate_or_die
 fields = {planted!r}
 load_dataset("diffumask", num_samples=12, split="train", cache_dir=sys.argv[2], batch_size=2, **fields)
-print("painted", FakeModel.images_generated)
+print("generated", FakeModel.images_generated)
 """
 
     def run(stop_after: int, where: str) -> subprocess.CompletedProcess[str]:
@@ -201,8 +203,8 @@ print("painted", FakeModel.images_generated)
         return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
     assert run(8, "killed").returncode == -9
-    assert "painted 4" in run(1000, "killed").stdout
-    assert "painted 12" in run(1000, "straight").stdout
+    assert "generated 4" in run(1000, "killed").stdout
+    assert "generated 12" in run(1000, "straight").stdout
 
     def entries(where: str) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (tmp_path / where).rglob("*.sample")}

@@ -76,18 +76,18 @@ def test_eight_threads_and_two_recipes_give_what_one_thread_gives(tmp_path: Path
     assert [content(stream(fields, tmp_path / "together")) for fields in TWO_RECIPES] == alone
 
 
-def test_loader_processes_that_are_forked_while_a_thread_paints(tmp_path: Path, alone: list[Content]) -> None:
+def test_loader_processes_that_are_forked_while_a_thread_generates(tmp_path: Path, alone: list[Content]) -> None:
     """They take over a model that nobody is using, and no lock that nobody will release."""
     stopped = threading.Event()
 
-    def paint() -> list[Content]:
+    def generate() -> list[Content]:
         found = []
         while not stopped.is_set():
-            found.append(content(stream(TWO_RECIPES[1], tmp_path / f"painted-{len(found)}")))
+            found.append(content(stream(TWO_RECIPES[1], tmp_path / f"generated-{len(found)}")))
         return found
 
     with ThreadPoolExecutor(1) as thread:
-        painted = thread.submit(paint)
+        generated = thread.submit(generate)
         try:
             rows = stream(TWO_RECIPES[0], tmp_path / "loaded").shuffle(seed=3, buffer_size=2)
             loader = DataLoader(rows, batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=120)
@@ -95,10 +95,10 @@ def test_loader_processes_that_are_forked_while_a_thread_paints(tmp_path: Path, 
         finally:
             stopped.set()
     assert found == alone[0]
-    assert all(one == alone[1] for one in painted.result())
+    assert all(one == alone[1] for one in generated.result())
 
 
-def test_a_model_that_paints_in_one_thread_and_labels_in_another(tmp_path: Path, alone: list[Content]) -> None:
+def test_a_model_that_generates_in_one_thread_and_labels_in_another(tmp_path: Path, alone: list[Content]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     (tmp_path / "photos").mkdir()
     Image.fromarray(noise).save(tmp_path / "photos" / "car.png")
@@ -111,6 +111,6 @@ def test_a_model_that_paints_in_one_thread_and_labels_in_another(tmp_path: Path,
 
     with ThreadPoolExecutor(2) as threads:
         labelled = threads.submit(labels, "together")
-        painted = threads.submit(lambda: content(stream(TWO_RECIPES[0], tmp_path / "together")))
-    assert painted.result() == alone[0]
+        generated = threads.submit(lambda: content(stream(TWO_RECIPES[0], tmp_path / "together")))
+    assert generated.result() == alone[0]
     assert labelled.result() == labels("alone")

@@ -26,7 +26,7 @@ def test_a_missing_package_names_its_pip_line(findings: list[Finding]) -> None:
     assert Finding("pycocotools", "missing", "pip install pycocotools", True) in findings
 
 
-def test_the_toybox_paints_what_it_is_asked_for(findings: list[Finding]) -> None:
+def test_the_toybox_generates_what_it_is_asked_for(findings: list[Finding]) -> None:
     (toybox,) = [finding for finding in findings if finding.name == "toybox"]
     assert toybox.healthy
     assert re.fullmatch(

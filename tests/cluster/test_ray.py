@@ -25,7 +25,7 @@ OBJECT_STORE = 200 * 2**20
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A head node, and this process connected to it; nodes are real raylets with workers of their own."""
-    # Room for both painters and a labeller once the other node is gone.
+    # Room for both image generators and a labeller once the other node is gone.
     node = {"num_cpus": 3, "object_store_memory": OBJECT_STORE}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     yield cluster

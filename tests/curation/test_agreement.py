@@ -16,8 +16,8 @@ def test_agreement_by_hand() -> None:
     predicted = certain([1, 0, 2, 2], [1, 0, 2, 2])
     # class 1: 1 of 3; class 2: both of 2, the ignored column not counted
     assert sample_agreement(predicted, label).masks == {
-        1: Agreement(iou=pytest.approx(1 / 3), shape=pytest.approx(1 / 3), share=1.0, rival=0, rival_share=0.0),
-        2: Agreement(iou=1.0, shape=1.0, share=1.0, rival=0, rival_share=0.0),
+        1: Agreement(iou=pytest.approx(1 / 3), shape=pytest.approx(1 / 3), share=1.0, runner_up=0, runner_up_share=0.0),
+        2: Agreement(iou=1.0, shape=1.0, share=1.0, runner_up=0, runner_up_share=0.0),
     }
     assert sample_agreement(predicted, np.zeros((2, 4), np.uint8)).masks == {}
 
@@ -26,29 +26,29 @@ def test_the_shape_is_confirmed_by_whatever_is_seen_there() -> None:
     label = np.array([[1, 1, 1, 1, 0]], np.uint8)
     predicted = certain([3, 3, 3, 1, 2])
     assert sample_agreement(predicted, label).masks == {
-        1: Agreement(iou=0.25, shape=0.8, share=0.25, rival=3, rival_share=0.75)
+        1: Agreement(iou=0.25, shape=0.8, share=0.25, runner_up=3, runner_up_share=0.75)
     }
 
 
 def test_other_labelled_objects_are_no_part_of_the_shape() -> None:
     label = np.array([[1, 1, 2, 2]], np.uint8)
     assert sample_agreement(certain([1, 1, 1, 1]), label).masks == {
-        1: Agreement(iou=0.5, shape=1.0, share=1.0, rival=0, rival_share=0.0),
-        2: Agreement(iou=0.0, shape=1.0, share=0.0, rival=1, rival_share=1.0),
+        1: Agreement(iou=0.5, shape=1.0, share=1.0, runner_up=0, runner_up_share=0.0),
+        2: Agreement(iou=0.0, shape=1.0, share=0.0, runner_up=1, runner_up_share=1.0),
     }
 
 
-def test_the_rival_is_weighed_by_its_probability_without_the_background() -> None:
+def test_the_runner_up_is_weighed_by_its_probability_without_the_background() -> None:
     label = np.array([[1, 1, 0]], np.uint8)
     probabilities = np.array([[[0.2, 0.1, 1.0]], [[0.5, 0.3, 0.0]], [[0.3, 0.6, 0.0]]], np.float32)
     found = sample_agreement(probabilities, label).masks[1]
-    assert (found.iou, found.shape, found.rival) == (0.5, 1.0, 2)
-    assert (found.share, found.rival_share) == (pytest.approx(0.8 / 1.7), pytest.approx(0.9 / 1.7))
+    assert (found.iou, found.shape, found.runner_up) == (0.5, 1.0, 2)
+    assert (found.share, found.runner_up_share) == (pytest.approx(0.8 / 1.7), pytest.approx(0.9 / 1.7))
 
 
 def test_nothing_seen_agrees_with_nothing() -> None:
     found = sample_agreement(certain([0, 0]), np.array([[1, 0]], np.uint8)).masks
-    assert found == {1: Agreement(iou=0.0, shape=0.0, share=0.0, rival=0, rival_share=0.0)}
+    assert found == {1: Agreement(iou=0.0, shape=0.0, share=0.0, runner_up=0, runner_up_share=0.0)}
 
 
 def test_a_predicted_class_claims_what_other_masks_hold_of_it() -> None:

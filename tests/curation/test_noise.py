@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffumask_datasets.curation.doubt import doubts
 from diffumask_datasets.curation.noise import cross_validated_agreements
+from diffumask_datasets.curation.noise_flags import flag_noisy
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ModelError, RecipeError
@@ -59,9 +59,9 @@ def test_a_damaged_mask_is_the_one_that_is_not_confirmed(tmp_path: Path) -> None
     heard: list[int] = []
     agreements = cross_validated_agreements(rows, folds=2, folder=tmp_path, progress=heard.append, **training)
     assert heard == [1, 2]
-    doubted = {k for k, doubt in enumerate(doubts(agreements, ["car", "boat"])) if doubt}
-    assert {3, 8} <= doubted
-    assert len(doubted) <= 5
+    flagged = {k for k, flag in enumerate(flag_noisy(agreements, ["car", "boat"])) if flag}
+    assert {3, 8} <= flagged
+    assert len(flagged) <= 5
 
 
 def test_what_cannot_be_learned_from(tmp_path: Path) -> None:

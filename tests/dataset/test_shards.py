@@ -77,9 +77,9 @@ def test_merged_shards_of_a_dense_recipe(tmp_path: Path) -> None:
         assert files(tmp_path / f"merged {count}") == files(tmp_path / "whole")
 
 
-def test_a_shard_makes_its_share_alone(planted: dict[str, Any], tmp_path: Path, painted: Any) -> None:
+def test_a_shard_makes_its_share_alone(planted: dict[str, Any], tmp_path: Path, generated: Any) -> None:
     generate(tmp_path / "part", num_samples=8, shard="1/4", preview=True, **planted)
-    assert painted() == 2
+    assert generated() == 2
     assert json.loads((tmp_path / "part" / "shard.json").read_text()) == {"shard": "1/4", "ranges": {"train": [2, 4]}}
     assert (tmp_path / "part" / "preview.png").exists()
 
@@ -165,8 +165,8 @@ def test_the_plan_is_the_slowest_stage() -> None:
         command = [sys.executable, script, "--images", "7200", "--gpus", "2", "--start-seconds", "0", *options]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
-    assert planned("--paint-seconds", "1") == [
+    assert planned("--generate-seconds", "1") == [
         "7,200 images an hour; 1.0 hours, then 0.0 of merging",
-        "4 dollars; 0.00 TB; waits for painting",
+        "4 dollars; 0.00 TB; waits for generation",
     ]
-    assert planned("--paint-seconds", "1", "--refine-seconds", "8", "--cores-per-gpu", "4")[1].endswith("refinement")
+    assert planned("--generate-seconds", "1", "--refine-seconds", "8", "--cores-per-gpu", "4")[1].endswith("refinement")

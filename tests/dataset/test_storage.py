@@ -56,12 +56,12 @@ def test_present_is_what_was_put(tmp_path: Path) -> None:
     assert store.present(90_000_000, 90_000_001) == {90_000_000}
 
 
-def test_store_and_output_in_a_bucket(planted: dict[str, Any], tmp_path: Path, bucket: str, painted: Any) -> None:
+def test_store_and_output_in_a_bucket(planted: dict[str, Any], tmp_path: Path, bucket: str, generated: Any) -> None:
     generate(tmp_path / "ds", num_samples=5, preview=True, **planted)
-    before = painted()
+    before = generated()
     generate(f"{bucket}/ds", num_samples=9, store=f"{bucket}/store", **planted)
     generate(f"{bucket}/ds", num_samples=5, store=f"{bucket}/store", preview=True, mask_workers=1, **planted)
-    assert painted() - before == 9
+    assert generated() - before == 9
     assert remote_files(f"{bucket}/ds") == files(tmp_path / "ds")
     files_there = f"{bucket}/ds/data/*.parquet"
     cache = str(tmp_path / "cache")
@@ -76,12 +76,12 @@ def test_shards_in_a_bucket_are_merged(planted: dict[str, Any], tmp_path: Path, 
     assert remote_files(f"{bucket}/merged") == files(tmp_path / "ds")
 
 
-def test_a_bucket_with_other_things_is_left_alone(planted: dict[str, Any], bucket: str, painted: Any) -> None:
+def test_a_bucket_with_other_things_is_left_alone(planted: dict[str, Any], bucket: str, generated: Any) -> None:
     with fsspec.open(f"{bucket}/photos/cat.jpg", "wb") as file:
         file.write(b"cat")
     with pytest.raises(ExportError, match="photos is not empty and not a dataset of ours"):
         generate(f"{bucket}/photos", num_samples=2, **planted)
-    assert painted() == 0
+    assert generated() == 0
     assert remote_files(f"{bucket}/photos") == {"cat.jpg": b"cat"}
 
 

@@ -72,12 +72,12 @@ def test_a_dataset_of_ours_is_replaced(planted: dict[str, Any], tmp_path: Path) 
     assert pq.read_table(tmp_path / "ds" / "data").num_rows == 4
 
 
-def test_a_foreign_folder_is_refused_before_any_work(planted: dict[str, Any], tmp_path: Path, painted: Any) -> None:
+def test_a_foreign_folder_is_refused_before_any_work(planted: dict[str, Any], tmp_path: Path, generated: Any) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("")
     with pytest.raises(ExportError, match="photos is not empty and not a dataset of ours"):
         generate(tmp_path / "photos", num_samples=2, **planted)
-    assert painted() == 0
+    assert generated() == 0
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
 
 

@@ -65,7 +65,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def backbone(pipeline_folder: Path) -> DiffusersModel:
+def diffusion_model(pipeline_folder: Path) -> DiffusersModel:
     model = load_model(str(pipeline_folder), device="cpu")
     assert isinstance(model, DiffusersModel)
     return model

@@ -23,8 +23,8 @@ FLUX, PIXART, SD3 = BY_MODEL["flux"], BY_MODEL["pixart_alpha"], BY_MODEL["sd3"]
 GRID = (4, 8)
 
 
-def maps(backbone, case, **fields):
-    return [generated.attention.grids[GRID] for generated in backbone.generate(REQUESTS, case.recipe(**fields))]
+def maps(diffusion_model, case, **fields):
+    return [generated.attention.grids[GRID] for generated in diffusion_model.generate(REQUESTS, case.recipe(**fields))]
 
 
 def assert_same(one, other, atol=0.0):
@@ -33,81 +33,81 @@ def assert_same(one, other, atol=0.0):
 
 
 def test_another_backend_is_native_for_the_captured_layers_alone_and_restored():
-    backbone = FLUX.backbone()
-    plain = maps(backbone, FLUX)
+    diffusion_model = FLUX.diffusion_model()
+    plain = maps(diffusion_model, FLUX)
     with attention_backend("_native_math"):
-        assert_same(maps(backbone, FLUX), plain)
+        assert_same(maps(diffusion_model, FLUX), plain)
     seen = []
-    blocks = backbone.denoiser.transformer_blocks[0], backbone.denoiser.single_transformer_blocks[0]
+    blocks = diffusion_model.denoiser.transformer_blocks[0], diffusion_model.denoiser.single_transformer_blocks[0]
     hook = blocks[0].register_forward_hook(lambda *_: seen.extend(b.attn.processor._attention_backend for b in blocks))
     with attention_backend("native"):  # the next line is heard by every model, and taken back at the end of the block
-        backbone.denoiser.set_attention_backend("_native_math")
+        diffusion_model.denoiser.set_attention_backend("_native_math")
         with native_attention([blocks[0].attn]):
-            backbone._run(REQUESTS, FLUX.recipe())
+            diffusion_model._run(REQUESTS, FLUX.recipe())
     hook.remove()
     assert set(seen) == {AttentionBackendName.NATIVE, AttentionBackendName._NATIVE_MATH}
-    assert_same(maps(backbone, FLUX), plain)
+    assert_same(maps(diffusion_model, FLUX), plain)
     assert [block.attn.processor._attention_backend for block in blocks] == [AttentionBackendName._NATIVE_MATH] * 2
 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_compiled_denoiser_is_read_as_written(whole):
-    backbone = PIXART.backbone()
-    plain = maps(backbone, PIXART)
+    diffusion_model = PIXART.diffusion_model()
+    plain = maps(diffusion_model, PIXART)
     if whole:
-        backbone.pipeline.transformer = torch.compile(backbone.pipeline.transformer, backend="eager")
+        diffusion_model.pipeline.transformer = torch.compile(diffusion_model.pipeline.transformer, backend="eager")
     else:
-        backbone.pipeline.transformer.transformer_blocks[0].compile(backend="eager")
-    backbone.check(PIXART.recipe())
-    assert_same(maps(backbone, PIXART), plain)
+        diffusion_model.pipeline.transformer.transformer_blocks[0].compile(backend="eager")
+    diffusion_model.check(PIXART.recipe())
+    assert_same(maps(diffusion_model, PIXART), plain)
 
 
 def test_a_compiled_denoiser_is_refused_where_torch_cannot_pause_it(monkeypatch):
-    backbone = PIXART.backbone()
-    backbone.pipeline.transformer.transformer_blocks[0].compile(backend="eager")
+    diffusion_model = PIXART.diffusion_model()
+    diffusion_model.pipeline.transformer.transformer_blocks[0].compile(backend="eager")
     monkeypatch.delattr(torch.compiler, "set_stance")
     with pytest.raises(CaptureError, match="a compiled denoiser hides its attention before torch"):
-        maps(backbone, PIXART)
+        maps(diffusion_model, PIXART)
 
 
 def test_an_offloaded_denoiser():
-    backbone = FLUX.backbone()
-    plain = maps(backbone, FLUX)
-    accelerate.cpu_offload(backbone.pipeline.transformer, torch.device("cpu"))
-    assert backbone.denoiser.x_embedder.weight.device.type == "meta"
-    assert_same(maps(backbone, FLUX), plain)
+    diffusion_model = FLUX.diffusion_model()
+    plain = maps(diffusion_model, FLUX)
+    accelerate.cpu_offload(diffusion_model.pipeline.transformer, torch.device("cpu"))
+    assert diffusion_model.denoiser.x_embedder.weight.device.type == "meta"
+    assert_same(maps(diffusion_model, FLUX), plain)
 
 
 def test_a_quantised_denoiser():
-    backbone = SD3.backbone()
-    plain = maps(backbone, SD3)
-    torch.ao.quantization.quantize_dynamic(backbone.denoiser, {nn.Linear}, inplace=True)
-    quantised = maps(backbone, SD3)
+    diffusion_model = SD3.diffusion_model()
+    plain = maps(diffusion_model, SD3)
+    torch.ao.quantization.quantize_dynamic(diffusion_model.denoiser, {nn.Linear}, inplace=True)
+    quantised = maps(diffusion_model, SD3)
     assert_same(quantised, plain, atol=0.2)
     assert not all(torch.equal(one, other) for one, other in zip(quantised, plain, strict=True))
 
 
 def test_half_precision():
-    backbone = FLUX.backbone()
-    plain = maps(backbone, FLUX)
-    backbone.pipeline.to(torch.bfloat16)
-    assert_same(maps(backbone, FLUX), plain, atol=0.1)
+    diffusion_model = FLUX.diffusion_model()
+    plain = maps(diffusion_model, FLUX)
+    diffusion_model.pipeline.to(torch.bfloat16)
+    assert_same(maps(diffusion_model, FLUX), plain, atol=0.1)
 
 
 def test_timesteps_are_those_of_training_whatever_the_denoiser_is_given():
     """FLUX gets sigmas in [0, 1], Lumina 1 - sigma: both recorders count in 0 to 1000."""
     for model in ("flux", "lumina2"):
         case = BY_MODEL[model]
-        backbone = case.backbone()
+        diffusion_model = case.diffusion_model()
         counts = [
-            backbone.generate(REQUESTS, case.recipe(num_inference_steps=4, attention_timesteps=steps))[
+            diffusion_model.generate(REQUESTS, case.recipe(num_inference_steps=4, attention_timesteps=steps))[
                 0
             ].attention.counts
             for steps in ((0, 1000), (999, 1000))
         ]
         assert counts[0][GRID] == 4 * counts[1][GRID]
         with pytest.raises(CaptureError, match=r"attention_timesteps \[0, 1\] holds none of the timesteps that ran \("):
-            backbone.generate(REQUESTS, case.recipe(attention_timesteps=(0, 1)))
+            diffusion_model.generate(REQUESTS, case.recipe(attention_timesteps=(0, 1)))
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_timesteps_are_those_of_training_whatever_the_denoiser_is_given():
     ],
 )
 def test_check_refuses_before_any_work(model, fields, error, message):
-    backbone, recipe = BY_MODEL[model].backbone(), BY_MODEL[model].recipe(**fields)
+    diffusion_model, recipe = BY_MODEL[model].diffusion_model(), BY_MODEL[model].recipe(**fields)
     if error is None:
-        backbone.check(recipe)
+        diffusion_model.check(recipe)
         return
     with pytest.raises(error, match=message):
-        backbone.check(recipe)
+        diffusion_model.check(recipe)
 
 
 def test_joint_attention_is_computed_once_for_both_recorders(monkeypatch):
@@ -151,7 +151,7 @@ def test_joint_attention_is_computed_once_for_both_recorders(monkeypatch):
         raise AssertionError("computed a second time")
 
     monkeypatch.setattr("diffumask_datasets.attention.affinity.mean_attention", again)
-    (generated, _) = FLUX.backbone().generate(REQUESTS, FLUX.recipe(affinity="self-attention"))
+    (generated, _) = FLUX.diffusion_model().generate(REQUESTS, FLUX.recipe(affinity="self-attention"))
     torch.testing.assert_close(generated.attention.affinities[GRID].sum(dim=1), torch.ones(32))
 
 
@@ -163,41 +163,45 @@ def test_joint_attention_is_computed_once_for_both_recorders(monkeypatch):
     ],
 )
 def test_wrong_declarations_are_found_out(changes, message):
-    backbone = FLUX.backbone()
-    wrong = DiffusersModel(backbone.pipeline, replace(FLUX.family, **changes))
+    diffusion_model = FLUX.diffusion_model()
+    wrong = DiffusersModel(diffusion_model.pipeline, replace(FLUX.family, **changes))
     with pytest.raises(CaptureError, match=message):
         wrong.generate(REQUESTS, FLUX.recipe())
 
 
 def test_nothing_is_left_behind(monkeypatch):
-    backbone = SD3.backbone()
+    diffusion_model = SD3.diffusion_model()
 
     def broken(*args, **kwargs):
         raise RuntimeError("out of memory")
 
     for fails in (False, True):
         if fails:
-            monkeypatch.setattr(backbone.denoiser.transformer_blocks[1].attn.to_v, "forward", broken)
+            monkeypatch.setattr(diffusion_model.denoiser.transformer_blocks[1].attn.to_v, "forward", broken)
             with pytest.raises(RuntimeError, match="out of memory"):
-                maps(backbone, SD3)
+                maps(diffusion_model, SD3)
         else:
-            maps(backbone, SD3)
-        assert not any(module._forward_hooks or module._forward_pre_hooks for module in backbone.denoiser.modules())
-        assert not {"encode_prompt", "step"} & (set(vars(backbone.pipeline)) | set(vars(backbone.pipeline.scheduler)))
+            maps(diffusion_model, SD3)
+        assert not any(
+            module._forward_hooks or module._forward_pre_hooks for module in diffusion_model.denoiser.modules()
+        )
+        assert not {"encode_prompt", "step"} & (
+            set(vars(diffusion_model.pipeline)) | set(vars(diffusion_model.pipeline.scheduler))
+        )
         assert _len_torch_function_stack() == 0
 
 
 def test_nan_and_empty_batches():
-    backbone = PIXART.backbone()
-    assert backbone.generate([], PIXART.recipe()) == []
-    backbone.denoiser.proj_out.bias.data.fill_(torch.nan)
+    diffusion_model = PIXART.diffusion_model()
+    assert diffusion_model.generate([], PIXART.recipe()) == []
+    diffusion_model.denoiser.proj_out.bias.data.fill_(torch.nan)
     with pytest.raises(ModelError, match="the model generated NaN in 2 of 2 images"):
-        maps(backbone, PIXART)
+        maps(diffusion_model, PIXART)
 
 
-def test_prompts_are_refused_before_anything_is_painted():
-    backbone = PIXART.backbone()
-    backbone.check_prompts([CAR])
+def test_prompts_are_refused_before_anything_is_generated():
+    diffusion_model = PIXART.diffusion_model()
+    diffusion_model.check_prompts([CAR])
     late = Prompt("a " * 150 + "car", (Term("car", 300, 303),))
     with pytest.raises(TokenAlignmentError, match=r"'car' is truncated away: .* this model reads 120"):
-        backbone.check_prompts(iter([CAR, late]))
+        diffusion_model.check_prompts(iter([CAR, late]))

@@ -24,19 +24,19 @@ def recipe(height=48, width=64):
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (48, 64), (97, 33)])
 @pytest.mark.parametrize("seed", [0, 7, 2**63 - 1])
 def test_attention_and_image_show_the_mask_exactly(height, width, seed):
-    (painting,) = FakeModel().generate([GenerationRequest(TWO, seed)], recipe(height, width))
+    (output,) = FakeModel().generate([GenerationRequest(TWO, seed)], recipe(height, width))
     mask = planted_mask(TWO, seed, height=height, width=width)
     assert mask.dtype == np.uint8
     assert set(np.unique(mask)) == {0, 1, 2}
-    heat = fuse(painting.attention, height=height, width=width)
-    assert painting.attention.categories == ("car", "potted plant")
-    for index, category in enumerate(painting.attention.categories):
+    heat = fuse(output.attention, height=height, width=width)
+    assert output.attention.categories == ("car", "potted plant")
+    for index, category in enumerate(output.attention.categories):
         inside = mask == index + 1
         assert torch.equal(heat[index] > 0.5, torch.from_numpy(inside))
-        assert (painting.image[inside] == planted_colour(category)).all()
+        assert (output.image[inside] == planted_colour(category)).all()
         assert heat[index][torch.from_numpy(~inside)].max() <= 0.1
         assert inside.mean() > 0.02
-    assert (np.ptp(painting.image[mask == 0].astype(int), axis=1) == 0).all()
+    assert (np.ptp(output.image[mask == 0].astype(int), axis=1) == 0).all()
 
 
 def test_colours_are_fixed_by_the_name():
@@ -62,10 +62,10 @@ def test_places_differ_between_seeds_and_both_shapes_occur():
     assert filled == {True, False}
 
 
-def test_counts_images_over_instances(painted):
+def test_counts_images_over_instances(generated):
     FakeModel().generate([GenerationRequest(ONE, 1), GenerationRequest(ONE, 2)], recipe())
     FakeModel().generate([GenerationRequest(ONE, 1)], recipe())
-    assert painted() == 3
+    assert generated() == 3
 
 
 def test_254_classes_fit_the_smallest_image():
@@ -74,7 +74,7 @@ def test_254_classes_fit_the_smallest_image():
     assert len(np.unique(planted_mask(prompt, 0, height=16, width=16))) == 255
 
 
-def test_broken_seed_paints_nan():
+def test_broken_seed_generates_nan():
     with pytest.raises(ModelError) as error:
         FakeModel(broken_seeds=frozenset({2})).generate([GenerationRequest(ONE, 2)], recipe())
     assert str(error.value) == (
@@ -87,11 +87,11 @@ def test_environment(monkeypatch):
     monkeypatch.setattr("time.sleep", naps.append)
     monkeypatch.setenv("DIFFUMASK_PLANTED_SECONDS", "0.25")
     monkeypatch.setenv("DIFFUMASK_PLANTED_BROKEN", "5,9")
-    backbone = FakeModel.from_environment()
-    backbone.generate([GenerationRequest(ONE, 4)], recipe())
+    diffusion_model = FakeModel.from_environment()
+    diffusion_model.generate([GenerationRequest(ONE, 4)], recipe())
     assert naps == [0.25]
     with pytest.raises(ModelError, match="generated NaN"):
-        backbone.generate([GenerationRequest(ONE, 9)], recipe())
+        diffusion_model.generate([GenerationRequest(ONE, 9)], recipe())
 
 
 def test_small_sizes_are_refused():

@@ -25,21 +25,21 @@ def photo(case: Case, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.model)
 def test_every_family_reads_a_given_image(case):
     """Each layer once at each timestep; what it sees depends on the image and on the noise; afterwards all is as before."""
-    backbone = case.backbone()
-    scheduler = backbone.pipeline.scheduler
-    seen = backbone.observe(photo(case), CAR, timesteps=[600, 200], seed=1)
-    layers = case.family.layers(backbone.pipeline, backbone.denoiser, *photo(case).shape[:2])
+    diffusion_model = case.diffusion_model()
+    scheduler = diffusion_model.pipeline.scheduler
+    seen = diffusion_model.observe(photo(case), CAR, timesteps=[600, 200], seed=1)
+    layers = case.family.layers(diffusion_model.pipeline, diffusion_model.denoiser, *photo(case).shape[:2])
     assert seen.timesteps == (200, 600)
     assert set(seen.maps) == {(layer, step) for layer in layers for step in (200, 600)}
     assert seen.background_tokens.names == (("<start>", "<words>") if case.starts else ("<words>",))
     rows = 1 + len(seen.background_tokens.names)
     assert all(maps.shape == (rows, *layers[layer]) for (layer, _), maps in seen.maps.items())
-    assert backbone.pipeline.scheduler is scheduler
+    assert diffusion_model.pipeline.scheduler is scheduler
     assert {(4, 8)} <= {grid for grid, _ in seen.affinities} if case.affinity else not seen.affinities
     assert all(torch.allclose(one.float().sum(dim=1), torch.ones(1), atol=2e-3) for one in seen.affinities.values())
     last = list(layers)[-1]
     assert not torch.equal(seen.maps[last, 200], seen.maps[last, 600])
-    other = backbone.observe(photo(case, seed=5), CAR, timesteps=[200], seed=1)
+    other = diffusion_model.observe(photo(case, seed=5), CAR, timesteps=[200], seed=1)
     assert not torch.equal(seen.maps[last, 200], other.maps[last, 200])
 
 
@@ -50,7 +50,7 @@ FORMS = ("pixart_alpha", "lumina2", "flux", "flux2", "qwen_image", "z_image")
 @pytest.mark.parametrize("case", [case for case in CASES if case.model in FORMS], ids=lambda case: case.model)
 def test_attention_is_searched_whatever_the_form_of_the_latents(case, monkeypatch):
     """The latents of an image say where its object is; found by the search, every token reached its own place."""
-    backbone = case.backbone()
+    diffusion_model = case.diffusion_model()
 
     def sign_of(pipeline, image):
         latents = latents_of(pipeline, image)
@@ -60,14 +60,14 @@ def test_attention_is_searched_whatever_the_form_of_the_latents(case, monkeypatc
     monkeypatch.setattr("diffumask_datasets.diffusion.diffusion.latents_of", sign_of)
     label = np.kron(REGION.numpy(), np.ones((case.token, case.token))).astype(np.uint8)
     image = np.zeros((*label.shape, 3), np.uint8)
-    with planted(backbone.pipeline, backbone.denoiser, PIECES, REGION, dict(case.embedders)):
-        tuning = tune_attention(backbone, [AnnotatedImage(image, label, CAR, ("car",))], timesteps=(1,))
+    with planted(diffusion_model.pipeline, diffusion_model.denoiser, PIECES, REGION, dict(case.embedders)):
+        tuning = tune_attention(diffusion_model, [AnnotatedImage(image, label, CAR, ("car",))], timesteps=(1,))
     assert tuning.ious.min() > 0.9
     assert tuning.recipe_fields["attention_grids"] == [4]
 
 
 def test_latents_of_an_unknown_scaling_are_refused():
-    pipeline = next(case for case in CASES if case.model == "flux").backbone().pipeline
+    pipeline = next(case for case in CASES if case.model == "flux").diffusion_model().pipeline
     pipeline.vae.register_to_config(scaling_factor=None)
     with pytest.raises(ModelError, match="the latents of a AutoencoderKL are scaled in an unknown way"):
         latents_of(pipeline, np.zeros((64, 64, 3), np.uint8))
@@ -76,7 +76,7 @@ def test_latents_of_an_unknown_scaling_are_refused():
 @pytest.mark.parametrize("model", ["flux", "qwen_image", "flux2"])
 def test_latents_are_those_that_the_decoder_undoes(model):
     """Each pipeline's own way back from latents, with a scaling that changes them, gives what the encoder said."""
-    pipeline = next(case for case in CASES if case.model == model).backbone().pipeline
+    pipeline = next(case for case in CASES if case.model == model).diffusion_model().pipeline
     image, vae = np.full((64, 64, 3), 200, np.uint8), pipeline.vae
     pixels = torch.full((1, 3, 64, 64), 200 / 127.5 - 1)
     if model == "flux":
@@ -99,7 +99,7 @@ def test_noise_is_that_of_the_training():
     """A straight line for flow matching (also under another sampler), the root of the schedule's product for the others."""
     latents, noise = torch.full((1, 4, 2, 2), 3.0), torch.full((1, 4, 2, 2), -1.0)
     by_name = {
-        case.model: case.backbone().pipeline.scheduler for case in CASES if case.model in ("sd3", "sana", "sdxl")
+        case.model: case.diffusion_model().pipeline.scheduler for case in CASES if case.model in ("sd3", "sana", "sdxl")
     }
     for model in ("sd3", "sana"):
         torch.testing.assert_close(noised(by_name[model], latents, noise, 250), torch.full((1, 4, 2, 2), 2.0))
@@ -111,4 +111,4 @@ def test_noise_is_that_of_the_training():
 def test_sizes_are_checked():
     case = next(case for case in CASES if case.model == "sdxl")
     with pytest.raises(RecipeError, match="width 100 cannot be generated by this model: it takes multiples of 16"):
-        case.backbone().observe(np.zeros((64, 100, 3), np.uint8), CAR, timesteps=[1])
+        case.diffusion_model().observe(np.zeros((64, 100, 3), np.uint8), CAR, timesteps=[1])

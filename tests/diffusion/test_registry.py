@@ -1,4 +1,4 @@
-"""From a model's name to its backbone, its revision, or one clear line."""
+"""From a model's name to its diffusion model, its revision, or one clear line."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def folder(tmp_path):
 
 def test_planted_and_tiny_pipeline(pipeline_folder):
     assert isinstance(load_model("planted"), FakeModel)
-    backbone = load_model(str(pipeline_folder), revision="ignored for folders", device="cpu", dtype="bfloat16")
-    assert isinstance(backbone, DiffusersModel)
-    assert str(backbone.pipeline.unet.dtype) == str(backbone.pipeline.vae.dtype) == "torch.bfloat16"
+    diffusion_model = load_model(str(pipeline_folder), revision="ignored for folders", device="cpu", dtype="bfloat16")
+    assert isinstance(diffusion_model, DiffusersModel)
+    assert str(diffusion_model.pipeline.unet.dtype) == str(diffusion_model.pipeline.vae.dtype) == "torch.bfloat16"
 
 
 def test_a_registered_family_is_used(folder, monkeypatch):
@@ -114,15 +114,15 @@ def test_own_code_in_a_model_is_named_and_not_run(folder):
 @pytest.mark.parametrize("model", ["flux", "z_image"])
 def test_families_load_what_they_saved(model, tmp_path):
     models.built(model).save_pretrained(tmp_path)
-    backbone = load_model(str(tmp_path), device="cpu", dtype="bfloat16")
-    assert isinstance(backbone, DiffusersModel)
-    assert str(backbone.denoiser.dtype) == str(backbone.pipeline.vae.dtype) == "torch.bfloat16"
+    diffusion_model = load_model(str(tmp_path), device="cpu", dtype="bfloat16")
+    assert isinstance(diffusion_model, DiffusersModel)
+    assert str(diffusion_model.denoiser.dtype) == str(diffusion_model.pipeline.vae.dtype) == "torch.bfloat16"
     case = next(case for case in CASES if case.model == model)
-    assert backbone.family is case.family
-    (painting,) = load_model(str(tmp_path), device="cpu").generate(REQUESTS[:1], case.recipe())
-    (expected,) = case.backbone().generate(REQUESTS[:1], case.recipe())
-    assert np.abs(painting.image.astype(int) - expected.image).max() <= 1  # other places in memory, other last bits
-    torch.testing.assert_close(painting.attention.grids[4, 8], expected.attention.grids[4, 8], atol=1e-4, rtol=0)
+    assert diffusion_model.family is case.family
+    (output,) = load_model(str(tmp_path), device="cpu").generate(REQUESTS[:1], case.recipe())
+    (expected,) = case.diffusion_model().generate(REQUESTS[:1], case.recipe())
+    assert np.abs(output.image.astype(int) - expected.image).max() <= 1  # other places in memory, other last bits
+    torch.testing.assert_close(output.attention.grids[4, 8], expected.attention.grids[4, 8], atol=1e-4, rtol=0)
 
 
 def test_broken_index(folder):

@@ -27,9 +27,9 @@ def recipe(**fields):
     return Recipe.of(classes=["car", "boat"], model="tiny", **{**defaults, **fields})
 
 
-def plain(backbone, requests, recipe):
+def plain(diffusion_model, requests, recipe):
     """What the pipeline itself makes of the same batch."""
-    images = backbone.pipeline(
+    images = diffusion_model.pipeline(
         prompt=[request.prompt.text for request in requests],
         height=recipe.height,
         width=recipe.width,
@@ -51,31 +51,31 @@ def one_thread():
 
 
 @pytest.mark.parametrize("fields", [{}, {"guidance_scale": 1.0}, {"negative_prompt": "boat", "width": 128}])
-def test_capture_changes_no_pixel(backbone, one_thread, fields):
+def test_capture_changes_no_pixel(diffusion_model, one_thread, fields):
     requests = [GenerationRequest(CAR, 1), GenerationRequest(TWO, 2)]
-    paintings = backbone.generate(requests, recipe(**fields))
-    expected = plain(backbone, requests, recipe(**fields))
-    assert [painting.image.tobytes() for painting in paintings] == [image.tobytes() for image in expected]
-    assert paintings[0].image.shape == (64, fields.get("width", 64), 3)
-    assert paintings[0].attention.categories == ("car",)
-    assert paintings[1].attention.categories == ("boat", "potted plant")
+    outputs = diffusion_model.generate(requests, recipe(**fields))
+    expected = plain(diffusion_model, requests, recipe(**fields))
+    assert [output.image.tobytes() for output in outputs] == [image.tobytes() for image in expected]
+    assert outputs[0].image.shape == (64, fields.get("width", 64), 3)
+    assert outputs[0].attention.categories == ("car",)
+    assert outputs[1].attention.categories == ("boat", "potted plant")
 
 
-def test_negative_prompt_matters(backbone):
+def test_negative_prompt_matters(diffusion_model):
     images = [
-        backbone.generate([GenerationRequest(CAR, 1)], recipe(negative_prompt=text))[0].image.tobytes()
+        diffusion_model.generate([GenerationRequest(CAR, 1)], recipe(negative_prompt=text))[0].image.tobytes()
         for text in ("", "boat")
     ]
     assert images[0] != images[1]
 
 
 @pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 4.0])
-def test_maps_equal_the_reference_processor(backbone, guidance_scale):
+def test_maps_equal_the_reference_processor(diffusion_model, guidance_scale):
     """Every layer and step recomputed by diffusers' own eager get_attention_scores."""
     fields = recipe(guidance_scale=guidance_scale, width=128)
     requests = [GenerationRequest(CAR, 1), GenerationRequest(TWO, 2)]
-    columns = [align_terms(request.prompt, backbone.pipeline.tokenizer) for request in requests]
-    layers = backbone._chosen_layers(fields)
+    columns = [align_terms(request.prompt, diffusion_model.pipeline.tokenizer) for request in requests]
+    layers = diffusion_model._chosen_layers(fields)
     maps = {}
 
     class Eager(AttnProcessor):
@@ -89,23 +89,23 @@ def test_maps_equal_the_reference_processor(backbone, guidance_scale):
                     maps.setdefault((image, category), []).append((heat / heat.max()).reshape(8, 16))
             return super().__call__(attn, hidden_states, encoder_hidden_states, **options)
 
-    modules = [backbone.pipeline.unet.get_submodule(name) for name in layers]
+    modules = [diffusion_model.pipeline.unet.get_submodule(name) for name in layers]
     for module in modules:
         module.set_processor(Eager())
     try:
-        plain(backbone, requests, fields)
+        plain(diffusion_model, requests, fields)
     finally:
         for module in modules:
             module.set_processor(AttnProcessor2_0())
-    for image, painting in enumerate(backbone.generate(requests, fields)):
-        assert painting.attention.counts == {(8, 16): len(layers) * 2} == {(8, 16): 6}
-        for index, category in enumerate(painting.attention.categories):
+    for image, output in enumerate(diffusion_model.generate(requests, fields)):
+        assert output.attention.counts == {(8, 16): len(layers) * 2} == {(8, 16): 6}
+        for index, category in enumerate(output.attention.categories):
             expected = torch.stack(maps[image, category]).mean(dim=0)
-            torch.testing.assert_close(painting.attention.grids[8, 16][index], expected, atol=1e-5, rtol=0)
+            torch.testing.assert_close(output.attention.grids[8, 16][index], expected, atol=1e-5, rtol=0)
 
 
 @contextlib.contextmanager
-def planted_attention(backbone, names, rows, *, tokens, region):
+def planted_attention(diffusion_model, names, rows, *, tokens, region):
     """Makes ``region`` attend to ``tokens[image]`` in the batch rows ``rows``, its complement in all others.
 
     Whatever does not attend there attends to the first token. Every one of the two heads does the same.
@@ -126,7 +126,7 @@ def planted_attention(backbone, names, rows, *, tokens, region):
             head[tokens[row % len(tokens)], :, 1] = 50
         return heads.flatten(2)
 
-    unet = backbone.pipeline.unet
+    unet = diffusion_model.pipeline.unet
     hooks = []
     for name in names:
         hooks.append(unet.get_submodule(name).to_q.register_forward_hook(plant_query))
@@ -140,130 +140,130 @@ def planted_attention(backbone, names, rows, *, tokens, region):
 
 @pytest.mark.parametrize(("guidance_scale", "rows"), [(4.0, [2, 3]), (1.0, [0, 1])])
 @pytest.mark.parametrize(("height", "width"), [(64, 128), (128, 64)])
-def test_planted_region_lights_up(backbone, guidance_scale, rows, height, width):
+def test_planted_region_lights_up(diffusion_model, guidance_scale, rows, height, width):
     fields = recipe(guidance_scale=guidance_scale, height=height, width=width)
     region = torch.zeros(height // 8, width // 8, dtype=torch.bool)
     region[1:3, 0:5] = True
     requests = [GenerationRequest(CAR, 1), GenerationRequest(Prompt("a red car", (Term("car", 6, 9),)), 2)]
     # start, a, photo, of, a, red, car: the car is token 6 of the first prompt and 3 of the second.
-    with planted_attention(backbone, backbone._chosen_layers(fields), rows, tokens=[6, 3], region=region):
-        paintings = backbone.generate(requests, fields)
-    for painting in paintings:
-        heat = painting.attention.grids[height // 8, width // 8][0]
+    with planted_attention(diffusion_model, diffusion_model._chosen_layers(fields), rows, tokens=[6, 3], region=region):
+        outputs = diffusion_model.generate(requests, fields)
+    for output in outputs:
+        heat = output.attention.grids[height // 8, width // 8][0]
         assert torch.equal(heat > 0.5, region)
-        fused = fuse(painting.attention, height=height, width=width)[0]
+        fused = fuse(output.attention, height=height, width=width)[0]
         assert fused[12:20, 4:36].min() > 0.9
         assert fused[40:].max() < 0.05
 
 
-def test_only_the_conditional_half_is_read(backbone):
+def test_only_the_conditional_half_is_read(diffusion_model):
     """The planted halves are swapped: what lights up is the complement."""
     region = torch.zeros(8, 8, dtype=torch.bool)
     region[0:2] = True
-    with planted_attention(backbone, backbone._chosen_layers(recipe()), [0], tokens=[6], region=region):
-        (painting,) = backbone.generate([GenerationRequest(CAR, 1)], recipe())
-    assert torch.equal(painting.attention.grids[8, 8][0] > 0.5, ~region)
+    with planted_attention(diffusion_model, diffusion_model._chosen_layers(recipe()), [0], tokens=[6], region=region):
+        (output,) = diffusion_model.generate([GenerationRequest(CAR, 1)], recipe())
+    assert torch.equal(output.attention.grids[8, 8][0] > 0.5, ~region)
 
 
-def test_grids_and_timesteps_are_selected(backbone):
-    (painting,) = backbone.generate(
+def test_grids_and_timesteps_are_selected(diffusion_model):
+    (output,) = diffusion_model.generate(
         [GenerationRequest(CAR, 1)],
         recipe(width=128, attention_grids=[8, 2], num_inference_steps=4, attention_timesteps=(0, 500)),
     )
     # 3 layers at 8x16 and 4 at 2x4 (with the middle block), 2 of the 4 timesteps 751, 501, 251, 1
-    assert painting.attention.counts == {(8, 16): 6, (2, 4): 8}
+    assert output.attention.counts == {(8, 16): 6, (2, 4): 8}
 
 
-def test_bytes_depend_on_prompt_and_seed_alone(backbone):
+def test_bytes_depend_on_prompt_and_seed_alone(diffusion_model):
     """At one batch size: not on neighbours, row, number of threads or what ran before."""
     one, two, three = GenerationRequest(CAR, 1), GenerationRequest(TWO, 2), GenerationRequest(CAR, 3)
 
-    def painted(*requests):
+    def generated(*requests):
         return [
-            (painting.image.tobytes(), painting.attention.grids[8, 8].numpy().tobytes())
-            for painting in backbone.generate(requests, recipe())
+            (output.image.tobytes(), output.attention.grids[8, 8].numpy().tobytes())
+            for output in diffusion_model.generate(requests, recipe())
         ]
 
-    first = painted(one, two)
-    assert painted(two, one) == first[::-1]
-    assert painted(one, three)[0] == painted(one, one)[1] == first[0]
+    first = generated(one, two)
+    assert generated(two, one) == first[::-1]
+    assert generated(one, three)[0] == generated(one, one)[1] == first[0]
     before = torch.get_num_threads()
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        assert painted(one, two) == first
+        assert generated(one, two) == first
         assert torch.get_num_threads() == threads
     torch.set_num_threads(before)
 
 
-def test_other_processors_are_native_during_capture_and_restored(backbone):
-    module = backbone.pipeline.unet.get_submodule(FINEST)
+def test_other_processors_are_native_during_capture_and_restored(diffusion_model):
+    module = diffusion_model.pipeline.unet.get_submodule(FINEST)
     eager, own = AttnProcessor(), type("OwnProcessor", (AttnProcessor2_0,), {})()
     try:
         for processor in (eager, own):
             module.set_processor(processor)
-            (painting,) = backbone.generate([GenerationRequest(CAR, 1)], recipe())
-            assert painting.attention.counts == {(8, 8): 6}
+            (output,) = diffusion_model.generate([GenerationRequest(CAR, 1)], recipe())
+            assert output.attention.counts == {(8, 8): 6}
             assert module.processor is processor
     finally:
         module.set_processor(AttnProcessor2_0())
 
 
-def test_unseen_attention_is_an_error(backbone, monkeypatch):
+def test_unseen_attention_is_an_error(diffusion_model, monkeypatch):
     class Hidden(AttnProcessor):
         def __call__(self, *args, **kwargs):
             return super().__call__(*args, **kwargs)
 
     monkeypatch.setattr("diffumask_datasets.diffusion.attention_processors._SAME_RESULT", ())
-    names = list(backbone._chosen_layers(recipe()))
-    modules = [backbone.pipeline.unet.get_submodule(name) for name in names]
+    names = list(diffusion_model._chosen_layers(recipe()))
+    modules = [diffusion_model.pipeline.unet.get_submodule(name) for name in names]
     for module in modules:
         module.set_processor(Hidden())
     try:
         with pytest.raises(CaptureError, match="no scaled_dot_product_attention call was seen in 3 attention layers"):
-            backbone.generate([GenerationRequest(CAR, 1)], recipe())
+            diffusion_model.generate([GenerationRequest(CAR, 1)], recipe())
     finally:
         for module in modules:
             module.set_processor(AttnProcessor2_0())
 
 
-def test_nothing_is_left_behind(backbone, monkeypatch):
+def test_nothing_is_left_behind(diffusion_model, monkeypatch):
     def hooks():
-        unet = backbone.pipeline.unet
+        unet = diffusion_model.pipeline.unet
         return [
             len(module._forward_hooks) + len(module._forward_pre_hooks) for module in unet.modules()
         ], _len_torch_function_stack()
 
     clean = hooks()
-    backbone.generate([GenerationRequest(CAR, 1)], recipe())
+    diffusion_model.generate([GenerationRequest(CAR, 1)], recipe())
     assert hooks() == clean
     assert sum(clean[0]) == clean[1] == 0
 
     def broken(*args, **kwargs):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(backbone.pipeline.unet.get_submodule(FINEST).to_v, "forward", broken)
+    monkeypatch.setattr(diffusion_model.pipeline.unet.get_submodule(FINEST).to_v, "forward", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
-        backbone.generate([GenerationRequest(CAR, 1)], recipe())
+        diffusion_model.generate([GenerationRequest(CAR, 1)], recipe())
     assert hooks() == clean
 
 
-def test_nan_is_an_error(backbone, monkeypatch):
-    decode = backbone.pipeline.vae.decode
+def test_nan_is_an_error(diffusion_model, monkeypatch):
+    decode = diffusion_model.pipeline.vae.decode
     monkeypatch.setattr(
-        backbone.pipeline.vae, "decode", lambda *args, **kwargs: (decode(*args, **kwargs)[0] * torch.nan,)
+        diffusion_model.pipeline.vae, "decode", lambda *args, **kwargs: (decode(*args, **kwargs)[0] * torch.nan,)
     )
     with pytest.raises(ModelError, match="the model generated NaN in 2 of 2 images; try dtype='float32'"):
-        backbone.generate([GenerationRequest(CAR, 1), GenerationRequest(CAR, 2)], recipe())
+        diffusion_model.generate([GenerationRequest(CAR, 1), GenerationRequest(CAR, 2)], recipe())
 
 
-def test_truncated_term_is_refused_before_painting(backbone):
+def test_truncated_term_is_refused_before_generating(diffusion_model):
     prompt = Prompt("a photo of a photo of a photo of a photo of a red car", (Term("car", 50, 53),))
     with pytest.raises(TokenAlignmentError, match=r"'car' is truncated away: .* has 17 tokens, this model reads 16"):
-        backbone.generate([GenerationRequest(prompt, 1)], recipe())
+        diffusion_model.generate([GenerationRequest(prompt, 1)], recipe())
 
 
-def test_empty_batch(backbone):
-    assert backbone.generate([], recipe()) == []
+def test_empty_batch(diffusion_model):
+    assert diffusion_model.generate([], recipe()) == []
 
 
 @pytest.mark.parametrize(
@@ -292,37 +292,37 @@ def test_empty_batch(backbone):
         ),
     ],
 )
-def test_check_refuses_before_any_work(backbone, fields, error, message):
-    backbone.check(recipe())
+def test_check_refuses_before_any_work(diffusion_model, fields, error, message):
+    diffusion_model.check(recipe())
     with pytest.raises(error) as caught:
-        backbone.check(recipe(**fields))
+        diffusion_model.check(recipe(**fields))
     assert str(caught.value) == message
 
 
-def test_check_refuses_more_steps_than_trained(backbone, monkeypatch):
-    backbone.pipeline.scheduler.register_to_config(num_train_timesteps=10)
+def test_check_refuses_more_steps_than_trained(diffusion_model, monkeypatch):
+    diffusion_model.pipeline.scheduler.register_to_config(num_train_timesteps=10)
     try:
         with pytest.raises(RecipeError, match="num_inference_steps is 11; this model has only 10"):
-            backbone.check(recipe(num_inference_steps=11))
+            diffusion_model.check(recipe(num_inference_steps=11))
     finally:
-        backbone.pipeline.scheduler.register_to_config(num_train_timesteps=1000)
+        diffusion_model.pipeline.scheduler.register_to_config(num_train_timesteps=1000)
 
 
-def test_layers_are_chosen_by_name(backbone):
-    (painting,) = backbone.generate([GenerationRequest(CAR, 1)], recipe(attention_layers=["up_blocks.*"]))
-    assert painting.attention.counts == {(8, 8): 4}
+def test_layers_are_chosen_by_name(diffusion_model):
+    (output,) = diffusion_model.generate([GenerationRequest(CAR, 1)], recipe(attention_layers=["up_blocks.*"]))
+    assert output.attention.counts == {(8, 8): 4}
     with pytest.raises(
         CaptureError, match=r"no cross-attention layer fits attention_layers \['mid_block\.\*'\]; on these"
     ):
-        backbone.check(recipe(attention_layers=["mid_block.*"]))
+        diffusion_model.check(recipe(attention_layers=["mid_block.*"]))
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 4.0])
-def test_self_attention_is_that_of_the_conditional_rows(backbone, guidance_scale):
+def test_self_attention_is_that_of_the_conditional_rows(diffusion_model, guidance_scale):
     """Against diffusers' own scores, and without it nothing else changes."""
     fields = recipe(guidance_scale=guidance_scale, affinity="self-attention", attention_grids=[8], affinity_grids=[4])
     requests = [GenerationRequest(CAR, 1), GenerationRequest(TWO, 2)]
-    unet, seen = backbone.pipeline.unet, []
+    unet, seen = diffusion_model.pipeline.unet, []
     names = [name for name in dict(unet.named_modules()) if name.endswith("attn1")]
     names = [name for name in names if name.startswith(("down_blocks.1", "up_blocks.1"))]
 
@@ -333,29 +333,29 @@ def test_self_attention_is_that_of_the_conditional_rows(backbone, guidance_scale
 
     hooks = [unet.get_submodule(name).register_forward_pre_hook(recompute, with_kwargs=True) for name in names]
     try:
-        paintings = backbone.generate(requests, fields)
+        outputs = diffusion_model.generate(requests, fields)
     finally:
         for hook in hooks:
             hook.remove()
     expected = torch.stack(seen).mean(dim=0)
-    for image, painting in enumerate(paintings):
-        assert set(painting.attention.affinities) == {(4, 4)}
-        torch.testing.assert_close(painting.attention.affinities[4, 4], expected[image], atol=1e-5, rtol=0)
-    plain = backbone.generate(requests, recipe(guidance_scale=guidance_scale))
-    assert [one.image.tobytes() for one in plain] == [one.image.tobytes() for one in paintings]
+    for image, output in enumerate(outputs):
+        assert set(output.attention.affinities) == {(4, 4)}
+        torch.testing.assert_close(output.attention.affinities[4, 4], expected[image], atol=1e-5, rtol=0)
+    plain = diffusion_model.generate(requests, recipe(guidance_scale=guidance_scale))
+    assert [one.image.tobytes() for one in plain] == [one.image.tobytes() for one in outputs]
     assert plain[0].attention.affinities == {}
 
 
-def test_affinity_grids_the_model_does_not_have(backbone):
+def test_affinity_grids_the_model_does_not_have(diffusion_model):
     with pytest.raises(
         CaptureError, match=r"no self-attention to propagate by on affinity_grids \[16\]; .* has 2, 4, 8"
     ):
-        backbone.check(recipe(affinity="self-attention", affinity_grids=[16]))
+        diffusion_model.check(recipe(affinity="self-attention", affinity_grids=[16]))
 
 
-def test_contrast_sets_a_class_against_the_start_token(backbone):
-    plain = backbone.generate([GenerationRequest(CAR, 1)], recipe())[0]
-    start = backbone.generate([GenerationRequest(CAR, 1)], recipe(contrast="start"))[0]
+def test_contrast_sets_a_class_against_the_start_token(diffusion_model):
+    plain = diffusion_model.generate([GenerationRequest(CAR, 1)], recipe())[0]
+    start = diffusion_model.generate([GenerationRequest(CAR, 1)], recipe(contrast="start"))[0]
     assert start.image.tobytes() == plain.image.tobytes()
     assert start.attention.categories == ("car",)
     assert not torch.equal(start.attention.grids[8, 8], plain.attention.grids[8, 8])

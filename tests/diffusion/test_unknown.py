@@ -32,7 +32,7 @@ GRID = (4, 8)
 )
 def test_what_is_found_equals_what_is_declared(model, layout):
     case = BY_MODEL[model]
-    declared = case.backbone()
+    declared = case.diffusion_model()
     found = DiffusersModel(declared.pipeline, family_of(declared.pipeline))
     assert found.family.layout == layout
     assert found._chosen_layers(case.recipe()) == declared._chosen_layers(case.recipe())
@@ -55,13 +55,13 @@ def test_an_unregistered_class_is_loaded_and_the_assumptions_are_said(tmp_path, 
     models.built("chroma").save_pretrained(tmp_path)
     monkeypatch.delitem(registry._FAMILIES, "ChromaPipeline")
     with caplog.at_level(logging.WARNING):
-        backbone = load_model(str(tmp_path), device="cpu")
+        diffusion_model = load_model(str(tmp_path), device="cpu")
     assert (
         "is a ChromaPipeline, which is not registered. Assumed from one step: 2 layers of joint attention in "
         "'transformer', tokens of 16 pixels, sequence order 'text first' with 0 tokens before, the text of 'tokenizer' "
         "without its first 0. Look at some heat maps before you trust them."
     ) in caplog.text
-    assert set(backbone._chosen_layers(BY_MODEL["chroma"].recipe())) == {
+    assert set(diffusion_model._chosen_layers(BY_MODEL["chroma"].recipe())) == {
         "transformer_blocks.0.attn",
         "single_transformer_blocks.0.attn",
     }

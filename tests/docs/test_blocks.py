@@ -40,8 +40,8 @@ def test_yaml_and_toml_can_be_parsed() -> None:
     ("code", "problem"),
     [
         ("import diffumask_datasets\ndiffumask_datasets.generate('a', clases=['car'])", "generate takes no clases"),
-        ("import diffumask_datasets\ndiffumask_datasets.paint('a')", "has no attribute 'paint'"),
-        ("from diffumask_datasets.errors import PaintError", "diffumask_datasets.errors has no PaintError"),
+        ("import diffumask_datasets\ndiffumask_datasets.draw('a')", "has no attribute 'draw'"),
+        ("from diffumask_datasets.errors import DrawError", "diffumask_datasets.errors has no DrawError"),
         ("from datasets import load_dataset\nload_dataset('diffumask', sede=1)", "load_dataset takes no sede"),
         (
             "from diffumask_datasets import export\nexport('a', 'b', format='voc', parts=['stuff'])",
@@ -58,7 +58,7 @@ def test_wrong_python_is_seen(code: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("diffumask paint car", "no command paint"),
+        ("diffumask draw car", "no command draw"),
         ("diffumask generate car --output out --batchsize 3", "--batchsize"),
         ("diffumask generate car --output out --set sede=1", "no field sede"),
         ("diffumask train out/ds --output out/m --set stepps=1", "no field stepps"),

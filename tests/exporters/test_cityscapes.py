@@ -17,7 +17,7 @@ from PIL import Image
 from diffumask_datasets import export, verify
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.exporters.cityscapes.constants import LABELS
-from diffumask_datasets.exporters.cityscapes.convert import layers_of, paint_polygons, polygons_of
+from diffumask_datasets.exporters.cityscapes.convert import draw_polygons, layers_of, polygons_of
 from diffumask_datasets.exporters.cityscapes.labels import mapped_labels
 from tests.helpers.made_datasets import dataset, drawn, extreme_maps, instance_maps, row_of_instances, sample_of
 
@@ -36,7 +36,7 @@ def test_the_label_table_is_the_official_one() -> None:
     assert [tuple(row) for row in LABELS] == [tuple(row) for row in official.labels]
 
 
-def test_the_official_tools_paint_our_polygons_to_our_pictures(exported: Path, tmp_path: Path) -> None:
+def test_the_official_tools_draw_our_polygons_to_our_pictures(exported: Path, tmp_path: Path) -> None:
     annotations = sorted((exported / "gtFine").rglob("*_polygons.json"))
     assert len(annotations) == 3
     for path in annotations:
@@ -144,7 +144,7 @@ def test_pictures_decode_to_the_sample(instances: np.ndarray) -> None:
 
 
 @given(instance_maps(most=4))
-def test_polygons_paint_to_the_pictures(instances: np.ndarray) -> None:
+def test_polygons_draw_to_the_pictures(instances: np.ndarray) -> None:
     # One connected part an instance: with several, bridges may have no way (see polygons_of).
     from scipy import ndimage
 
@@ -157,9 +157,9 @@ def test_polygons_paint_to_the_pictures(instances: np.ndarray) -> None:
             whole[parts == number] = count
     whole[instances == 255] = 255
     layers = layers_of(sample_of(row_of_instances(whole)), TABLE)
-    labels, painted = paint_polygons(polygons_of(layers, TABLE), TABLE)
+    labels, drawn = draw_polygons(polygons_of(layers, TABLE), TABLE)
     np.testing.assert_array_equal(labels, TABLE.numbers("number")[layers.values])
-    np.testing.assert_array_equal(painted, layers.instances)
+    np.testing.assert_array_equal(drawn, layers.instances)
 
 
 @pytest.mark.parametrize("name", extreme_maps())
@@ -197,11 +197,11 @@ def test_interleaved_parts_are_right_in_the_pictures_and_told_of_the_polygons(tm
 @given(instance_maps(most=4))
 def test_instances_of_several_parts_keep_what_lies_outside_instances(instances: np.ndarray) -> None:
     layers = layers_of(sample_of(row_of_instances(instances)), TABLE)
-    _, painted = paint_polygons(polygons_of(layers, TABLE), TABLE)
+    _, drawn = draw_polygons(polygons_of(layers, TABLE), TABLE)
     held = np.zeros(instances.shape, bool)
-    for _, mask in layers.painted:
+    for _, mask in layers.drawn:
         held |= mask
-    np.testing.assert_array_equal(painted[~held], layers.instances[~held])
+    np.testing.assert_array_equal(drawn[~held], layers.instances[~held])
 
 
 def test_a_thing_outside_any_object_is_a_group(tmp_path: Path) -> None:

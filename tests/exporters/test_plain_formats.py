@@ -93,7 +93,7 @@ def test_yolo_names_a_folder_for_train_and_val(splits: list[str], expected: dict
 def test_yolo_says_what_parts_far_apart_lose(tmp_path: Path) -> None:
     comb = dataset([row_of_instances(extreme_maps()["comb"])])
     manifest = export(comb, tmp_path, format="yolo")
-    # Object 1 is columns 0, 2 and 4 of 7 rows; bridges paint one pixel of columns 1 and 3 each: 21 of 23 pixels.
+    # Object 1 is columns 0, 2 and 4 of 7 rows; bridges draw one pixel of columns 1 and 3 each: 21 of 23 pixels.
     assert manifest["losses"] == {"labels/train/made-0.txt": {"objects": 1, "lowest_iou": 21 / 23}}
     assert json.loads((tmp_path / "diffumask-export.json").read_text())["losses"] == manifest["losses"]
     checks = {check.name: check for check in verify(tmp_path, source=comb)}

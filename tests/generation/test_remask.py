@@ -52,12 +52,12 @@ def test_the_result_is_what_generating_gives(
     assert recipe == open_dataset(tmp_path / "anew").recipe
 
 
-def test_nothing_is_painted_and_plain_datasets_reads_it(
-    kept: Path, tmp_path: Path, painted: Any, cache_dir: str
+def test_nothing_is_generated_and_plain_datasets_reads_it(
+    kept: Path, tmp_path: Path, generated: Any, cache_dir: str
 ) -> None:
-    before = painted()
+    before = generated()
     remask(kept, tmp_path / "again", threshold=0.05)
-    assert painted() == before
+    assert generated() == before
     rows = load_dataset(str(tmp_path / "again"), split="train", cache_dir=cache_dir)
     assert rows.num_rows == 3
     assert set(np.unique(decode_label(rows[0]["label"]))) > {0}

@@ -28,13 +28,13 @@ def ids(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("number", [1, 4])
 def test_a_sample_is_made_again_and_not_read_from_the_store(
-    folder: Path, painted: Any, tmp_path: Path, number: int
+    folder: Path, generated: Any, tmp_path: Path, number: int
 ) -> None:
     sample_id = ids(folder)[number]
-    before = painted()
+    before = generated()
     done = reproduce(sample_id, recipe=folder, output=tmp_path / "again")
     assert done.identical
-    assert painted() == before + 1
+    assert generated() == before + 1
     label = np.asarray(Image.open(tmp_path / "again" / f"{sample_id}-label.png"))
     original = next(row for _, row in open_dataset(folder).rows() if row["sample_id"] == sample_id)
     np.testing.assert_array_equal(label, np.asarray(Image.open(io.BytesIO(original["label"]["bytes"]))))

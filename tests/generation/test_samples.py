@@ -67,32 +67,34 @@ def test_batch_sizes_give_the_same_sample_here(planted: dict[str, Any], tmp_path
     assert one == four == eight
 
 
-def test_the_store_is_asked_first(planted: dict[str, Any], painted: Callable[[], int]) -> None:
+def test_the_store_is_asked_first(planted: dict[str, Any], generated: Callable[[], int]) -> None:
     recipe = prepare(Recipe.of(**planted))
     rows(recipe, 0, 8)
     rows(recipe, 0, 20)
-    assert painted() == 20
+    assert generated() == 20
 
 
-def test_only_what_is_missing_is_painted(planted: dict[str, Any], painted: Callable[[], int], own_store: Path) -> None:
+def test_only_what_is_missing_is_generated(
+    planted: dict[str, Any], generated: Callable[[], int], own_store: Path
+) -> None:
     recipe = prepare(Recipe.of(**planted))
     whole = rows(recipe, 0, 6)
     (damaged,) = own_store.rglob("00000004.sample")
     damaged.write_bytes(damaged.read_bytes()[:-1])
     assert rows(recipe, 0, 6) == whole
-    assert painted() == 7
+    assert generated() == 7
 
 
 def test_a_sample_under_another_ones_name_is_made_again(
-    planted: dict[str, Any], painted: Callable[[], int], own_store: Path
+    planted: dict[str, Any], generated: Callable[[], int], own_store: Path
 ) -> None:
     recipe = prepare(Recipe.of(**planted))
     first = rows(recipe, 0, 4)
     folder = own_store / recipe.digest / "00000"
     (folder / "00000002.sample").write_bytes((folder / "00000001.sample").read_bytes())
-    before = painted()
+    before = generated()
     assert rows(recipe, 0, 4) == first
-    assert painted() - before == 1
+    assert generated() - before == 1
 
 
 @pytest.fixture
@@ -112,40 +114,40 @@ def read_only(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], 
 
 
 def test_a_complete_store_need_not_be_writable(
-    planted: dict[str, Any], painted: Callable[[], int], own_store: Path, read_only: Callable[[], None]
+    planted: dict[str, Any], generated: Callable[[], int], own_store: Path, read_only: Callable[[], None]
 ) -> None:
     recipe = prepare(Recipe.of(**planted))
     first = rows(recipe, 0, 3)
     (own_store / recipe.digest / "drafts").rmdir()
     read_only()
-    before = painted()
+    before = generated()
     assert rows(recipe, 0, 3) == first
     assert list(GeneratedSamples(recipe).fill(0, 3)) == [0, 1, 2]
-    # One more is refused before anything is painted.
+    # One more is refused before anything is generated.
     with pytest.raises(
         StoreError, match=r"cannot write the sample store at .*: Read-only file system; free space or set"
     ):
         rows(recipe, 0, 4)
-    assert painted() == before
+    assert generated() == before
 
 
-def test_a_store_that_is_read_only_is_said_before_painting(
-    planted: dict[str, Any], painted: Callable[[], int], read_only: Callable[[], None]
+def test_a_store_that_is_read_only_is_said_before_generating(
+    planted: dict[str, Any], generated: Callable[[], int], read_only: Callable[[], None]
 ) -> None:
     recipe = prepare(Recipe.of(**planted))
     rows(recipe, 0, 1)
     read_only()
-    before = painted()
+    before = generated()
     with pytest.raises(
         StoreError, match=r"cannot write the sample store at .*: no permission to write; free space or set"
     ):
         rows(recipe, 0, 2)
-    assert painted() == before
+    assert generated() == before
 
 
-def test_one_sample_is_one_painting(planted: dict[str, Any], painted: Callable[[], int]) -> None:
+def test_one_sample_is_one_generation(planted: dict[str, Any], generated: Callable[[], int]) -> None:
     next(GeneratedSamples(prepare(Recipe.of(**planted))).rows(0, 1000))
-    assert painted() == 1
+    assert generated() == 1
 
 
 def test_seeds_differ_between_samples_and_recipes(planted: dict[str, Any]) -> None:
@@ -207,17 +209,17 @@ def test_batch_size_is_positive() -> None:
         Runtime(batch_size=0)
 
 
-def test_poor_samples_are_painted_again_with_seeds_of_their_own(
-    planted: dict[str, Any], tmp_path: Path, painted: Callable[[], int]
+def test_poor_samples_are_generated_again_with_seeds_of_their_own(
+    planted: dict[str, Any], tmp_path: Path, generated: Callable[[], int]
 ) -> None:
     fields = {**planted, "min_area": 0.3}
     once = rows(prepare(Recipe.of(**fields)), 0, 12, store=tmp_path / "once")
     poor = [index for index, row in once.items() if not row["classes"]]
     assert 0 < len(poor) < 12
-    before = painted()
+    before = generated()
     generator = GeneratedSamples(prepare(Recipe.of(**fields, max_attempts=6)), Runtime(store=tmp_path / "often"))
     often = dict(generator.rows(0, 12))
-    assert generator.rejected == {"a class has no mask": painted() - before - 12}
+    assert generator.rejected == {"a class has no mask": generated() - before - 12}
     for index, row in often.items():
         assert (row["seed"] == once[index]["seed"]) == (index not in poor) or not row["classes"]
     assert sum(not row["classes"] for row in often.values()) < len(poor)

@@ -54,7 +54,7 @@ FOLLOWERS = {
     "generate": "generate --recipe {ds} --output {tmp}/out",
     "reproduce": "reproduce {digest}-00000001 --recipe {ds}",
 }
-"""Commands that paint by it."""
+"""Commands that generate by it."""
 
 COMMANDS = READERS | FOLLOWERS
 
@@ -150,7 +150,7 @@ LOCAL: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("command", FOLLOWERS)
 @pytest.mark.parametrize("line", LOCAL)
-def test_who_paints_follows_nothing_local_unasked(run: Run, made: Path, line: str, command: str) -> None:
+def test_who_generates_follows_nothing_local_unasked(run: Run, made: Path, line: str, command: str) -> None:
     code, said = run(FOLLOWERS[command], local(made, **LOCAL[line]))
     assert (code, said.count("\n")) == (1, 1)
     assert line in said

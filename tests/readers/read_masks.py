@@ -95,7 +95,7 @@ def _things(instances: np.ndarray, export: Export) -> list[tuple[int, np.ndarray
 
 
 def by_cityscapesscripts(folder: Path, export: Export) -> Iterator[Reading]:
-    """What the official tools paint from the polygons."""
+    """What the official tools draw from the polygons."""
     from cityscapesscripts.helpers.annotation import Annotation
     from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
     from cityscapesscripts.preparation.json2labelImg import createLabelImage
@@ -103,7 +103,7 @@ def by_cityscapesscripts(folder: Path, export: Export) -> Iterator[Reading]:
     for path in sorted((folder / "gtFine").rglob("*_polygons.json")):
         annotation = Annotation()
         annotation.fromJsonFile(str(path))
-        values, instances = (np.asarray(paint(annotation, "ids")) for paint in (createLabelImage, createInstanceImage))
+        values, instances = (np.asarray(draw(annotation, "ids")) for draw in (createLabelImage, createInstanceImage))
         mask = renumbered(values, _label_numbers(export, "number") | {0: IGNORE, 3: IGNORE})
         frame = path.name.removesuffix("_gtFine_polygons.json")
         yield Reading(frames_of(folder)[frame], mask=mask, objects=_things(instances, export))

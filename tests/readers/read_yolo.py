@@ -1,4 +1,4 @@
-"""YOLO exports: polygons, painted as each reader does, and masks of the semantic task."""
+"""YOLO exports: polygons, drawn as each reader does, and masks of the semantic task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.readers.reading import Reading, number_of, renumbered
 
 
 def by_supervision(folder: Path, export: Export) -> Iterator[Reading]:
-    """Polygons painted as supervision does."""
+    """Polygons drawn as supervision does."""
     import supervision
 
     for split in ("train", "val"):
@@ -31,7 +31,7 @@ def by_supervision(folder: Path, export: Export) -> Iterator[Reading]:
 
 
 def by_ultralytics(folder: Path, export: Export) -> Iterator[Reading]:
-    """``check_det_dataset`` and ``verify_image_label``, from another folder; polygons painted by ``polygon2mask``."""
+    """``check_det_dataset`` and ``verify_image_label``, from another folder; polygons drawn by ``polygon2mask``."""
     from ultralytics.data.utils import check_det_dataset, img2label_paths, polygon2mask, verify_image_label
 
     data = check_det_dataset(str(folder / "data.yaml"), autodownload=False)

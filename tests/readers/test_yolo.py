@@ -38,8 +38,8 @@ def test_the_manifest_says_what_ultralytics_loses(tmp_path: Path) -> None:
     assert path == "labels/val/posts-0001.txt"
     (read,) = (found for found in read_yolo.by_ultralytics(tmp_path, yolo) if found.sample_id == "posts-0001")
     number, mask = truths()["posts-0001"].objects[0]
-    (painted,) = (mask for other, mask in read.objects or () if other == number)
+    (polygon,) = (mask for other, mask in read.objects or () if other == number)
     # Two posts of 26 x 2 pixels; the bridge has 14 more.
     assert (loss["objects"], loss["lowest_iou"]) == (1, 104 / 118)
-    assert (mask & painted).sum() / (mask | painted).sum() == 104 / 118
-    assert np.logical_xor(mask, painted).sum() == 14
+    assert (mask & polygon).sum() / (mask | polygon).sum() == 104 / 118
+    assert np.logical_xor(mask, polygon).sum() == 14

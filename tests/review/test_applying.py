@@ -36,14 +36,14 @@ def verdicts(
     return {decision.sample_id: decision for decision in decisions}
 
 
-def test_the_accepted_subset(folder: Path, tmp_path: Path, painted: Callable[[], int]) -> None:
-    before = painted()
+def test_the_accepted_subset(folder: Path, tmp_path: Path, generated: Callable[[], int]) -> None:
+    before = generated()
     decisions = verdicts(folder, accepted=[1, 4, 90_000_001], rejected=[0])
     done = apply_decisions(folder, decisions, tmp_path / "good")
     assert (done.accepted, done.rejected, done.undecided, done.fresh) == (3, 1, 4, 0)
     assert ends(tmp_path / "good") == [1, 4, 90_000_001]
     assert read_decisions(tmp_path / "good" / "decisions.jsonl") == decisions
-    assert painted() == before
+    assert generated() == before
 
 
 def test_the_accepted_subset_can_be_made_again(folder: Path, tmp_path: Path, cache_dir: str) -> None:

@@ -28,12 +28,12 @@ def test_a_dataset_folder(shapes_folder: Path) -> None:
     assert data.classes == ("car", "boat")
 
 
-def test_images_that_are_painted_while_they_are_read(planted: dict[str, Any], painted: Any) -> None:
+def test_images_that_are_generated_while_they_are_read(planted: dict[str, Any], generated: Any) -> None:
     data = open_source(Source(generate=planted, stream=True))
     rows = mix([Source(generate=planted, stream=True)], [data], classes=None, seed=0).rows
     first = list(itertools.islice(rows, 2))
     assert [row["sample_id"][-8:] for row in first] == ["00000000", "00000001"]
-    assert painted() <= 3
+    assert generated() <= 3
     assert read_example(first[0]).label.max() >= 1
 
 

@@ -69,17 +69,17 @@ def test_a_log_that_is_missing_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [40, 7])
-def test_a_painted_sheet_is_read_back_in_order(tmp_path: Path, count: int) -> None:
-    """The writer and the reader agree: each tile is what the pipeline painted for its prompt."""
-    painted: list[np.ndarray] = []
+def test_a_generated_sheet_is_read_back_in_order(tmp_path: Path, count: int) -> None:
+    """The writer and the reader agree: each tile is what the pipeline generated for its prompt."""
+    generated: list[np.ndarray] = []
 
     class Pipeline:
         def set_progress_bar_config(self, **options: object) -> None: ...
 
         def __call__(self, prompts: list[str], **options: object) -> Any:
-            start = len(painted)
+            start = len(generated)
             made = [np.full((128, 128, 3), (start + k) / 255, np.float32) for k in range(len(prompts))]
-            painted.extend(made)
+            generated.extend(made)
             return type("Output", (), {"images": np.stack(made)})
 
     write_sample_sheet(Pipeline(), drawn_prompts()[:count], tmp_path / "sheet.png")

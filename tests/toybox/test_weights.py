@@ -1,4 +1,4 @@
-"""The shipped weights: an ordinary diffusers folder, light enough for the package, that paints."""
+"""The shipped weights: an ordinary diffusers folder, light enough for the package, that generates."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_judge_sees_what_was_asked_for(pipeline: StableDiffusionPipeline) ->
     assert [verdict.best_class for verdict in verdicts] == asked
 
 
-def test_it_paints_an_image_of_its_own_size(pipeline: StableDiffusionPipeline) -> None:
+def test_it_generates_an_image_of_its_own_size(pipeline: StableDiffusionPipeline) -> None:
     generator = torch.Generator().manual_seed(0)
     image = pipeline("a photo of a red car", num_inference_steps=2, generator=generator, output_type="np").images[0]
     assert image.shape == (128, 128, 3)

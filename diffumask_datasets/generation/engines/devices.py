@@ -1,4 +1,4 @@
-"""Which device each worker paints on."""
+"""Which device each worker generates on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edits in LabelMe's JSON files: polygons, rectangles, circles and masks, painted as LabelMe does."""
+"""Edits in LabelMe's JSON files: polygons, rectangles, circles and masks, drawn as LabelMe does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_BYTES = 2**28
 """Of one file, which may hold its image."""
 
 FARTHEST = 8
-"""Times the longer side: Pillow takes time for all that is painted, inside the image or not."""
+"""Times the longer side: Pillow takes time for all that is drawn, inside the image or not."""
 
 Points = list[tuple[float, float]]
 
@@ -67,7 +67,7 @@ def _mask(drawn: Mapping[str, Any], shape: Shape, *, where: str) -> Mask:
     kind = drawn.get("shape_type") or "polygon"
     try:
         points = _points(drawn.get("points"), shape)
-        mask = _pasted(drawn.get("mask"), points, shape) if kind == "mask" else _painted(kind, points, shape)
+        mask = _pasted(drawn.get("mask"), points, shape) if kind == "mask" else _rasterized(kind, points, shape)
     except DataError as error:
         raise ReviewError(f"{where}: {error}") from error
     if not mask.any():
@@ -84,7 +84,7 @@ def _points(cell: object, shape: Shape) -> Points:
     return points
 
 
-def _painted(kind: object, points: Points, shape: Shape) -> Mask:
+def _rasterized(kind: object, points: Points, shape: Shape) -> Mask:
     height, width = shape
     canvas = Image.new("L", (width, height), 0)
     draw = ImageDraw.Draw(canvas)

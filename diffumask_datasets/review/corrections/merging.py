@@ -40,7 +40,7 @@ def merged_row(row: Row, edit: Edit) -> Row | None:
         objects = list(edit.objects or ())
         if _same(before, objects):
             return None
-        return _row(row, _repainted(label, before, objects), objects)
+        return _row(row, _redrawn(label, before, objects), objects)
     objects = _completed(label, edit.label, before if edit.objects is None else edit.objects)
     if np.array_equal(label, edit.label) and (edit.objects is None or _same(before, objects)):
         return None
@@ -53,18 +53,18 @@ def _same(one: Objects, other: Objects) -> bool:
     return keys[0] == keys[1]
 
 
-def _repainted(label: Label, before: Objects, objects: Objects) -> Label:
+def _redrawn(label: Label, before: Objects, objects: Objects) -> Label:
     """The semantic mask once objects have changed: what no object held or holds stays, unsure pixels among it."""
-    painted = label.copy()
+    drawn = label.copy()
     for _, mask in before:
-        painted[mask & (label != IGNORE)] = BACKGROUND
+        drawn[mask & (label != IGNORE)] = BACKGROUND
     kept = np.zeros(label.shape, dtype=bool)
     for category, mask in objects:
-        painted[mask] = category
+        drawn[mask] = category
         kept |= mask & (label == category)
     # Where objects overlap, the one in front stays in front.
-    painted[kept] = label[kept]
-    return painted
+    drawn[kept] = label[kept]
+    return drawn
 
 
 def _completed(label: Label, edited: Label, objects: Objects) -> list[tuple[int, Mask]]:

@@ -37,26 +37,28 @@ def test_runs_are_the_shards_in_order(sizes: dict[str, int], workers: int, batch
     assert all(stop % batch_size == 0 for stop in inner)
 
 
-def test_two_workers_write_what_one_writes(planted: dict[str, Any], tmp_path: Path, painted: Any) -> None:
+def test_two_workers_write_what_one_writes(planted: dict[str, Any], tmp_path: Path, generated: Any) -> None:
     fields = {**planted, "splits": {"train": 9, "validation": 3}, "batch_size": 2}
     generate(tmp_path / "one", store=tmp_path / "store 1", **fields)
-    before = painted()
+    before = generated()
     generate(tmp_path / "two", store=tmp_path / "store 2", workers=2, mask_workers=1, **fields)
-    assert painted() == before
+    assert generated() == before
     assert files(tmp_path / "two") == files(tmp_path / "one")
     assert files(tmp_path / "store 2") == files(tmp_path / "store 1")
 
 
-def test_refiners_keep_order_and_bytes_and_paint_ahead(planted: dict[str, Any], tmp_path: Path, painted: Any) -> None:
-    # Poor samples are painted again, so that attempts cross each other.
+def test_refiners_keep_order_and_bytes_and_generate_ahead(
+    planted: dict[str, Any], tmp_path: Path, generated: Any
+) -> None:
+    # Poor samples are generated again, so that attempts cross each other.
     recipe = prepare(Recipe.of(**{**planted, "min_area": 0.3, "max_attempts": 4}))
     plain = GeneratedSamples(recipe, Runtime(batch_size=3, store=tmp_path / "plain"))
     straight = list(plain.rows(0, 20))
-    before = painted()
+    before = generated()
     with GeneratedSamples(recipe, Runtime(batch_size=3, store=tmp_path / "ahead", mask_workers=2)) as generator:
         rows = generator.rows(0, 20)
         overlapped = [next(rows)]
-        assert 3 < painted() - before < 60
+        assert 3 < generated() - before < 60
         overlapped += rows
     assert overlapped == straight
     assert generator.rejected == plain.rejected

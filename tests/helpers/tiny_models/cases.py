@@ -108,7 +108,7 @@ class Case:
         given = {**defaults, "guidance_scale": 4.0, **fields}
         return Recipe.of(classes=["car", "potted plant"], model="tiny", **given)
 
-    def backbone(self) -> DiffusersModel:
+    def diffusion_model(self) -> DiffusersModel:
         """A fresh one."""
         return DiffusersModel(models.built(self.model), self.family)
 

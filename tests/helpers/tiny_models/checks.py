@@ -32,11 +32,13 @@ class Reference:
     images: Any
 
 
-def reference(case: Case, recipe: Recipe, backbone: DiffusersModel, contrasts: Sequence[Contrast | None]) -> Reference:
+def reference(
+    case: Case, recipe: Recipe, diffusion_model: DiffusersModel, contrasts: Sequence[Contrast | None]
+) -> Reference:
     """Both prompts generated with full attention, computed eagerly and kept whole."""
-    layers, self_layers = list(backbone._chosen_layers(recipe)), case.self_layers(backbone.denoiser)
-    with eager_attention(backbone.denoiser, list({*layers, *self_layers})) as maps:
-        images = backbone._run(REQUESTS, recipe)
+    layers, self_layers = list(diffusion_model._chosen_layers(recipe)), case.self_layers(diffusion_model.denoiser)
+    with eager_attention(diffusion_model.denoiser, list({*layers, *self_layers})) as maps:
+        images = diffusion_model._run(REQUESTS, recipe)
     has_unconditional = recipe.guidance_scale > 1 and case.conditional == "calls"
     cross: list[list[torch.Tensor]] = [[], []]
     blocks: list[list[torch.Tensor]] = [[], []]
@@ -76,9 +78,9 @@ def _heat(calls: list[torch.Tensor], case: Case, image: int, contrast: Contrast 
 
 def reference_errors(case: Case) -> tuple[float, float | None]:
     """Largest difference from full attention, with guidance: of recorded maps, and of affinities where they are read."""
-    backbone, recipe = case.backbone(), case.recipe(**case.affinity)
-    expected = reference(case, recipe, backbone, [None])
-    found = [one.attention for one in backbone.generate(REQUESTS, recipe)]
+    diffusion_model, recipe = case.diffusion_model(), case.recipe(**case.affinity)
+    expected = reference(case, recipe, diffusion_model, [None])
+    found = [one.attention for one in diffusion_model.generate(REQUESTS, recipe)]
     maps = max(_difference(one.grids[GRID][0], heat) for one, heat in zip(found, expected.heats[None], strict=True))
     if expected.affinities is None:
         return maps, None
@@ -97,14 +99,16 @@ def planted_attention(
 
     With ``keys`` of the image, REGION attends to itself instead, and everything else to everything else.
     """
-    backbone = case.backbone()
+    diffusion_model = case.diffusion_model()
     if case.family.denoiser == "unet":
-        find = backbone._chosen_layers if keys == "text" else backbone._affinity_layers
-        planting = planted_unet(backbone.pipeline, list(find(recipes[0])), PIECES, REGION, keys=keys)
+        find = diffusion_model._chosen_layers if keys == "text" else diffusion_model._affinity_layers
+        planting = planted_unet(diffusion_model.pipeline, list(find(recipes[0])), PIECES, REGION, keys=keys)
     else:
-        planting = planted(backbone.pipeline, backbone.denoiser, PIECES, REGION, dict(case.embedders), keys=keys)
+        planting = planted(
+            diffusion_model.pipeline, diffusion_model.denoiser, PIECES, REGION, dict(case.embedders), keys=keys
+        )
     with planting:
-        return [one.attention for recipe in recipes for one in backbone.generate(REQUESTS, recipe)]
+        return [one.attention for recipe in recipes for one in diffusion_model.generate(REQUESTS, recipe)]
 
 
 def lights_up(case: Case) -> bool:

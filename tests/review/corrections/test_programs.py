@@ -1,4 +1,4 @@
-"""What annotation programs write of their own: CVAT's COCO and VOC, LabelMe's shapes, masks painted by hand."""
+"""What annotation programs write of their own: CVAT's COCO and VOC, LabelMe's shapes, masks drawn by hand."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_coco_of_cvat(ds: Path, tmp_path: Path) -> None:
     label, objects = corrected(ds, write_coco(tmp_path / "cvat", cvat_coco(annotations)), "coco")
     assert [category for category, _ in objects] == [2, 1]
     np.testing.assert_array_equal(objects[0][1], block(1, 0, 3, 2))
-    # Outside the image nothing is painted.
+    # Outside the image nothing is drawn.
     np.testing.assert_array_equal(objects[1][1], block(5, 10, 9, 20) | block(5, 30, 9, 56))
     assert {value: int((label == value).sum()) for value in (1, 2, 3, 255)} == {1: 144, 2: 4, 3: 0, 255: 70}
     (line,) = (tmp_path / "out/decisions.jsonl").read_text().splitlines()
@@ -139,7 +139,7 @@ def test_shapes_of_labelme(ds: Path, tmp_path: Path) -> None:
     assert np.unique(label).tolist() == [0, 1, 2, 3, 255]
 
 
-def test_painted_masks_extend_split_and_add_objects(ds: Path, tmp_path: Path) -> None:
+def test_drawn_masks_extend_split_and_add_objects(ds: Path, tmp_path: Path) -> None:
     export(ds, tmp_path / "edits", format="imagefolder")
     path = tmp_path / "edits/train/labels/made-0000.png"
     values = np.array(Image.open(path))

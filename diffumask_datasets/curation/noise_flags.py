@@ -1,4 +1,4 @@
-"""Decides which masks to doubt, from how far a segmenter trained on the other samples confirms each."""
+"""Decides which masks to flag, from how far a segmenter trained on the other samples confirms each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from diffumask_datasets.curation.agreement import Agreement, SampleAgreement
 from diffumask_datasets.errors import RecipeError
 
-__all__ = ["Doubt", "check_drop_share", "class_doubts", "doubts"]
+__all__ = ["NoiseFlag", "check_drop_share", "flag_classes", "flag_noisy"]
 
 ByClass = Mapping[int, float]
 
@@ -19,7 +19,7 @@ SPREADS = 4.0
 """How many spreads under the class's middle an agreement may lie: 2.7 standard deviations of a normal distribution."""
 
 LEAST_GAP = 0.2
-"""Agreements this close to the middle are never doubted: a segmenter is that far off an intact mask once in a while."""
+"""Agreements this close to the middle are never flagged: a segmenter is that far off an intact mask once in a while."""
 
 CLAIM_GAP = 0.25
 """The same for claims; chosen on one half of the street photographs of ``make bench-photos``."""
@@ -27,16 +27,16 @@ CLAIM_GAP = 0.25
 FLOOR_SAMPLES = 5
 """A class with fewer samples than this shares the floor of all classes."""
 
-RIVAL_ODDS = 5.0
-"""A class is doubted where another one is this many times as likely.
+RUNNER_UP_ODDS = 5.0
+"""A class is flagged where another one is this many times as likely.
 
-On toybox scenes with damaged masks (one fold of three) that finds every wrong class and doubts no right one; what is
-likeliest alone would doubt one in twelve.
+On toybox scenes with damaged masks (one fold of three) that finds every wrong class and flags no right one; what is
+likeliest alone would flag one in twelve.
 """
 
 
-class Doubt(NamedTuple):
-    """Why a sample is not believed; ``score`` in [0, 1] is the lower the more it is doubted."""
+class NoiseFlag(NamedTuple):
+    """Why a sample is not believed; ``score`` in [0, 1] is the lower the more it is flagged."""
 
     reason: str
     score: float
@@ -48,25 +48,25 @@ def check_drop_share(drop_share: float) -> None:
         raise RecipeError(f"drop_share lies in [0, 1), got {drop_share}")
 
 
-def doubts(
+def flag_noisy(
     agreements: Sequence[SampleAgreement], names: Sequence[str], *, drop_share: float | None = None
-) -> list[Doubt | None]:
-    """For each sample the worst of its :func:`class_doubts`, or None.
+) -> list[NoiseFlag | None]:
+    """For each sample the worst of its :func:`flag_classes`, or None.
 
     Raises:
         RecipeError: as :func:`check_drop_share`.
     """
-    found = class_doubts(agreements, names, drop_share=drop_share)
-    return [min(sample.values(), key=lambda doubt: doubt.score, default=None) for sample in found]
+    found = flag_classes(agreements, names, drop_share=drop_share)
+    return [min(sample.values(), key=lambda flag: flag.score, default=None) for sample in found]
 
 
-def class_doubts(
+def flag_classes(
     agreements: Sequence[SampleAgreement], names: Sequence[str], *, drop_share: float | None = None
-) -> list[dict[int, Doubt]]:
+) -> list[dict[int, NoiseFlag]]:
     """For each sample class id → why its mask is not confirmed.
 
-    A mask is doubted for one of three reasons: its shape agrees far less than in most samples of the class; another
-    class is :data:`RIVAL_ODDS` times as likely there, and the class's own share is far lower than in most samples (a
+    A mask is flagged for one of three reasons: its shape agrees far less than in most samples of the class; another
+    class is :data:`RUNNER_UP_ODDS` times as likely there, and the class's own share is far lower than in most samples (a
     class that the segmenter never learned is always taken for another); or far more of a predicted class than in most
     samples lies in other masks, this one first of all. Only the last one says anything where classes cover the whole
     image, because without a background every shape agrees.
@@ -78,7 +78,7 @@ def class_doubts(
     Args:
         agreements: of all samples.
         names: those of the class ids 1, 2, …
-        drop_share: doubts that share of each class instead, those of the lowest IoU, as the paper does with α = 0.7;
+        drop_share: flags that share of each class instead, those of the lowest IoU, as the paper does with α = 0.7;
             where fewer are wrong, right ones too.
 
     Raises:
@@ -127,9 +127,9 @@ def _outlier_floor(values: npt.NDArray[np.float64], least_gap: float = LEAST_GAP
     return max(0.0, middle - max(SPREADS * spread, least_gap))
 
 
-def _under(values: ByClass, floors: ByClass, names: Sequence[str], what: str) -> dict[int, Doubt]:
+def _under(values: ByClass, floors: ByClass, names: Sequence[str], what: str) -> dict[int, NoiseFlag]:
     return {
-        class_id: Doubt(
+        class_id: NoiseFlag(
             f"{names[class_id - 1]!r}: {what} {value:.2f} with a segmenter trained on the other samples, "
             f"under {floors[class_id]:.2f}",
             value,
@@ -139,24 +139,24 @@ def _under(values: ByClass, floors: ByClass, names: Sequence[str], what: str) ->
     }
 
 
-def _renamed(masks: Mapping[int, Agreement], floors: ByClass, names: Sequence[str]) -> dict[int, Doubt]:
+def _renamed(masks: Mapping[int, Agreement], floors: ByClass, names: Sequence[str]) -> dict[int, NoiseFlag]:
     return {
-        class_id: Doubt(
+        class_id: NoiseFlag(
             f"{names[class_id - 1]!r}: a segmenter trained on the other samples takes the object for "
-            f"{names[agreement.rival - 1]!r} ({agreement.rival_share:.0%} against {agreement.share:.0%})",
+            f"{names[agreement.runner_up - 1]!r} ({agreement.runner_up_share:.0%} against {agreement.share:.0%})",
             agreement.share,
         )
         for class_id, agreement in masks.items()
-        if agreement.rival_share > RIVAL_ODDS * agreement.share and agreement.share < floors[class_id]
+        if agreement.runner_up_share > RUNNER_UP_ODDS * agreement.share and agreement.share < floors[class_id]
     }
 
 
-def _claimed(sample: SampleAgreement, floors: ByClass, names: Sequence[str]) -> dict[int, Doubt]:
-    found: dict[int, Doubt] = {}
+def _claimed(sample: SampleAgreement, floors: ByClass, names: Sequence[str]) -> dict[int, NoiseFlag]:
+    found: dict[int, NoiseFlag] = {}
     # The worst claim to a mask comes last and stays.
     for class_id, claim in sorted(sample.claims.items(), key=lambda pair: pair[1].kept, reverse=True):
         if claim.kept < floors[class_id]:
-            found[claim.holder] = Doubt(
+            found[claim.holder] = NoiseFlag(
                 f"{names[claim.holder - 1]!r}: {1 - claim.kept:.0%} of what a segmenter trained on the other samples "
                 f"takes for {names[class_id - 1]!r} lies in the masks of other classes, most of it in this one; "
                 f"over {1 - floors[class_id]:.0%}",
