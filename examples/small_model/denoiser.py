@@ -33,6 +33,9 @@ class Denoiser(Protocol):
     def pipeline(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> DiffusionPipeline:
         """The model as a pipeline of diffusers' own class."""
 
+    def compile(self) -> None:
+        """As of ``torch.nn.Module``."""
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """As of ``torch.nn.Module``."""
 

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         help="text encoder: that of --text-from, or new",
     )
     parser.add_argument("--text-from", type=Path, default=TOYBOX, help="pipeline that gives tokenizer and text encoder")
+    parser.add_argument("--compile", action="store_true", help="compile the network: a tenth faster on a CPU, after minutes")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --output")
     parser.add_argument("--save-every", type=int, default=200, help="steps between checkpoints")
     parser.add_argument("--sample-every", type=int, default=2000, help="steps between sample sheets")
@@ -107,6 +108,8 @@ def _train(options: argparse.Namespace) -> None:
     run = Run(settings, LatentPool(encoded, tokenizer), tokenizer, text)
     if checkpoint.exists():
         run.restore(load_checkpoint(checkpoint))
+    if options.compile:
+        run.denoiser.compile()
 
     captions = [captions[0] for captions in encoded.captions[:_SHEET]]
     prompts = drawn_prompts() if options.data == "toybox" else captions
