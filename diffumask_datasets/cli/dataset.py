@@ -95,7 +95,9 @@ def review(
     install_plugin: Annotated[
         bool, typer.Option("--install-plugin", help="Give FiftyOne the accept and reject operators.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(help="Images generated at once, for --refill.")] = 1,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images generated at once, for --refill; default: that of the dataset.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Device for --refill.")] = None,
     trust_recipe: TrustRecipe = False,
 ) -> None:
@@ -113,8 +115,8 @@ def review(
     if apply or refill:
         if output is None:
             raise ReviewError("--apply and --refill need --output DIR")
-        how = {"refill": refill, "trust_recipe": trust_recipe}
-        _apply_review(source, output, decisions or [], conflicts, name, batch_size, device, **how)
+        how = {"refill": refill, "trust_recipe": trust_recipe, "batch_size": batch_size, "device": device}
+        _apply_review(source, output, decisions or [], conflicts, name, **how)
     elif html is not None:
         from diffumask_datasets.review import write_page
 
@@ -191,11 +193,8 @@ def _apply_review(
     files: list[str],
     conflicts: str,
     name: str | None,
-    batch_size: int,
-    device: str | None,
-    **how: bool,
+    **how: Any,
 ) -> None:
-    from diffumask_datasets.generation.samples import Runtime
     from diffumask_datasets.review import apply_decisions, merge_decisions, read_decisions
     from diffumask_datasets.review.fiftyone_dataset import dataset_name, decisions_of
 
@@ -203,7 +202,7 @@ def _apply_review(
         decisions = merge_decisions([read_decisions(path) for path in files], conflicts=conflicts)
     else:
         decisions = decisions_of(name or dataset_name(source))
-    done = apply_decisions(source, decisions, output, runtime=Runtime(batch_size, device), **how)
+    done = apply_decisions(source, decisions, output, **how)
     rest = (
         f"{done.fresh} fresh, {done.undecided + done.fresh} to review"
         if how["refill"]

@@ -50,7 +50,9 @@ def generate(
     keep_threshold_curve: Annotated[bool, typer.Option(help="Add the column threshold_curve.")] = False,
     view: View = "default",
     preview: Annotated[bool, typer.Option(help="Write preview.png: image | mask overlay | heat map.")] = False,
-    batch_size: Annotated[int, typer.Option(help="Images generated at once.")] = 1,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images generated at once; default: 1 on the CPU, on a GPU what fits.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
     store: Annotated[
         str | None, typer.Option(help="Folder or URL of the sample store; default: in the Hugging Face cache.")
@@ -158,7 +160,10 @@ def reproduce(
     output: Annotated[Path | None, typer.Option(parser=local_path, help="Folder for the image and the mask.")] = None,
     trust_recipe: TrustRecipe = False,
     model: Annotated[str | None, typer.Option(help="Takes the place of the model that the recipe names.")] = None,
-    batch_size: Annotated[int, typer.Option(help="That of the dataset gives the same bytes.")] = 1,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Images generated at once; default: that of the dataset, which gives the same bytes."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
 ) -> None:
     """Make one sample again from its recipe and compare it; exits with 1 where the masks differ by more than 2 %."""

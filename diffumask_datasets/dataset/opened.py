@@ -18,7 +18,7 @@ from diffumask_datasets.dataset.storage import Location, join, name_of, read_fil
 from diffumask_datasets.dataset.views import card_metadata, shown_view
 from diffumask_datasets.errors import DataError, ExportError
 from diffumask_datasets.recipes.bounded_text import MOST_LINES_BYTES
-from diffumask_datasets.recipes.file import RECIPE_FILE, origin
+from diffumask_datasets.recipes.file import BATCH_SIZE, RECIPE_FILE, origin
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.trust import check_trust
 from diffumask_datasets.sample import check_sample_id
@@ -97,6 +97,11 @@ class OpenDataset:
     def history(self) -> dict[str, Any]:
         """What else its samples went through, which stays with them."""
         return origin(self._recipe_fields)
+
+    @property
+    def batch_size(self) -> int:
+        """How many of its samples were generated at once."""
+        return int(self._recipe_fields.get(BATCH_SIZE) or 1)
 
     @property
     def skip(self) -> frozenset[int]:

@@ -11,7 +11,7 @@ from diffumask_datasets.dataset.opened import OpenDataset
 from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.dataset.storage import Location
 from diffumask_datasets.dataset.writer import REJECTIONS_FILE, FileContent, write_rows
-from diffumask_datasets.recipes.file import RECIPE_FILE, recipe_text
+from diffumask_datasets.recipes.file import BATCH_SIZE, RECIPE_FILE, recipe_text
 from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["beside", "index_of", "recipe_text_of", "rewrite", "rewrite_subset"]
@@ -80,7 +80,9 @@ def recipe_text_of(
     shown = {f"keep_{name}": True for name in source.optional}
     skip = source.skip if skip is None else skip
     history = source.history if history is None else history
-    return recipe_text(recipe or source.recipe, sizes=sizes, skip=skip, **{"keep_heat_maps": False, **shown, **history})
+    made = {BATCH_SIZE: source.batch_size} if source.batch_size > 1 else {}
+    extra = {"keep_heat_maps": False, **shown, **made, **history}
+    return recipe_text(recipe or source.recipe, sizes=sizes, skip=skip, **extra)
 
 
 def rewrite_subset(

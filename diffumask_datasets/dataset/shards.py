@@ -19,11 +19,12 @@ import datasets
 from diffumask_datasets.dataset.names import read_class_names
 from diffumask_datasets.dataset.parquet import read_footers, read_rows, split_files
 from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
+from diffumask_datasets.dataset.shared_recipe import parse_shared_recipe
 from diffumask_datasets.dataset.storage import Location, dataset_location, fetched, parse_location
 from diffumask_datasets.dataset.writer import write_rows
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.recipes.bounded_text import read_bounded
-from diffumask_datasets.recipes.file import RECIPE_FILE
+from diffumask_datasets.recipes.file import BATCH_SIZE, RECIPE_FILE
 from diffumask_datasets.recipes.json_reader import read_json
 from diffumask_datasets.recipes.splits import Shard, ShardNumber
 
@@ -112,6 +113,8 @@ def _check(parts: Sequence[_Part]) -> None:
         raise DataError("no shards given: name the folder of each, e.g. out/shard-*")
     first = parts[0]
     for part in parts[1:]:
+        if part.recipe != first.recipe:
+            _check_batches(first, part)
         if part.number.count != first.number.count or part.recipe != first.recipe:
             raise DataError(
                 f"{part.folder} (shard {part.number}) and {first.folder} (shard {first.number}) are of different runs; "
@@ -125,6 +128,18 @@ def _check(parts: Sequence[_Part]) -> None:
         if before.number == after.number:
             raise DataError(f"{before.folder} and {after.folder} are both shard {after.number}: leave one out")
         if any(before.ranges[split][1] != after.ranges[split][0] for split in first.ranges):
-            raise DataError(
-                f"shards {before.number} and {after.number} do not meet: generate all with the same --batch-size"
-            )
+            raise DataError(f"shards {before.number} and {after.number} do not meet: generate them again")
+
+
+def _check_batches(first: _Part, part: _Part) -> None:
+    """Samples made in batches of another size have other last bits, and lie in other shards."""
+    sizes = [_batch_size(one) for one in (first, part)]
+    if part.number.count == first.number.count and sizes[0] != sizes[1]:
+        raise DataError(
+            f"shard {first.number} was made in batches of {sizes[0]}, shard {part.number} in batches of {sizes[1]}: run "
+            f"generate --shard {part.number} --batch-size {sizes[0]} again (finished samples are kept)"
+        )
+
+
+def _batch_size(part: _Part) -> int:
+    return int(parse_shared_recipe(part.recipe.encode(), where=f"the recipe of {part.folder}").get(BATCH_SIZE) or 1)

@@ -16,6 +16,7 @@ from diffumask_datasets.dataset.shared_recipe import with_shared_recipe
 from diffumask_datasets.dataset.storage import parse_location
 from diffumask_datasets.dataset.views import VIEWS
 from diffumask_datasets.errors import RecipeError, suggestion
+from diffumask_datasets.generation.batch_size import best_batch_size
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.base import check_fields
@@ -40,8 +41,8 @@ class DiffuMaskConfig(datasets.BuilderConfig):
     ``skip`` leaves out indices, as rejected in a review. ``keep_heat_maps`` adds the column ``heat_maps``,
     ``keep_threshold_curve`` the column ``threshold_curve``. ``recipe`` is a Hub dataset or a folder whose ``recipe.yaml``
     gives every field that is not given here; local models and files that it names are followed with ``trust_recipe`` alone.
-    ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change
-    how the samples are made, not what they are.
+    ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change how the samples are made, not what they are;
+    without a batch size it is 1 on the CPU, and on a GPU the largest power of two that fits.
 
     Raises:
         RecipeError: an unknown field, an illegal value, or an unknown config name.
@@ -60,7 +61,7 @@ class DiffuMaskConfig(datasets.BuilderConfig):
         recipe: str | Path | None = None,
         trust_recipe: bool = False,
         num_shards: int | None = None,
-        batch_size: int = 1,
+        batch_size: int | None = None,
         device: str | None = None,
         dtype: str | None = None,
         store: str | Path | None = None,
@@ -83,15 +84,18 @@ class DiffuMaskConfig(datasets.BuilderConfig):
             recipe_fields = fields
         if name == RENDERED and num_samples is None and splits is None:
             splits = DEFAULT_SIZES
-        self.plan = SplitPlan.of(
-            num_samples=num_samples, splits=splits, num_shards=num_shards, batch_size=batch_size, skip=skip
+        self.plan = SplitPlan.of(num_samples=num_samples, splits=splits, num_shards=num_shards, skip=skip)
+        self.runtime = Runtime(
+            1 if batch_size is None else batch_size, device, dtype, parse_location(store) if store else None
         )
-        self.runtime = Runtime(batch_size, device, dtype, parse_location(store) if store else None)
         self.keep_heat_maps = bool(keep_heat_maps)
         self.keep_threshold_curve = bool(keep_threshold_curve)
         self.recipe: Recipe | RenderedScenes = (
             self._drawn(recipe_fields) if name == RENDERED else self._prepared(recipe_fields)
         )
+        if batch_size is None and isinstance(self.recipe, Recipe):
+            self.runtime = dataclasses.replace(self.runtime, batch_size=self._best_batch_size(self.recipe))
+        self.plan = dataclasses.replace(self.plan, batch_size=self.runtime.batch_size)
 
     def _drawn(self, fields: dict[str, Any]) -> RenderedScenes:
         check_fields(fields, [field.name for field in dataclasses.fields(RenderedScenes)])
@@ -103,6 +107,11 @@ class DiffuMaskConfig(datasets.BuilderConfig):
     def _prepared(self, fields: dict[str, Any]) -> Recipe:
         check_fields(fields, [*FIELDS, *CONFIG_FIELDS])
         return prepare(Recipe.of(**fields), tuple(self.plan.sizes))
+
+    def _best_batch_size(self, recipe: Recipe) -> int:
+        sizes = self.plan.sizes.values()
+        largest = None if None in sizes else max(size or 0 for size in sizes)
+        return best_batch_size(recipe, device=self.runtime.device, dtype=self.runtime.dtype, samples=largest)
 
     @property
     def view(self) -> str:

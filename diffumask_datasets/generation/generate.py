@@ -25,6 +25,7 @@ from diffumask_datasets.generation.engines import local
 from diffumask_datasets.generation.engines.best_workers import check_workers
 from diffumask_datasets.generation.engines.devices import mask_workers_of
 from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
+from diffumask_datasets.recipes.file import BATCH_SIZE
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard, ShardNumber
 
@@ -147,6 +148,7 @@ def _write(
         keep_heat_maps=config.keep_heat_maps,
         keep_threshold_curve=config.keep_threshold_curve,
         skip=config.plan.skip,
+        extra_fields={BATCH_SIZE: config.runtime.batch_size} if config.runtime.batch_size > 1 else {},
         counts={split: _size(shards) for split, shards in requested.items()},
         extra_files=extra_files,
         view=view,

@@ -17,6 +17,7 @@ from diffumask_datasets.dataset.storage import dataset_location
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.generation.config import DiffuMaskConfig
 from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
+from diffumask_datasets.recipes.file import BATCH_SIZE
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import split_of
 
@@ -46,19 +47,30 @@ class Reproduction:
 
 
 def reproduce(
-    sample_id: str, *, recipe: str | Path, output: str | Path | None = None, batch_size: int = 1, **fields: Any
+    sample_id: str,
+    *,
+    recipe: str | Path,
+    output: str | Path | None = None,
+    batch_size: int | None = None,
+    **fields: Any,
 ) -> Reproduction:
     """Makes ``sample_id`` again from the recipe of a folder or a Hub dataset, never from the store, and compares it.
 
-    ``output`` is a folder for ``<sample_id>.png`` and ``<sample_id>-label.png``; ``fields`` are those of the recipe and of
-    the builder that shall win, e.g. ``model`` for one that moved.
+    Args:
+        sample_id: The sample.
+        recipe: A dataset, or its ``recipe.yaml``.
+        output: A folder for ``<sample_id>.png`` and ``<sample_id>-label.png``.
+        batch_size: Images generated at once; None for the number that the dataset was made with.
+        **fields: Those of the recipe and of the builder that shall win, e.g. ``model`` for one that moved.
 
     Raises:
         RecipeError: no sample id, one of another recipe, or one that the dataset does not hold.
         HubError: the Hub has no such dataset or cannot be reached.
         ExportError: ``output`` cannot be written.
     """
-    index = _index_of(sample_id, recipe)
+    shared = read_shared_recipe(recipe)
+    index = _index_of(sample_id, recipe, shared.get("digest"))
+    batch_size = batch_size or shared.get(BATCH_SIZE) or 1
     with tempfile.TemporaryDirectory(prefix="diffumask-reproduce-") as store:
         # A size of its own, so that a large dataset's sample can be made again.
         config = DiffuMaskConfig(recipe=recipe, num_samples=1, batch_size=batch_size, store=store, **fields)
@@ -77,11 +89,10 @@ def reproduce(
     return Reproduction(row, compared=False) if original is None else _compare(row, original)
 
 
-def _index_of(sample_id: str, recipe: str | Path) -> int:
+def _index_of(sample_id: str, recipe: str | Path, written: str | None) -> int:
     parts = _SAMPLE_ID.fullmatch(sample_id)
     if not parts:
         raise RecipeError(f"{sample_id!r} is no sample id: expected <12 hex digits>-<8 digits>")
-    written = read_shared_recipe(recipe).get("digest")
     if written is not None and written != parts[1]:
         raise RecipeError(f"{sample_id} is not of the recipe {str(recipe)!r}, whose samples begin with {written}-")
     return int(parts[2])

@@ -23,6 +23,7 @@ from diffumask_datasets.generation.heat_maps import HeatMaps, heat_maps_of
 from diffumask_datasets.generation.masks import label_image
 from diffumask_datasets.generation.model import load_checked_model
 from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.models.out_of_memory import names_the_knob
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.sample import Sample
@@ -86,7 +87,8 @@ class SampleGenerator:
             The requested images, in order.
 
         Raises:
-            As ``check`` and ``generate`` of :class:`~diffumask_datasets.diffusion.protocol.DiffusionModel`.
+            As ``check`` and ``generate`` of :class:`~diffumask_datasets.diffusion.protocol.DiffusionModel`; ModelError where
+                memory runs out.
         """
         from diffumask_datasets.models.determinism import single_thread
 
@@ -97,7 +99,8 @@ class SampleGenerator:
             rows = range(first, first + self._batch_size)
             # Rows that nobody requests repeat a requested one: they keep the batch's size, on which the last bits depend.
             requests = [self._request(index if index in requested else requested[0], attempt) for index in rows]
-            outputs = model.generate(requests, self._recipe)
+            with names_the_knob(ModelError, self._memory_advice):
+                outputs = model.generate(requests, self._recipe)
             batch = zip(rows, requests, outputs, strict=True)
             return [self._generated(index, request, output) for index, request, output in batch if index in requested]
 
@@ -131,6 +134,11 @@ class SampleGenerator:
     @functools.cached_property
     def _features(self) -> datasets.Features:
         return features_of(self._recipe.classes, heat_maps=True, threshold_curve=True)
+
+    def _memory_advice(self) -> str:
+        size, height, width = self._batch_size, self._recipe.height, self._recipe.width
+        fewer = f"take --batch-size {size // 2}" if size > 1 else "take a smaller size, or a dtype of two bytes"
+        return f"generating {size} images of {height}x{width} at once: {fewer}; finished samples are kept"
 
     def _request(self, index: int, attempt: int) -> GenerationRequest:
         again = f"/{attempt}" if attempt else ""

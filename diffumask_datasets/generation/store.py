@@ -21,7 +21,7 @@ from pathlib import Path
 from diffumask_datasets.dataset.storage import Location, filesystem, parse_location, remote_errors
 from diffumask_datasets.errors import StoreError
 
-__all__ = ["FOLDER_SIZE", "SUFFIX", "SampleStore", "default_store_root"]
+__all__ = ["FOLDER_SIZE", "SUFFIX", "SampleStore", "cache_folder", "default_store_root"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,16 @@ STALE_SECONDS = 3600
 def default_store_root() -> Location:
     """``$DIFFUMASK_CACHE``, else ``diffumask`` in the Hugging Face home."""
     own = os.environ.get("DIFFUMASK_CACHE")
-    if own:
-        return parse_location(own)
+    return parse_location(own) if own else _home()
+
+
+def cache_folder() -> Path:
+    """Where small things that belong to this machine are remembered: beside the samples, unless those are at a URL."""
+    root = default_store_root()
+    return root if isinstance(root, Path) else _home()
+
+
+def _home() -> Path:
     # Asked of the environment and not of huggingface_hub: its constant is frozen at import.
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
     return Path(home).expanduser() / "diffumask"

@@ -12,7 +12,16 @@ from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.yaml_reader import read_yaml
 
-__all__ = ["AUGMENTED", "LABELLED", "RECIPE_FILE", "origin", "read_mapping", "read_recipe_file", "recipe_text"]
+__all__ = [
+    "AUGMENTED",
+    "BATCH_SIZE",
+    "LABELLED",
+    "RECIPE_FILE",
+    "origin",
+    "read_mapping",
+    "read_recipe_file",
+    "recipe_text",
+]
 
 _DERIVED = ("digest",)
 """Written for the reader; computed anew when read."""
@@ -25,6 +34,10 @@ AUGMENTED = "augmented"
 
 LABELLED = "labelled"
 """What ``diffumask label`` was given; the images are the user's, so such a dataset cannot be generated from the file."""
+
+BATCH_SIZE = "batch_size"
+"""How many samples were generated at once, where that is more than one: their last bits depend on it. It is no part of the
+recipe; whoever generates the same dataset on another machine need not follow it."""
 
 WIDTH = 110
 

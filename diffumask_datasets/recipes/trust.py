@@ -14,7 +14,7 @@ from typing import Any
 from diffumask_datasets.errors import RecipeError, short_repr
 from diffumask_datasets.models.reference import BUILT_IN_MODELS
 from diffumask_datasets.recipes.base import check_fields
-from diffumask_datasets.recipes.file import AUGMENTED, LABELLED
+from diffumask_datasets.recipes.file import AUGMENTED, BATCH_SIZE, LABELLED
 from diffumask_datasets.recipes.prompt_settings import LanguageModelPrompts, RetrievalPrompts
 from diffumask_datasets.recipes.recipe import FIELDS, Recipe
 from diffumask_datasets.recipes.registry import PROMPT_SOURCES, REFINEMENTS, THRESHOLDS
@@ -24,6 +24,7 @@ from diffumask_datasets.sample import MAX_CLASS_ID
 __all__ = ["MOST_SAMPLES", "check_shape", "check_size", "check_trust", "is_hub_id"]
 
 MOST_SAMPLES = 100_000
+MOST_AT_ONCE = 1024
 
 _NEVER_PATHS = ("classes", "variant", "scheduler", *(pin.revision for pin in Recipe.PINS))
 
@@ -32,6 +33,7 @@ _PLACES_IN_SOURCE = ("path", *(pin.name for pin in (*RetrievalPrompts.PINS, *Lan
 
 _KINDS: Mapping[str, tuple[type, str]] = {
     "digest": (str, "twelve hex digits"),
+    BATCH_SIZE: (int, f"a number from 1 to {MOST_AT_ONCE}"),
     "keep_heat_maps": (bool, "true or false"),
     "keep_threshold_curve": (bool, "true or false"),
     "num_samples": (int, "a number of samples"),
@@ -63,7 +65,7 @@ def check_shape(where: str, fields: Mapping[str, Any]) -> None:
     Raises:
         RecipeError: An unknown field, a value of the wrong type, too many classes, or a path where a name belongs.
     """
-    check_fields(fields, [*FIELDS, *EXTENT, "digest", AUGMENTED, LABELLED])
+    check_fields(fields, [*FIELDS, *EXTENT, "digest", BATCH_SIZE, AUGMENTED, LABELLED])
     for name, (kind, words) in _KINDS.items():
         value = fields.get(name)
         if value is not None and not _fits(name, value, kind):
@@ -135,6 +137,8 @@ def _fits(name: str, value: Any, kind: type) -> bool:
         return False
     if name == "splits":
         return all(isinstance(split, str) and type(size) in (int, type(None)) for split, size in value.items())
+    if name == BATCH_SIZE:
+        return 1 <= int(value) <= MOST_AT_ONCE
     return name not in (AUGMENTED, LABELLED) or isinstance(value.get("digest"), str)
 
 

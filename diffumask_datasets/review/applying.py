@@ -50,7 +50,8 @@ def apply_decisions(
     *,
     refill: bool = False,
     trust_recipe: bool = False,
-    runtime: Runtime | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
 ) -> Applied:
     """Writes the accepted samples of a dataset, and all decisions so far, as a new dataset.
 
@@ -61,7 +62,8 @@ def apply_decisions(
         refill: Keep undecided samples too, and replace every rejected one by a fresh sample of the next index, so that the
             result is as large as ``source``; review it again until nothing is undecided.
         trust_recipe: Generate with the local models and files that the recipe of ``source`` names.
-        runtime: How fresh samples are generated.
+        batch_size: Fresh samples generated at once; None for the number that the others were made with.
+        device: torch's name of the device that generates them, None for the best there is.
 
     Raises:
         RecipeError: The recipe of ``source`` is not legal, or names what only the user may ask for.
@@ -87,7 +89,7 @@ def apply_decisions(
     files: dict[str, FileContent] = {DECISIONS_FILE: decisions_text(every.values())}
     if refill:
         skip = opened.skip | rejected
-        rows = _refilled(opened, present, skip, runtime or Runtime())
+        rows = _refilled(opened, present, skip, Runtime(batch_size or opened.batch_size, device))
         rewrite(opened, target, rows, skip=skip, files=files)
     else:
         kept = {sample_id for sample_id, verdict in verdicts.items() if verdict == ACCEPTED}

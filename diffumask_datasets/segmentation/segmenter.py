@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from diffumask_datasets.errors import ModelError
+from diffumask_datasets.errors import ModelError, TrainingError
 from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.models.out_of_memory import names_the_knob
 from diffumask_datasets.segmentation.labelled import Pixels
 from diffumask_datasets.segmentation.models import class_names, load_model, probabilities, scores
-from diffumask_datasets.segmentation.out_of_memory import names_the_knob
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 
 __all__ = ["Segmenter", "device_of"]
@@ -73,7 +73,11 @@ class Segmenter:
         """What ``how`` gives (classes, rows, columns) for each image, at the model's own grid."""
         remaining = iter(images)
         while batch := list(itertools.islice(remaining, batch_size)):
-            with model_lock, names_the_knob(functools.partial(_memory_advice, batch)), torch.inference_mode():
+            with (
+                model_lock,
+                names_the_knob(TrainingError, functools.partial(_memory_advice, batch)),
+                torch.inference_mode(),
+            ):
                 found = how(
                     self.model, torch.stack([self.preprocessing.pixels(image) for image in batch]).to(self.device)
                 )

@@ -24,6 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from diffumask_datasets.dataset.image_listing import told
 from diffumask_datasets.errors import DataError, ModelError, RecipeError, TrainingError
+from diffumask_datasets.models.out_of_memory import names_the_knob
 from diffumask_datasets.models.weights import load_whole
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.class_check import check_classes, warn_of_unseen
@@ -37,7 +38,6 @@ from diffumask_datasets.segmentation.model_folder import (
     write_model,
 )
 from diffumask_datasets.segmentation.models import SMALL, build_model, check_model
-from diffumask_datasets.segmentation.out_of_memory import names_the_knob
 from diffumask_datasets.segmentation.preprocessing import Preprocessing
 from diffumask_datasets.segmentation.segmenter import Segmenter, device_of
 from diffumask_datasets.segmentation.settings import TrainingSettings
@@ -245,7 +245,7 @@ def _precision(wanted: str, device: torch.device) -> str:
 def _run(trainer: _SegmentationTrainer, settings: TrainingSettings, checkpoint: Path | None) -> None:
     if checkpoint:
         logger.warning("going on from %s", checkpoint.name)
-    with names_the_knob(functools.partial(_memory_advice, trainer, settings)):
+    with names_the_knob(TrainingError, functools.partial(_memory_advice, trainer, settings)):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 

@@ -24,11 +24,11 @@ from tqdm import tqdm
 
 from diffumask_datasets.dataset.atomic import atomic_file
 from diffumask_datasets.dataset.contact_sheet import sheet_of
-from diffumask_datasets.errors import DiffuMaskError, RecipeError
+from diffumask_datasets.errors import DiffuMaskError, RecipeError, TrainingError
 from diffumask_datasets.generation.model import load_recipe_model
 from diffumask_datasets.generation.prepare import prepare
+from diffumask_datasets.models.out_of_memory import names_the_knob
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.segmentation.out_of_memory import names_the_knob
 from diffumask_datasets.segmentation.sources import open_source
 from tests.benchmarks.harness import circumstances
 from tests.benchmarks.real_data import RealImages, classes_for
@@ -162,7 +162,7 @@ def main() -> None:
         parser.error(f"no part {', '.join(sorted(set(parts) - set(PARTS)))}; there are: {', '.join(PARTS)}")
     try:
         options = Options.of(os.environ, quick=given.quick)
-        with names_the_knob(lambda: f"with {options.model}: give a smaller SIZE or BATCH"):
+        with names_the_knob(TrainingError, lambda: f"with {options.model}: give a smaller SIZE or BATCH"):
             found = measure(options, parts)
     except DiffuMaskError as error:
         raise SystemExit(f"error: {error}") from None

@@ -111,7 +111,11 @@ def test_what_does_not_belong_together_is_not_merged(planted: dict[str, Any], tm
         ("0", "2"): "shards 1 of 3 are missing: generate them, then merge",
         ("0", "1", "2", "again"): r"1 and .*again are both shard 1/3: leave one out",
         ("0", "longer", "2"): r"longer \(shard 1/3\) and .* are of different runs",
-        ("0", "batched", "2"): "do not meet: generate all with the same --batch-size",
+        (
+            "0",
+            "batched",
+            "2",
+        ): r"batches of 1, shard 1/3 in batches of 2: run generate --shard 1/3 --batch-size 1 again",
         ("whole",): r"whole is not the folder of a shard .*; make one with diffumask generate --shard i/n",
         (): "no shards given",
     }

@@ -1,8 +1,13 @@
-"""Which device each worker generates on."""
+"""Which devices there are, and which of them each worker generates on."""
 
 from __future__ import annotations
 
-__all__ = ["devices_of", "gpu_count", "mask_workers_of"]
+import os
+import platform
+import shutil
+import subprocess
+
+__all__ = ["devices_of", "gpu_count", "gpu_names", "mask_workers_of"]
 
 MASK_WORKERS_OF_A_GPU = 2
 
@@ -26,3 +31,14 @@ def gpu_count() -> int:
     import torch
 
     return torch.cuda.device_count()
+
+
+def gpu_names() -> list[str]:
+    """The GPUs of this machine and which of them are visible, without taking one; its name where the driver lists none."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return [platform.node()]
+    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+    return [*sorted(listed.stdout.splitlines()), visible] if listed.returncode == 0 else [platform.node()]
