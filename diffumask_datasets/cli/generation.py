@@ -81,8 +81,8 @@ def generate(
         fields.pop("splits", None)
     with resumable(SAMPLES_ARE_KEPT):
         how: dict[str, Any] = {"engine": engine, "workers": workers, "mask_workers": mask_workers, "address": address}
-        generate_folder(output, view=view, preview=preview, shard=shard, **how, **fields)
-    typer.echo(f"wrote {output}")
+        sheet = generate_folder(output, view=view, preview=preview, shard=shard, **how, **fields)
+    typer.echo(f"wrote {output}" if sheet is None else f"wrote {output}; look at {sheet}")
 
 
 def merge(

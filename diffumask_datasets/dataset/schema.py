@@ -158,6 +158,13 @@ def from_payload(payload: bytes) -> Row:
     return row
 
 
+def quality_of(payload: bytes) -> float:
+    """The quality of the row that :func:`to_payload` wrote; nothing else of it is decoded."""
+    with pa.ipc.open_stream(payload) as reader:
+        quality: float = reader.read_all()["quality"][0].as_py()
+    return quality
+
+
 def class_names(features: Mapping[str, Any]) -> tuple[str, ...]:
     """The classes 1..K, in order, that the features of a ``default`` dataset name."""
     return tuple(element_of(features["objects"]["category"]).names[1:])

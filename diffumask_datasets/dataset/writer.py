@@ -33,7 +33,7 @@ from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.yaml_reader import parse_yaml
 from diffumask_datasets.sample import id2label
 
-__all__ = ["REJECTIONS_FILE", "FileContent", "check_target", "write_files", "write_folder", "write_rows"]
+__all__ = ["PREVIEW", "REJECTIONS_FILE", "FileContent", "check_target", "write_files", "write_folder", "write_rows"]
 
 ROWS_PER_FILE = 1000
 ROWS_PER_GROUP = 100
@@ -46,6 +46,9 @@ REJECTIONS_FILE = "rejections.jsonl"
 FileContent = str | Callable[[], bytes]
 """The text of a file, or what gives its bytes."""
 
+PREVIEW = "preview.png"
+"""The contact sheet of the first samples."""
+
 NAMES = frozenset(
     {
         *CONFIG_FOLDERS.values(),
@@ -54,7 +57,7 @@ NAMES = frozenset(
         DECISIONS_FILE,
         REJECTIONS_FILE,
         "shard.json",
-        "preview.png",
+        PREVIEW,
     }
 )
 """What an upload that was cut short leaves behind, the recipe being uploaded last."""

@@ -11,20 +11,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from diffumask_datasets.dataset.contact_sheet import contact_sheet
 from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.dataset.shards import SHARD_FILE, shard_text
-from diffumask_datasets.dataset.storage import Location, parse_location
+from diffumask_datasets.dataset.storage import Location, join, parse_location
 from diffumask_datasets.dataset.views import check_shown
-from diffumask_datasets.dataset.writer import FileContent, check_target, write_folder
+from diffumask_datasets.dataset.writer import PREVIEW, FileContent, check_target, write_folder
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.generation.config import DiffuMaskConfig
 from diffumask_datasets.generation.engines import local
 from diffumask_datasets.generation.engines.best_workers import check_workers
 from diffumask_datasets.generation.engines.devices import mask_workers_of
-from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
+from diffumask_datasets.generation.progress import GenerationProgress
+from diffumask_datasets.generation.samples import GeneratedSamples, Made, Runtime
 from diffumask_datasets.recipes.file import BATCH_SIZE
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard, ShardNumber
@@ -49,7 +48,7 @@ def generate(
     mask_workers: int | None = None,
     address: str | None = None,
     **fields: Any,
-) -> None:
+) -> Location | None:
     """Generates a dataset folder. Started again after an interruption, it takes finished samples from the store.
 
     Args:
@@ -65,6 +64,9 @@ def generate(
         mask_workers: Processes for each worker that make masks meanwhile; None for 2 on a GPU and 0 on the CPU.
         address: The address of the Ray cluster.
         **fields: Those of :class:`DiffuMaskConfig`, such as ``classes`` and ``num_samples``.
+
+    Returns:
+        Where the contact sheet is; None where none was written.
 
     Raises:
         RecipeError: fields that are unknown or illegal, no size, or no such shard.
@@ -85,21 +87,24 @@ def generate(
     requested = config.plan.shard(number or ShardNumber(0, 1))
     runtime = dataclasses.replace(config.runtime, mask_workers=mask_workers_of(config.runtime.device, mask_workers))
     rejected: Counter[str] = Counter()
-    with tqdm(total=sum(map(_size, requested.values())), unit="image", disable=None) as progress:
+    with GenerationProgress(sum(map(_size, requested.values()))) as progress:
         every_shard = list(itertools.chain.from_iterable(requested.values()))
-        filled = _fill(engine, config.recipe, runtime, every_shard, workers, address, lambda _: progress.update())
+        filled = _fill(engine, config.recipe, runtime, every_shard, workers, address, progress.made)
         if filled is not None:
             rejected = filled
             # Nothing is left to do but what the store has lost.
-            runtime, progress.disable = dataclasses.replace(runtime, mask_workers=0), True
+            progress.close()
+            runtime = dataclasses.replace(runtime, mask_workers=0)
         with GeneratedSamples(config.recipe, runtime) as samples:
             extra: dict[str, FileContent] = {**_shard_files(config, number)}
-            if preview and any(requested.values()):
-                extra["preview.png"] = lambda: _preview(requested, samples)
+            preview = preview and any(requested.values())
+            if preview:
+                extra[PREVIEW] = lambda: _preview(requested, samples)
             _write(location, config, requested, extra, view, samples, progress)
             rejected += samples.rejected
     for reason, count in rejected.items():
         logger.warning("%d attempts were generated again: %s", count, reason)
+    return join(location, PREVIEW) if preview else None
 
 
 def _check_engine(engine: str, workers: int | None, address: str | None) -> None:
@@ -117,7 +122,7 @@ def _fill(
     shards: Sequence[Shard],
     workers: int | None,
     address: str | None,
-    made: Callable[[int], object],
+    made: Callable[[Made], object],
 ) -> Counter[str] | None:
     """Has others fill the store; None where this process is to do it by itself."""
     if engine == "ray":
@@ -138,7 +143,7 @@ def _write(
     extra_files: Mapping[str, FileContent],
     view: str,
     samples: GeneratedSamples,
-    progress: tqdm[Any],
+    progress: GenerationProgress,
 ) -> None:
     write_folder(
         output,
@@ -165,11 +170,11 @@ def _shard_files(config: DiffuMaskConfig, number: ShardNumber | None) -> dict[st
     return {SHARD_FILE: shard_text(number, {split: config.plan.range_of(split, number) for split in config.plan.sizes})}
 
 
-def _rows(samples: GeneratedSamples, shards: Sequence[Shard], progress: tqdm[Any]) -> Iterator[Row]:
+def _rows(samples: GeneratedSamples, shards: Sequence[Shard], progress: GenerationProgress) -> Iterator[Row]:
     for start, stop in shards:
         for _, row in samples.rows(start, stop):
             yield row
-            progress.update()
+            progress.read(row["quality"], samples)
 
 
 def _preview(requested: Mapping[str, Sequence[Shard]], samples: GeneratedSamples) -> bytes:

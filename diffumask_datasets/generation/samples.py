@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from diffumask_datasets.augmentation.pipeline import augmented, block_of, cached_scenes, drawn_others, row_from
-from diffumask_datasets.dataset.schema import Row, from_payload
+from diffumask_datasets.dataset.schema import Row, from_payload, quality_of
 from diffumask_datasets.dataset.storage import Location
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation.batches import Batch, Pipeline
@@ -16,7 +16,7 @@ from diffumask_datasets.generation.store import SampleStore
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard
 
-__all__ = ["GeneratedSamples", "Runtime"]
+__all__ = ["GeneratedSamples", "Made", "Runtime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,19 @@ class Runtime:
             raise RecipeError(f"mask_workers: expected a number from 0 up, got {self.mask_workers}")
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A sample that the store has by now.
+
+    ``quality`` is None where the store had it before: entries that are there are not read. ``rejected`` counts the attempts
+    that were rejected since the last report.
+    """
+
+    index: int
+    quality: float | None = None
+    rejected: int = 0
+
+
 class GeneratedSamples:
     """The samples of one prepared recipe, looked up in the store before they are generated.
 
@@ -52,6 +65,8 @@ class GeneratedSamples:
 
     def __init__(self, recipe: Recipe, runtime: Runtime = Runtime()) -> None:
         self.recipe, self.runtime = recipe, runtime
+        self.found = 0
+        """Samples that were in the store already, as far as rows were read."""
         self.plain_recipe = plain = recipe.model_copy(update={"augment": ()})
         self.store = SampleStore(runtime.store, plain.digest)
         generator = SampleGenerator(plain, batch_size=runtime.batch_size, device=runtime.device, dtype=runtime.dtype)
@@ -78,22 +93,25 @@ class GeneratedSamples:
         """The ``default`` rows of the indices ``start`` ≤ k < ``stop``, in order, a batch at a time."""
         return self._augmented_rows(start, stop) if self.recipe.augment else self._plain_rows(start, stop)
 
-    def fill(self, start: int, stop: int) -> Iterator[int]:
+    def fill(self, start: int, stop: int) -> Iterator[Made]:
         """Makes the store hold what the indices ``start`` ≤ k < ``stop`` are made of; gives each once it is there.
 
         Entries that are there are not read, so that a damaged one is noticed only by :meth:`rows`.
         """
         present = self.store.present(start, stop)
-        yield from sorted(present)
-        for _, made in self._pipeline.run(self._absent(start, stop, present)):
-            yield from made
+        yield from map(Made, sorted(present))
+        told = self.rejected.total()
+        for _, payloads in self._pipeline.run(self._absent(start, stop, present)):
+            for index, payload in payloads.items():
+                rejected, told = self.rejected.total() - told, self.rejected.total()
+                yield Made(index, quality_of(payload), rejected)
 
-    def batches_to_fill(self, shards: Iterable[Shard], made: Callable[[int], object]) -> Iterator[Batch]:
-        """What :meth:`fill` would make, for others to make; ``made`` is called with each index that is there already."""
+    def batches_to_fill(self, shards: Iterable[Shard], made: Callable[[Made], object]) -> Iterator[Batch]:
+        """What :meth:`fill` would make, for others to make; ``made`` hears of each sample that is there already."""
         for start, stop in shards:
             present = self.store.present(start, stop)
             for index in sorted(present):
-                made(index)
+                made(Made(index))
             yield from self._absent(start, stop, present)
 
     def _absent(self, start: int, stop: int, present: set[int]) -> Iterator[Batch]:
@@ -115,6 +133,7 @@ class GeneratedSamples:
     def _plain_rows(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
         batches = (self._look_up(first, indices) for first, indices in self._grid(start, stop))
         for batch, made in self._pipeline.run(batches):
+            self.found += len(batch.stored)
             for index in batch.indices:
                 yield index, from_payload(batch.stored.get(index) or made[index])
 

@@ -20,7 +20,7 @@ from diffumask_datasets.generation.batches import label_images
 from diffumask_datasets.generation.engines import local
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.sample_generator import GeneratedImage, LabelledImage, SampleGenerator
-from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
+from diffumask_datasets.generation.samples import GeneratedSamples, Made, Runtime
 from diffumask_datasets.generation.store import FOLDER_SIZE, SUFFIX, SampleStore
 from diffumask_datasets.generation.workers import Progress, Work
 from diffumask_datasets.recipes.recipe import Recipe
@@ -33,7 +33,7 @@ CLASSES = ["car", "boat", "tree", "house", "mushroom"]
 ROUNDS = 5
 """The fastest counts: others use the machine too."""
 
-Fill = Callable[[Path, int, Callable[[int], object]], object]
+Fill = Callable[[Path, int, Callable[[Made], object]], object]
 
 
 PARTS = ("slow", "stages", "throughput", "overlap", "lookups", "index", "chaos", "memory")
@@ -102,7 +102,7 @@ def _throughput(recipe: Recipe, folder: Path, count: int) -> dict[str, float]:
     # By default Ray lets its workers run only where nobody else wants the CPU.
     os.environ.update(RAY_worker_niceness="0")
 
-    def ray(store: Path, stop: int, made: Callable[[int], object]) -> object:
+    def ray(store: Path, stop: int, made: Callable[[Made], object]) -> object:
         from diffumask_datasets.generation.engines.ray import fill
 
         return fill(recipe, Runtime(store=store), [(0, stop)], workers=2, address=None, made=made)
@@ -125,7 +125,7 @@ def _rate(fill: Fill, store: Path, count: int) -> float:
     times: list[float] = []
     lock = threading.Lock()
 
-    def made(_: int) -> None:
+    def made(_: Made) -> None:
         with lock:
             times.append(time.perf_counter())
 

@@ -22,7 +22,7 @@ def test_generate_then_again_from_the_recipe(tmp_path: Path) -> None:
     first = diffumask(
         "generate", "car", "potted plant", "--num-samples", "3", "--output", "ds", "--preview", *PLANTED, cwd=tmp_path
     )
-    assert (first.returncode, first.stdout) == (0, "wrote ds\n")
+    assert (first.returncode, first.stdout) == (0, "wrote ds; look at ds/preview.png\n")
     assert (tmp_path / "ds" / "preview.png").stat().st_size > 1000
     again = diffumask("generate", "--config", "ds/recipe.yaml", "--output", "ds2", cwd=tmp_path)
     assert again.returncode == 0

@@ -11,7 +11,7 @@ from diffumask_datasets import generate
 from diffumask_datasets.errors import ModelError, WorkerError
 from diffumask_datasets.generation.engines.ray import fill
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
+from diffumask_datasets.generation.samples import GeneratedSamples, Made, Runtime
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.dataset.test_shards import files
 from tests.helpers.waiting import wait_until
@@ -43,8 +43,8 @@ def test_a_node_is_killed_amid_the_run_and_nothing_changes(
     ray.init(address=cluster.address, log_to_driver=False)
     made: list[int] = []
 
-    def note(index: int) -> None:
-        made.append(index)
+    def note(one: Made) -> None:
+        made.append(one.index)
         if len(made) == 4:
             cluster.remove_node(node, allow_graceful=False)
 

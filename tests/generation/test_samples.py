@@ -14,7 +14,7 @@ from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.diffusion.fake_model import FakeModel, planted_mask
 from diffumask_datasets.errors import ModelError, RecipeError, StoreError, TokenAlignmentError, UnknownClassError
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
+from diffumask_datasets.generation.samples import GeneratedSamples, Made, Runtime
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.conftest import PLANTED
@@ -122,7 +122,7 @@ def test_a_complete_store_need_not_be_writable(
     read_only()
     before = generated()
     assert rows(recipe, 0, 3) == first
-    assert list(GeneratedSamples(recipe).fill(0, 3)) == [0, 1, 2]
+    assert list(GeneratedSamples(recipe).fill(0, 3)) == [Made(0), Made(1), Made(2)]
     # One more is refused before anything is generated.
     with pytest.raises(
         StoreError, match=r"cannot write the sample store at .*: Read-only file system; free space or set"

@@ -16,7 +16,7 @@ from diffumask_datasets.diffusion.registry import is_registered_here
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation.engines.best_workers import best_workers
 from diffumask_datasets.generation.engines.devices import devices_of
-from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
+from diffumask_datasets.generation.samples import GeneratedSamples, Made, Runtime
 from diffumask_datasets.generation.workers import Progress, Setup, Work, WorkerPool
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard
@@ -33,7 +33,7 @@ MOST_BATCHES = 64
 
 
 def fill(
-    recipe: Recipe, runtime: Runtime, shards: Sequence[Shard], *, workers: int, made: Callable[[int], object]
+    recipe: Recipe, runtime: Runtime, shards: Sequence[Shard], *, workers: int, made: Callable[[Made], object]
 ) -> Counter[str]:
     """Makes the store hold what the samples of ``shards`` are made of.
 
@@ -42,7 +42,7 @@ def fill(
         runtime: Batch size, store and mask workers of each process; its device is dealt out.
         shards: Ranges of indices.
         workers: Number of processes.
-        made: Called once with each index that the store has, in any order.
+        made: Called once for each sample, as soon as the store has it, in any order.
 
     Returns:
         The attempts that were rejected, by reason.
@@ -60,7 +60,7 @@ def fill(
 
 
 def fill_at_best(
-    recipe: Recipe, runtime: Runtime, shards: Sequence[Shard], *, made: Callable[[int], object]
+    recipe: Recipe, runtime: Runtime, shards: Sequence[Shard], *, made: Callable[[Made], object]
 ) -> Counter[str] | None:
     """As :func:`fill`, in as many processes as the machine carries and the work is worth.
 
@@ -137,16 +137,16 @@ def _cut(start: int, stop: int, length: int) -> Iterator[Shard]:
         start = end
 
 
-def _once(made: Callable[[int], object]) -> Progress:
+def _once(made: Callable[[Made], object]) -> Progress:
     """A process that took another's place reports again what it finds in the store."""
     seen: set[int] = set()
     lock = threading.Lock()
 
-    def report(index: Any) -> None:
+    def report(one: Made) -> None:
         with lock:
-            if index not in seen:
-                seen.add(index)
-                made(index)
+            if one.index not in seen:
+                seen.add(one.index)
+                made(one)
 
     return report
 
@@ -162,8 +162,8 @@ def _fill_runs(recipe: Recipe, runtime: Runtime) -> Work[Shard, Counter[str]]:
 
     def work(run: Shard, report: Progress) -> Counter[str]:
         samples.rejected.clear()
-        for index in samples.fill(*run):
-            report(index)
+        for one in samples.fill(*run):
+            report(one)
         return Counter(samples.rejected)
 
     return work

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from diffumask_datasets.dataset.schema import quality_of
 from diffumask_datasets.errors import DiffuMaskError, MissingDependencyError, WorkerError
 from diffumask_datasets.generation.batches import Batch, BatchJob, label_images
 from diffumask_datasets.generation.sample_generator import GeneratedImage, SampleGenerator
-from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
+from diffumask_datasets.generation.samples import GeneratedSamples, Made, Runtime
 from diffumask_datasets.generation.store import SampleStore, default_store_root
 from diffumask_datasets.generation.workers import Inline, Progress, Setup, Work
 from diffumask_datasets.recipes.recipe import Recipe
@@ -45,7 +46,7 @@ def fill(
     *,
     workers: int | None,
     address: str | None,
-    made: Callable[[int], object],
+    made: Callable[[Made], object],
 ) -> Counter[str]:
     """Makes the store hold what the samples of ``shards`` are made of.
 
@@ -55,7 +56,7 @@ def fill(
         shards: Ranges of indices.
         workers: Number of actors that generate; None for one for each GPU of the cluster, or each CPU where it has none.
         address: Ray's address; None for a cluster of this machine or the one that RAY_ADDRESS names.
-        made: Called once with each index that the store has, in any order.
+        made: Called once for each sample, as soon as the store has it, in any order.
 
     Returns:
         The attempts that were rejected, by reason.
@@ -80,7 +81,7 @@ def fill(
                 if result.payload is not None:
                     samples.store.put(result.index, result.payload)
                 rejected += result.rejected
-                made(result.index)
+                made(Made(result.index, result.quality, result.rejected.total()))
     return rejected
 
 
@@ -106,6 +107,7 @@ class _Made:
 
     index: int
     payload: bytes | None
+    quality: float
     rejected: Counter[str] = field(default_factory=Counter)
 
 
@@ -117,7 +119,7 @@ def _make_batches(recipe: Recipe, runtime: Runtime) -> Work[Batch, list[_Made]]:
     def work(batch: Batch, report: Progress) -> list[_Made]:
         rejected: Counter[str] = Counter()
         _, payloads = BatchJob(batch, recipe, generator=generator, labeller=labeller, rejected=rejected).end()
-        made = [_Made(index, keep(index, payload)) for index, payload in payloads.items()]
+        made = [_Made(index, keep(index, payload), quality_of(payload)) for index, payload in payloads.items()]
         return [replace(made[0], rejected=rejected), *made[1:]]
 
     return work
@@ -137,7 +139,7 @@ def _label_and_keep(recipe: Recipe, runtime: Runtime) -> Work[GeneratedImage, li
         labelled = label(image, report)
         if labelled.error is not None:
             raise labelled.error
-        return [_Made(labelled.index, keep(labelled.index, labelled.payload))]
+        return [_Made(labelled.index, keep(labelled.index, labelled.payload), labelled.quality)]
 
     return work
 

@@ -15,7 +15,7 @@ from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.generation.engines.devices import devices_of
 from diffumask_datasets.generation.engines.local import fill, fill_at_best, runs_of
 from diffumask_datasets.generation.prepare import prepare
-from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
+from diffumask_datasets.generation.samples import GeneratedSamples, Made, Runtime
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SplitPlan
 from tests.dataset.test_shards import files
@@ -74,8 +74,8 @@ def test_a_killed_worker_is_replaced_and_nothing_is_counted_twice(
     made: list[int] = []
     killed = threading.Event()
 
-    def note(index: int) -> None:
-        made.append(index)
+    def note(one: Made) -> None:
+        made.append(one.index)
         if len(made) >= 5 and not killed.is_set():
             killed.set()
             os.kill(children()[0], signal.SIGKILL)
@@ -130,7 +130,7 @@ def test_what_the_store_has_is_no_work(
     planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, runtime = prepare(Recipe.of(**planted)), Runtime(batch_size=2, store=tmp_path / "store")
-    assert list(GeneratedSamples(recipe, runtime).fill(0, 5)) == [0, 1, 2, 3, 4]
+    assert [one.index for one in GeneratedSamples(recipe, runtime).fill(0, 5)] == [0, 1, 2, 3, 4]
     asked: list[tuple[int, int]] = []
 
     def one(_: Recipe, *, samples: int, tasks: int, **how: object) -> int:
