@@ -15,7 +15,7 @@ from diffumask_datasets.errors import ModelError
 from diffumask_datasets.masks.normalization import normalize_locally
 from diffumask_datasets.masks.quantization import dequantize
 
-__all__ = ["colour_embedding", "embeddings_of", "nearest", "raw_disagreement"]
+__all__ = ["colour_embedding", "embeddings_of", "nearest", "raw_disagreement", "raw_masks"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -31,18 +31,34 @@ def raw_disagreement(row: Row, label: Pixels, *, normalization: str | None = "lo
     """
     if not row.get(HEAT_MAPS):
         return None
-    height, width = label.shape
+    differences = []
+    for class_id, raw in raw_masks(row, label.shape, normalization).items():
+        refined = label == class_id
+        both = int((raw | refined).sum())
+        differences.append(1 - int((raw & refined).sum()) / both if both else 0.0)
+    return float(np.mean(differences)) if differences else None
+
+
+def raw_masks(row: Row, shape: tuple[int, ...], normalization: str | None) -> dict[int, npt.NDArray[np.bool_]]:
+    """The mask of each visible class before refinement: where its heat map reaches the row's γ.
+
+    Args:
+        row: A row with heat maps.
+        shape: Height and width of the masks.
+        normalization: The recipe's ``heat_normalization``.
+
+    Returns:
+        Class id → bool (height, width).
+    """
+    height, width = shape
     categories, soft_maps = soft_maps_of(row)
     maps = dict(zip(categories, dequantize(soft_maps, height=height, width=width), strict=True))
-    differences = []
+    masks = {}
     for class_id, threshold in zip(row["classes"], row["threshold"], strict=True):
         if class_id in maps:
             heat = normalize_locally(maps[class_id]) if normalization == "local" else maps[class_id]
-            raw = heat >= threshold
-            refined = label == class_id
-            both = int((raw | refined).sum())
-            differences.append(1 - int((raw & refined).sum()) / both if both else 0.0)
-    return float(np.mean(differences)) if differences else None
+            masks[class_id] = heat >= threshold
+    return masks
 
 
 def embeddings_of(

@@ -1,33 +1,36 @@
-"""``diffumask review --html``: one file with everything in it, for a browser without server, network or FiftyOne."""
+"""``diffumask review --html``: one file with everything in it, for a browser without server, network or FiftyOne.
+
+What is known of all samples comes first in the file and their pictures after it, so that a browser shows the first ones,
+sorts and filters while it still reads the rest.
+"""
 
 from __future__ import annotations
 
-import base64
-import io
+import itertools
 import json
+import shutil
+import tempfile
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image
+from typing import IO, Any
 
 from diffumask_datasets.dataset.atomic import atomic_file
 from diffumask_datasets.dataset.contact_sheet import class_colours
 from diffumask_datasets.dataset.decisions import DECISIONS_FILE
 from diffumask_datasets.dataset.density import Density, image_density
 from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
-from diffumask_datasets.dataset.schema import Row, image_of, label_of
+from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.dataset.storage import Location, name_of, parse_location
 from diffumask_datasets.errors import ExportError
+from diffumask_datasets.review.pictures import pictures_of
 
 __all__ = ["write_page"]
 
-LONGER_SIDE = 320
-"""Pixels of a picture on the page; masks are shrunk without mixing class ids."""
-
-JPEG_QUALITY = 82
 PLACE_OF_DATA = "/*REVIEW-DATA*/"
+PLACE_OF_PICTURES = "<!--REVIEW-PICTURES-->"
+
+PER_STEP = 60
+"""Samples after which the page hears that their pictures have arrived: those of one page of it."""
 
 
 def write_page(
@@ -47,73 +50,66 @@ def write_page(
     opened, target = open_dataset(source), parse_location(output)
     if not name_of(target).lower().endswith((".html", ".htm")):
         raise ExportError(f"{output} is no page: give a file that ends in .html")
+    with atomic_file(target) as draft, tempfile.TemporaryFile("w+", encoding="utf-8", dir=draft.parent) as pictures:
+        data = _data(opened, num_samples, pictures)
+        data["title"] = title or opened.name
+        # "<" written out, so that no text of a prompt can end the script element.
+        text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+        template = (files("diffumask_datasets.review") / "page.html").read_text(encoding="utf-8")
+        start, end = template.replace(PLACE_OF_DATA, text).split(PLACE_OF_PICTURES)
+        with draft.open("w", encoding="utf-8") as page:
+            page.write(start)
+            pictures.seek(0)
+            shutil.copyfileobj(pictures, page)
+            page.write(end)
+    return target
+
+
+def _data(opened: OpenDataset, most: int | None, pictures: IO[str]) -> dict[str, Any]:
     density = Density()
-    samples = _samples(opened, num_samples, density)
-    data = {
-        "title": title or opened.name,
+    samples = _cards(opened, most, density, pictures)
+    return {
         "file": DECISIONS_FILE,
         "classes": list(opened.classes),
         "colours": [_hex(class_id) for class_id in range(1, len(opened.classes) + 1)],
+        "heat_maps": opened.heat_maps,
         "samples": samples,
         "density": str(density),
         "decisions": _decisions(opened),
     }
-    # "<" written out, so that no text of a prompt can end the script element.
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    template = (files("diffumask_datasets.review") / "page.html").read_text(encoding="utf-8")
-    with atomic_file(target) as draft:
-        draft.write_text(template.replace(PLACE_OF_DATA, text), encoding="utf-8")
-    return target
 
 
-def _samples(opened: OpenDataset, most: int | None, density: Density) -> list[dict[str, Any]]:
+def _cards(opened: OpenDataset, most: int | None, density: Density, pictures: IO[str]) -> list[dict[str, Any]]:
+    """What the page knows of each sample from the start; the pictures go into a file, as they need not fit into memory."""
+    normalization = (opened.recipe_fields or {}).get("heat_normalization", "local")
     cards: list[dict[str, Any]] = []
-    for split, row in opened.rows():
-        if most is not None and len(cards) >= most:
-            break
+    for split, row in itertools.islice(opened.rows(), most):
+        pictures.write(
+            _script(f' type="application/json" id="p{len(cards)}"', json.dumps(pictures_of(row, normalization)))
+        )
         cards.append(_card(split, row, density))
+        if len(cards) % PER_STEP == 0:
+            pictures.write(_script("", f"arrived({len(cards)})"))
+    pictures.write(_script("", f"arrived({len(cards)})"))
     return cards
 
 
+def _script(attributes: str, text: str) -> str:
+    return f"<script{attributes}>{text}</script>\n"
+
+
 def _card(split: str, row: Row, total: Density) -> dict[str, Any]:
-    image = Image.fromarray(image_of(row))
-    label = Image.fromarray(label_of(row))
-    size_wh = _fitted(image.size)
     density = image_density(row)
     total.add(density)
     return {
         "id": row["sample_id"],
         "split": split,
-        "image": _data_uri(
-            image.resize(size_wh, Image.Resampling.LANCZOS), "JPEG", quality=JPEG_QUALITY, subsampling=0
-        ),
-        "mask": _data_uri(_overlay(label.resize(size_wh, Image.Resampling.NEAREST)), "PNG"),
         "classes": list(row["classes"]),
         "objects": density.objects,
         "touching": density.touching,
         "quality": round(float(row["quality"]), 4),
         "prompt": row["prompt"],
     }
-
-
-def _overlay(label: Image.Image) -> Image.Image:
-    """Class ids in their colours, background transparent, as a palette image: a few hundred bytes."""
-    picture = Image.fromarray(np.asarray(label))
-    picture.putpalette(class_colours().tobytes())
-    return picture
-
-
-def _data_uri(picture: Image.Image, file_format: str, **how: Any) -> str:
-    buffer = io.BytesIO()
-    if picture.mode == "P":
-        how["transparency"] = 0
-    picture.save(buffer, file_format, **how)
-    return f"data:image/{file_format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-
-
-def _fitted(size_wh: tuple[int, int]) -> tuple[int, int]:
-    scale = min(1.0, LONGER_SIDE / max(size_wh))
-    return max(1, round(size_wh[0] * scale)), max(1, round(size_wh[1] * scale))
 
 
 def _hex(class_id: int) -> str:
