@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
         help="text encoder: that of --text-from, or new",
     )
     parser.add_argument("--text-from", type=Path, default=TOYBOX, help="pipeline that gives tokenizer and text encoder")
-    parser.add_argument("--compile", action="store_true", help="compile the network: a tenth faster on a CPU, after minutes")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the network: a tenth faster on a CPU, after minutes"
+    )
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --output")
     parser.add_argument("--save-every", type=int, default=200, help="steps between checkpoints")
     parser.add_argument("--sample-every", type=int, default=2000, help="steps between sample sheets")
