@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 def remask(dataset: str | Path, output: str | Path, *, trust_recipe: bool = False, **changes: Any) -> Recipe:
     """Makes the masks of the folder ``dataset`` again, from its kept heat maps, into the folder ``output``.
 
-    ``changes`` are fields of :class:`MaskSettings`; the others stay. An affinity net that the
-    dataset's recipe names is only followed with ``trust_recipe``. The result is, to the byte,
+    ``changes`` are fields of :class:`MaskSettings`; the others stay. An affinity net, or a local
+    segmenter, that the dataset's recipe names is only followed with ``trust_recipe``. The result is, to the byte,
     what generating with the changed recipe would have given, as long as every sample was generated once (``max_attempts``
     1); that recipe is returned.
 
@@ -70,6 +70,8 @@ def _changed(source: OpenDataset, changes: Mapping[str, Any], *, trust: bool) ->
     old = source.recipe
     if not trust and {**old.model_dump(), **changes}["affinity"] == "affinitynet" and "affinity_net" not in changes:
         source.check_trust("affinity_net")
+    if not trust and "refinement" not in changes:
+        source.check_trust("refinement")
     if "affinity_net" in changes:
         changes = {"affinity_net_revision": None, **changes}
     new = Recipe.of(**{**old.model_dump(), **changes})

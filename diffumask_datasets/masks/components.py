@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,13 @@ from scipy import ndimage
 
 from diffumask_datasets.errors import ShapeError
 from diffumask_datasets.masks.merge_fragments import join_limbs
-from diffumask_datasets.masks.watershed import part_touching
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
-__all__ = ["separate_instances"]
+__all__ = ["Part", "separate_instances"]
+
+Box = tuple[slice, slice]
+Part = Callable[[npt.NDArray[np.bool_], Box], tuple[npt.NDArray[np.intp], int]]
+"""Takes one connected mask apart, which is cut out of the image at a box: labels, 0 outside and 1..n inside, and n."""
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 _MAX_INSTANCES = 65535
@@ -25,14 +28,13 @@ def separate_instances(
     *,
     class_ids: Sequence[int],
     min_area: float,
-    split_touching: bool = False,
+    part: Part | None = None,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
     """Semantic mask uint8 and instance mask uint16 (height, width) of ``labels`` (0 background, else 1 + class index).
 
     Each connected component of a class is one instance, with the limbs near it
     (:func:`join_limbs`); ids count from 1 in the order of ``class_ids``, then of rows.
-    With ``split_touching`` one with a waist becomes several (:func:`part_touching`), as
-    long as each of them is large enough.
+    ``part`` may make several of one, as long as each of them is large enough.
     ``unsure`` pixels become 255 and belong to no instance. ``min_area`` is a fraction of the image: a component smaller
     than that becomes background, one that is large enough only with its unsure pixels becomes 255 as a whole.
 
@@ -44,7 +46,7 @@ def separate_instances(
     instances = np.zeros(labels.shape, dtype=np.uint16)
     count = 0
     for index, class_id in enumerate(class_ids, start=1):
-        components, large, kept = _components(labels == index, unsure, smallest, split_touching)
+        components, large, kept = _components(labels == index, unsure, smallest, part)
         _check_count(count + int(kept.sum()), min_area)
         member = components > 0
         semantic[member] = np.where(large, IGNORE, BACKGROUND)[components[member]]
@@ -56,12 +58,12 @@ def separate_instances(
 
 
 def _components(
-    mask: npt.NDArray[np.bool_], unsure: npt.NDArray[np.bool_], smallest: float, split_touching: bool
+    mask: npt.NDArray[np.bool_], unsure: npt.NDArray[np.bool_], smallest: float, part: Part | None
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Components of a mask (0 is none), and of each whether it is large enough at all, and without unsure pixels."""
     components, found = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
-    if split_touching:
-        components, found = _parted(components, smallest)
+    if part is not None:
+        components, found = _parted(components, smallest, part)
     components, found = join_limbs(components, found, smallest=smallest)
     large = np.bincount(components.ravel(), minlength=found + 1) >= smallest
     kept = np.bincount(components[~unsure], minlength=found + 1) >= smallest
@@ -69,13 +71,13 @@ def _components(
     return components, large, kept
 
 
-def _parted(components: npt.NDArray[np.intp], smallest: float) -> tuple[npt.NDArray[np.intp], int]:
-    """Components with a waist as several, numbered by their place in rows as :func:`scipy.ndimage.label` does."""
+def _parted(components: npt.NDArray[np.intp], smallest: float, part: Part) -> tuple[npt.NDArray[np.intp], int]:
+    """Components taken apart, numbered by their place in rows as :func:`scipy.ndimage.label` does."""
     parted = np.zeros_like(components)
     count = 0
     for number, box in enumerate(ndimage.find_objects(components), start=1):
         member = components[box] == number
-        parts, found = part_touching(member) if member.sum() >= 2 * smallest else (member.astype(np.intp), 1)
+        parts, found = part(member, box) if member.sum() >= 2 * smallest else (member.astype(np.intp), 1)
         if np.bincount(parts[member])[1:].min() < smallest:
             parts, found = member.astype(np.intp), 1
         parted[box][member] = count + parts[member]

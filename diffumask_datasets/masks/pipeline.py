@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.errors import ShapeError
-from diffumask_datasets.masks.components import separate_instances
+from diffumask_datasets.masks.components import Part, separate_instances
 from diffumask_datasets.masks.normalization import normalize_locally
 from diffumask_datasets.masks.objects import describe_objects
 from diffumask_datasets.masks.quality import class_quality
@@ -21,7 +22,9 @@ from diffumask_datasets.masks.unary import (
     hard_probabilities,
     label_probabilities,
 )
+from diffumask_datasets.masks.watershed import part_touching
 from diffumask_datasets.masks.working_size import enlarge, enlarged_labels, shrink_image, shrink_maps, working_size
+from diffumask_datasets.recipes.refinement_settings import SamRefinement
 from diffumask_datasets.recipes.registry import REFINEMENTS, THRESHOLDS
 from diffumask_datasets.recipes.settings import MaskSettings
 from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID, ObjectAnnotation, ThresholdCurve, check_array
@@ -82,7 +85,7 @@ def make_masks(
         enlarge(certainty(refined, temperature=temperature), (height, width)) < settings.ignore_margin,
         class_ids=class_ids,
         min_area=settings.min_area,
-        split_touching=settings.split_touching,
+        part=_parting(image, settings),
     )
     objects = _objects(semantic, instances, {class_id: raw[i] for i, class_id in enumerate(class_ids, start=1)})
     qualities = _class_qualities(best_labels(raw), best_labels(refined), semantic, class_ids, heat, thresholds, spread)
@@ -136,16 +139,35 @@ def _refined(
     return refined, temperature
 
 
+def _parting(image: npt.NDArray[np.uint8], settings: MaskSettings) -> Part | None:
+    """What takes objects of one class apart where they touch."""
+    if not settings.split_touching:
+        return None
+    if not isinstance(settings.refinement, SamRefinement):
+        return lambda mask, box: part_touching(mask)
+    # torch is loaded only where a segmenter is used.
+    from diffumask_datasets.masks.promptable import load_segmenter
+    from diffumask_datasets.masks.sam_instances import part_by_segmenter
+
+    segmenter = load_segmenter(settings.refinement.model, settings.refinement.revision)
+    return functools.partial(part_by_segmenter, image=image, segmenter=segmenter)
+
+
 def check_mask_settings(settings: MaskSettings) -> None:
-    """Refuses, before any work, a threshold or refinement that cannot be imported or has no such parameters.
+    """Refuses, before any work, a threshold or refinement that cannot be used.
 
     Raises:
-        RecipeError: as it says.
+        RecipeError: one cannot be imported or has no such parameters.
+        ModelError: the model of a refinement takes no prompts.
     """
     if not isinstance(settings.threshold, float):
         THRESHOLDS.make(settings.threshold)
     if settings.refinement is not None:
         REFINEMENTS.make(settings.refinement)
+    if isinstance(settings.refinement, SamRefinement):
+        from diffumask_datasets.masks.promptable_cost import tell_cost
+
+        tell_cost(settings.refinement.model, settings.refinement.revision)
 
 
 def _objects(

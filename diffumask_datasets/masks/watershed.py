@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
-__all__ = ["NECK", "part_touching"]
+__all__ = ["LEAST_SHARE", "NECK", "part_touching"]
 
 NECK = 0.45
 """Two bodies are parted where the widest way between them is at most this share of the slimmer one's width.

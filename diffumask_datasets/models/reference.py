@@ -17,6 +17,7 @@ __all__ = [
     "LORA",
     "MODEL_INDEX",
     "PIPELINE",
+    "SEGMENTER",
     "TEXT_MODEL",
     "TOYBOX",
     "ModelKind",
@@ -79,6 +80,12 @@ AFFINITY_NET = ModelKind("affinity net", "make one with diffumask train-affinity
 TEXT_MODEL = ModelKind(
     "text model",
     "give an existing folder or a Hub id owner/name",
+    index="config.json",
+    form="a model of transformers",
+)
+SEGMENTER = ModelKind(
+    "promptable segmenter",
+    "give an existing folder or a Hub id owner/name, e.g. 'facebook/sam2.1-hiera-tiny'",
     index="config.json",
     form="a model of transformers",
 )

@@ -135,6 +135,7 @@ REFINEMENTS = Registry(
     {
         "densecrf": "masks.densecrf:refine",
         "densecrf-paper": "masks.densecrf:refine_as_in_the_paper",
+        "sam": "masks.sam:refine",
     },
 )
 """``(image, probabilities, heat_maps, **parameters)`` gives the refined probabilities of the labels, of the same shape,

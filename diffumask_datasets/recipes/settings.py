@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
 
 from diffumask_datasets.models.reference import AFFINITY_NET, CHECKPOINT, LORA
 from diffumask_datasets.recipes.base import NOT_GIVEN, Pin, Settings
-from diffumask_datasets.recipes.registry import REFINEMENTS, THRESHOLDS, Choice
+from diffumask_datasets.recipes.refinement_settings import RefinementSettings, SamRefinement
+from diffumask_datasets.recipes.registry import THRESHOLDS, Choice
 
 __all__ = ["PLAIN", "AttemptSettings", "CaptureSettings", "GenerateSettings", "LoadSettings", "MaskSettings"]
 
@@ -106,11 +108,13 @@ class MaskSettings(Settings):
     affinity mask: ``"self-attention"`` of the model, or ``"affinitynet"``, the trained net in the file ``affinity_net``,
     whose content ``affinity_net_revision`` pins. ``heat_normalization`` divides each heat map by its local level before it
     is thresholded (:mod:`diffumask_datasets.masks.normalization`). ``refinement`` is a DenseCRF, with our parameters or
-    with the paper's (``"densecrf-paper"``), or None. Thresholds and refinements of installed packages are named like ours;
-    their parameters stand in a mapping, ``{"kind": NAME, …}``. ``unary`` is what refinement starts from: ``"soft"`` heat or
-    ``"hard"`` labels. ``min_area`` is the smallest component kept, as a fraction of the image; pixels whose two best classes
-    differ by less than ``ignore_margin`` become 255; ``split_touching`` parts objects of one class where they touch at a
-    neck.
+    with the paper's (``"densecrf-paper"``), a promptable segmenter (``"sam"``, with the fields of
+    :class:`~diffumask_datasets.recipes.refinement_settings.SamRefinement`), or None. Thresholds and refinements of
+    installed packages are named like ours; their parameters stand in a mapping, ``{"kind": NAME, …}``.
+    ``unary`` is what refinement starts from: ``"soft"`` heat or ``"hard"`` labels. ``min_area`` is the smallest component
+    kept, as a fraction of the image; pixels whose two best classes differ by less than ``ignore_margin`` become 255;
+    ``split_touching`` parts objects of one class where they touch at a neck, or as the promptable segmenter sees them where
+    that refines the masks.
     """
 
     PINS: ClassVar[tuple[Pin, ...]] = (Pin("affinity_net", "affinity_net_revision", AFFINITY_NET),)
@@ -120,7 +124,7 @@ class MaskSettings(Settings):
     affinity_net: str | None = None
     affinity_net_revision: str | None = None
     heat_normalization: Literal["local"] | None = "local"
-    refinement: str | Choice | None = "densecrf"
+    refinement: RefinementSettings | None = "densecrf"
     unary: Literal["soft", "hard"] = "soft"
     split_touching: bool = True
     min_area: float = Field(0.005, ge=0, lt=1)
@@ -144,10 +148,23 @@ class MaskSettings(Settings):
             raise ValueError("a fixed threshold lies between 0 and 1, ends excluded")
         return number
 
-    @field_validator("refinement", mode="before")
-    @classmethod
-    def _legal_refinement(cls, refinement: Any) -> Any:
-        return None if refinement is None else REFINEMENTS.chosen(refinement)
+    def identity(self) -> dict[str, Any]:
+        """As of all settings; a model that refines is known by its revision, too."""
+        fields = super().identity()
+        if isinstance(self.refinement, SamRefinement):
+            fields["refinement"] = self.refinement.identity()
+        return fields
+
+    def pinned(self) -> Self:
+        """A copy in which every model is pinned, that of the refinement too.
+
+        Raises:
+            ModelError: a model cannot be found, or does not have the content that it is pinned to.
+        """
+        pinned = super().pinned()
+        if not isinstance(self.refinement, SamRefinement):
+            return pinned
+        return pinned.model_copy(update={"refinement": self.refinement.pinned()})
 
 
 class AttemptSettings(Settings):

@@ -124,6 +124,9 @@ def _places(fields: Mapping[str, Any]) -> dict[str, Any]:
         del places["model"]
     if isinstance(prompts, Mapping):
         places |= {f"prompt_source {key}": prompts[key] for key in _PLACES_IN_SOURCE if prompts.get(key) is not None}
+    refinement = fields.get("refinement")
+    if isinstance(refinement, Mapping) and refinement.get("model") is not None:
+        places["refinement model"] = refinement["model"]
     steps = fields.get("augment")
     for step in steps if isinstance(steps, list) else [steps]:
         if isinstance(step, Mapping) and step.get("backgrounds") is not None:

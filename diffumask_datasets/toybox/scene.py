@@ -111,7 +111,7 @@ def render_with_captions(
     background = wanted.background or str(rng.choice(BACKGROUNDS))
     extent = (size[0] / min(size), size[1] / min(size))
     placed = lay_out(_draw_objects(wanted, rng), extent, rng)
-    image, instances = _rasterise(placed, draw_background(background, size, rng), rng)
+    image, instances = rasterise(placed, draw_background(background, size, rng), rng)
     objects = tuple(SceneObject(item.class_name, item.colour, index) for index, item in enumerate(placed, start=1))
     table = np.array([0, *(class_id(item.class_name) for item in objects)], dtype=np.uint8)
     mentions = [Mention(item.class_name, item.colour, item.x / extent[1], item.y / extent[0]) for item in placed]
@@ -137,7 +137,7 @@ def _choose_classes(count: int | None, rng: np.random.Generator) -> list[str]:
     return names
 
 
-def _rasterise(placed: Sequence[PlacedObject], ground: Field, rng: np.random.Generator) -> tuple[Image8, Image8]:
+def rasterise(placed: Sequence[PlacedObject], ground: Field, rng: np.random.Generator) -> tuple[Image8, Image8]:
     """Image and instance mask; each object's id rides in the alpha channel, so both come from the same pixels."""
     height, width = ground.shape[:2]
     scale = min(height, width) * _OVERSAMPLE

@@ -29,6 +29,7 @@ from diffumask_datasets.masks.affinity_training import AffinityTraining, make_ex
 from diffumask_datasets.masks.components import separate_instances
 from diffumask_datasets.masks.pipeline import make_masks
 from diffumask_datasets.masks.unary import affinity_labels
+from diffumask_datasets.masks.watershed import part_touching
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.settings import MaskSettings
@@ -163,7 +164,11 @@ def _instances(model: Observer, recipe: Recipe, *, count: int) -> dict[str, floa
         right[kind].append(len(masks.objects) == len(visible))
         labels = shown.truth.astype(np.intp)
         found = separate_instances(
-            labels, np.zeros(labels.shape, bool), class_ids=[1], min_area=recipe.min_area, split_touching=True
+            labels,
+            np.zeros(labels.shape, bool),
+            class_ids=[1],
+            min_area=recipe.min_area,
+            part=lambda mask, box: part_touching(mask),
         )[1]
         exact[kind].append(int(found.max()) == len(visible))
     return {

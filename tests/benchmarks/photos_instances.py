@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from diffumask_datasets.masks.components import separate_instances
 from diffumask_datasets.masks.quality import iou
+from diffumask_datasets.masks.watershed import part_touching
 from diffumask_datasets.recipes.settings import MaskSettings
 from tests.benchmarks.photos_data import Mask, OutlinedPhoto, outlined_photos
 
@@ -63,7 +64,7 @@ def separated(whole: Mask) -> list[Mask]:
         np.zeros(whole.shape, dtype=bool),
         class_ids=[1],
         min_area=settings.min_area,
-        split_touching=settings.split_touching,
+        part=lambda mask, box: part_touching(mask),
     )[1]
     return [instances == number for number in range(1, int(instances.max()) + 1)]
 

@@ -63,7 +63,7 @@ def test_touching_objects_become_instances_where_each_is_large_enough() -> None:
     labels = discs((30, 25, 15), (30, 53, 15)).astype(np.intp)
     unsure = np.zeros(labels.shape, bool)
     separate = lambda area, split: separate_instances(  # noqa: E731
-        labels, unsure, class_ids=[7], min_area=area, split_touching=split
+        labels, unsure, class_ids=[7], min_area=area, part=(lambda mask, box: part_touching(mask)) if split else None
     )[1]
     assert separate(0.01, True).max() == 2
     assert separate(0.01, False).max() == 1

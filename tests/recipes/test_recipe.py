@@ -182,7 +182,7 @@ def test_the_digest_never_changes_by_itself() -> None:
         ({"classes": ["car"], "refinement": {"size": 3}}, "refinement: name its kind"),
         (
             {"classes": ["car"], "refinement": "crf"},
-            "refinement: unknown refinement 'crf'; there are: 'densecrf', 'densecrf-paper' (given: 'crf')",
+            "refinement: unknown refinement 'crf'; there are: 'densecrf', 'densecrf-paper', 'sam' (given: 'crf')",
         ),
         ({"classes": ["car"], "attention_grids": []}, "attention_grids: name at least one grid"),
         ({"classes": ["car"], "attention_timesteps": [500, 50]}, "0 <= first <= last <= 1000"),
