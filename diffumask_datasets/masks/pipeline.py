@@ -21,13 +21,14 @@ from diffumask_datasets.masks.unary import (
     certainty,
     hard_probabilities,
     label_probabilities,
+    without_background,
 )
 from diffumask_datasets.masks.watershed import part_touching
 from diffumask_datasets.masks.working_size import enlarge, enlarged_labels, shrink_image, shrink_maps, working_size
 from diffumask_datasets.recipes.refinement_settings import SamRefinement
 from diffumask_datasets.recipes.registry import REFINEMENTS, THRESHOLDS
 from diffumask_datasets.recipes.settings import MaskSettings
-from diffumask_datasets.sample import IGNORE, MAX_CLASS_ID, ObjectAnnotation, ThresholdCurve, check_array
+from diffumask_datasets.sample import BACKGROUND, IGNORE, MAX_CLASS_ID, ObjectAnnotation, ThresholdCurve, check_array
 
 __all__ = ["Masks", "check_mask_settings", "make_masks"]
 
@@ -61,8 +62,9 @@ def make_masks(
 
     ``heat_maps`` are float32 (classes, height, width) in [0, 1], one per class id, as large as the image or of its
     :func:`~diffumask_datasets.masks.working_size.working_size`, at which masks are made. A class that comes out empty
-    keeps its threshold and has the quality 0.0: it is for the caller to judge. ``affinity_maps`` are the heat maps after
-    they were spread along an affinity; the threshold ``"affinity"`` is chosen by them.
+    keeps its threshold and has the quality 0.0: it is for the caller to judge. Without a background (``settings``) what no
+    class keeps is 255, never 0. ``affinity_maps`` are the heat maps after they were spread along an affinity; the threshold
+    ``"affinity"`` is chosen by them.
 
     Raises:
         ShapeError: shapes, dtypes or ranges that do not fit, NaN, class ids that repeat or are out of range, or no
@@ -78,7 +80,7 @@ def make_masks(
     if settings.heat_normalization == "local":
         heat = np.stack([normalize_locally(one) for one in heat])
     thresholds, curves = zip(*_thresholds(pixels, heat, settings, spread), strict=True)
-    raw = (hard_probabilities if settings.unary == "hard" else label_probabilities)(heat, thresholds)
+    raw = _unary(heat, thresholds, settings)
     refined, temperature = _refined(pixels, raw, heat, settings)
     semantic, instances = separate_instances(
         enlarged_labels(refined, (height, width)),
@@ -87,6 +89,8 @@ def make_masks(
         min_area=settings.min_area,
         part=_parting(image, settings),
     )
+    if settings.background is None:
+        semantic = np.where(semantic == BACKGROUND, np.uint8(IGNORE), semantic)
     objects = _objects(semantic, instances, {class_id: raw[i] for i, class_id in enumerate(class_ids, start=1)})
     qualities = _class_qualities(best_labels(raw), best_labels(refined), semantic, class_ids, heat, thresholds, spread)
     return Masks(
@@ -125,6 +129,14 @@ def _thresholds(
     return found
 
 
+def _unary(
+    heat_maps: npt.NDArray[np.float32], thresholds: Sequence[float], settings: MaskSettings
+) -> npt.NDArray[np.float32]:
+    """What refinement starts from; without a background no label but the classes has a chance."""
+    made = (hard_probabilities if settings.unary == "hard" else label_probabilities)(heat_maps, thresholds)
+    return made if settings.background else without_background(made)
+
+
 def _refined(
     image: npt.NDArray[np.uint8],
     raw: npt.NDArray[np.float32],
@@ -136,7 +148,7 @@ def _refined(
         return raw, 1.0
     refined, temperature = REFINEMENTS.make(settings.refinement)(image, raw, heat_maps)
     check_array("the refined probabilities", refined, shape=raw.shape, dtype="float32")
-    return refined, temperature
+    return (refined if settings.background else without_background(refined)), temperature
 
 
 def _parting(image: npt.NDArray[np.uint8], settings: MaskSettings) -> Part | None:

@@ -16,6 +16,7 @@ __all__ = [
     "certainty",
     "hard_probabilities",
     "label_probabilities",
+    "without_background",
 ]
 
 AFFINITY_BACKGROUND = 0.45
@@ -60,6 +61,13 @@ def hard_probabilities(
     probabilities = np.full((1 + len(heat_maps), *labels.shape), (1 - confidence) / len(heat_maps), np.float32)
     np.put_along_axis(probabilities, labels[None], np.float32(confidence), axis=0)
     return probabilities
+
+
+def without_background(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Label probabilities (1 + classes, height, width) where no pixel can be background: the classes share what it had."""
+    classes = np.maximum(probabilities, np.finfo(np.float32).tiny)
+    classes[0] = 0.0
+    return np.asarray(classes / classes.sum(axis=0), dtype=np.float32)
 
 
 def best_labels(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:

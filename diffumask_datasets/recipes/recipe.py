@@ -34,7 +34,7 @@ ALGORITHM = 5
 
 DEFAULT_PROMPTS = ("a photo of {classes}",)
 
-MAY_BE_NONE = ("refinement", "heat_normalization", "affinity", "contrast")
+MAY_BE_NONE = ("refinement", "heat_normalization", "affinity", "contrast", "background")
 """Fields in which None is a choice; in all others it is the same as leaving them out."""
 
 TOKEN_SIDES = (8, 16, 32)
@@ -42,6 +42,7 @@ TOKEN_SIDES = (8, 16, 32)
 
 _LATER = (
     *("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment", "attention", "attention_words"),
+    "background",
     *LoadSettings.model_fields,
 )
 """Fields that count in the digest only where they differ from their default."""

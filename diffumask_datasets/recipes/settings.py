@@ -114,7 +114,9 @@ class MaskSettings(Settings):
     ``unary`` is what refinement starts from: ``"soft"`` heat or ``"hard"`` labels. ``min_area`` is the smallest component
     kept, as a fraction of the image; pixels whose two best classes differ by less than ``ignore_margin`` become 255;
     ``split_touching`` parts objects of one class where they touch at a neck, or as the promptable segmenter sees them where
-    that refines the masks.
+    that refines the masks. ``background`` is ``"rest"``, what no class reaches its γ on, or None where the classes of an
+    image cover all of it, as sky, road and building do: then each pixel belongs to the class furthest above its γ, and
+    components smaller than ``min_area`` become 255.
     """
 
     PINS: ClassVar[tuple[Pin, ...]] = (Pin("affinity_net", "affinity_net_revision", AFFINITY_NET),)
@@ -129,6 +131,7 @@ class MaskSettings(Settings):
     split_touching: bool = True
     min_area: float = Field(0.005, ge=0, lt=1)
     ignore_margin: float = Field(0.1, ge=0, lt=1)
+    background: Literal["rest"] | None = "rest"
 
     @model_validator(mode="after")
     def _affinity_is_named(self) -> MaskSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import shutil
@@ -57,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --output")
     parser.add_argument("--save-every", type=int, default=200, help="steps between checkpoints")
+    parser.add_argument(
+        "--keep-every",
+        type=int,
+        help="steps after which the model so far is kept, as OUTPUT/model-STEP; default: never",
+    )
     parser.add_argument("--sample-every", type=int, default=2000, help="steps between sample sheets")
     return parser
 
@@ -128,6 +134,10 @@ def _train(options: argparse.Namespace) -> None:
         if run.step % options.sample_every == 0 or last:
             pipeline = run.averaged().pipeline(vae, tokenizer).to(run.device)
             write_sample_sheet(pipeline, prompts, output / f"samples-{run.step:07d}.png")
+        if options.keep_every and run.step % options.keep_every == 0:
+            # A copy, because what is exported becomes float16.
+            kept = run.averaged().pipeline(copy.deepcopy(vae), tokenizer)
+            _export(kept, run, output / f"model-{run.step:07d}")
     _export(run.averaged().pipeline(vae, tokenizer), run, output / "model")
 
 

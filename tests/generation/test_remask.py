@@ -161,7 +161,8 @@ def test_a_self_attention_dataset_keeps_its_spread_maps(kept: Path, tmp_path: Pa
 
 
 def test_none_is_a_choice_of_its_own() -> None:
-    assert Recipe.of(classes=["car"], affinity=None, contrast=None).affinity is None
+    recipe = Recipe.of(classes=["car"], affinity=None, background=None)
+    assert (recipe.affinity, recipe.background) == (None, None)
 
 
 def test_corrections_that_are_lost_are_told(kept: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -219,3 +219,42 @@ def test_a_mask_of_everything_and_a_mask_of_one_pixel() -> None:
     assert [(found.area, found.bbox_xywh) for found in one.objects] == [(1, (5.0, 3.0, 1.0, 1.0))]
     none = make_masks(image, dot, class_ids=[1], settings=EXACT.model_copy(update={"min_area": 0.01}))
     assert (none.objects, none.quality) == ((), 0.0)
+
+
+def _halves() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Two heat maps, hot at one end each; in the middle both are lukewarm, the first up to column 50."""
+    left, right = np.full((HEIGHT, WIDTH), 0.2, np.float32), np.full((HEIGHT, WIDTH), 0.2, np.float32)
+    left[:, :30], left[:, 30:50] = 1.0, 0.3
+    right[:, 60:], right[:, 50:60] = 1.0, 0.3
+    return left, right
+
+
+def test_without_a_background_each_pixel_belongs_to_the_class_furthest_above_its_threshold() -> None:
+    rest = masks_of(*_halves())
+    assert rest.semantic[0].tolist() == [4] * 30 + [0] * 30 + [2] * 20
+    everything = masks_of(*_halves(), settings=EXACT.model_copy(update={"background": None}))
+    assert everything.semantic[0].tolist() == [4] * 50 + [2] * 30
+    assert everything.thresholds == rest.thresholds
+
+
+@pytest.mark.parametrize("unary", ["soft", "hard"])
+def test_without_a_background_refinement_and_unsure_pixels_leave_none(unary: Any) -> None:
+    settings = MaskSettings(threshold=0.5, background=None, unary=unary)
+    masks = masks_of(*_halves(), settings=settings)
+    assert set(np.unique(masks.semantic)) <= {2, 4, 255}
+    assert (masks.semantic[:, 10] == 4).all()
+    assert (masks.semantic[:, 75] == 2).all()
+
+
+def test_without_a_background_components_that_are_too_small_are_ignored() -> None:
+    left, right = _halves()
+    right[2:5, 5:8], left[2:5, 5:8] = 1.0, 0.0
+    settings = EXACT.model_copy(update={"background": None, "min_area": 0.01})
+    masks = masks_of(left, right, settings=settings)
+    assert (masks.semantic[2:5, 5:8] == 255).all()
+    assert np.count_nonzero(masks.semantic == 255) == 9
+
+
+def test_without_a_background_the_only_class_covers_the_image() -> None:
+    masks = masks_of(blocks((5, 10, 20, 30)), settings=EXACT.model_copy(update={"background": None}))
+    assert (masks.semantic == 4).all()

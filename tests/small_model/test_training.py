@@ -15,6 +15,7 @@ from PIL import Image
 import examples.small_model
 from diffumask_datasets import generate
 from diffumask_datasets.errors import DataError
+from diffumask_datasets.models.fingerprint import fingerprint
 from diffumask_datasets.models.reference import TOYBOX
 from examples.small_model import train
 from examples.small_model.autoencoder import load_autoencoder, train_autoencoder
@@ -198,12 +199,13 @@ def test_one_command_trains_a_pipeline_that_the_product_reads(
     output = tmp_path / "out"
     command = ["--data", "toybox", "--count", "20", "--pixels", "64", "--kind", kind, "--text", text, *TINY]
     train.main([*command, "--steps", "2", "--output", str(output)])
-    train.main([*command, "--steps", "3", "--output", str(output), "--resume"])
+    train.main([*command, "--steps", "3", "--output", str(output), "--resume", "--keep-every", "3"])
     log = [json.loads(line) for line in (output / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [entry["step"] for entry in log] == [2, 3]
     assert {path.name for path in output.glob("*.png")} == {"samples-0000002.png", "samples-0000003.png"}
     facts = json.loads((output / "model" / "training.json").read_text(encoding="utf-8"))
     assert (facts["steps"], facts["images_seen"], facts["kind"]) == (3, 6, kind)
+    assert fingerprint(output / "model-0000003") == fingerprint(output / "model")
     kinds = {"unet": "StableDiffusionPipeline", "mmdit": "StableDiffusion3Pipeline"}
     assert json.loads((output / "model" / "model_index.json").read_text(encoding="utf-8"))["_class_name"] == kinds[kind]
     fields = {"height": 64, "width": 64, "num_inference_steps": 2, "attention_grids": [8]}
