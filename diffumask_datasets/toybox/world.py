@@ -33,7 +33,7 @@ MAX_OBJECTS: Final = 3
 RECIPE_DEFAULTS: Final[Mapping[str, Any]] = {
     "height": 128,
     "width": 128,
-    "num_inference_steps": 20,
+    "num_inference_steps": 8,
     "guidance_scale": 3.5,
     "attention_grids": (16,),
     "attention_layers": ("up_blocks.2.attentions.*",),

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UniPCMultistepScheduler,
+)
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -60,13 +66,13 @@ class UNetDenoiser(nn.Module):
         return torch.nn.functional.mse_loss(predicted.float(), target)
 
     def pipeline(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> StableDiffusionPipeline:
-        """An ordinary Stable Diffusion pipeline, without safety checker."""
+        """An ordinary Stable Diffusion pipeline, without safety checker; UniPC does in 8 steps what DDIM does in 20."""
         return StableDiffusionPipeline(
             vae=vae,
             text_encoder=self.text_encoder,
             tokenizer=tokenizer,
             unet=self.unet,
-            scheduler=self.scheduler,
+            scheduler=UniPCMultistepScheduler.from_config(self.scheduler.config),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
