@@ -181,7 +181,9 @@ def _replace_scheduler(pipeline: Any, options: LoadSettings) -> None:
             f"the scheduler {options.scheduler!r} does not fit a {type(pipeline.scheduler).__name__}; "
             f"one of {', '.join(sorted(known))}"
         )
-    pipeline.scheduler = known[options.scheduler].from_config(pipeline.scheduler.config)
+    # diffusers clips latents to [-1, 1] where a configuration, made for another scheduler, does not say otherwise.
+    unclipped = {"clip_sample": False, **pipeline.scheduler.config}
+    pipeline.scheduler = known[options.scheduler].from_config(unclipped)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,7 +1,8 @@
 """How well the shipped model follows prompts, and how well its attention points at objects. Run by ``make bench-toybox``.
 
 Generated images and their heat maps are judged by a network trained on exact masks (``toybox/judge.py``); on drawn scenes
-``diffumask tune-attention`` measures the heat maps. Writes the contact sheet ``docs/toybox.png`` too, in
+``diffumask tune-attention`` measures the heat maps. ``PARTS=sampler`` compares schedulers and numbers of steps
+(``toybox_sampler.py``). Writes the contact sheet ``docs/toybox.png`` too, in
 ``build/benchmarks`` when quick.
 """
 
@@ -34,11 +35,20 @@ from diffumask_datasets.toybox.judge import Judge, Verdict, load_judge
 from examples.small_model.judging import judge_accuracy, judge_miou
 from tests.benchmarks import mask_methods as methods
 from tests.benchmarks.harness import ROOT, run
+from tests.benchmarks.toybox_sampler import sampler_figures
 
 SHEET_SEEDS = 8
 
 
-def measure(quick: bool) -> Mapping[str, float]:
+PARTS = ("model", "sampler")
+
+
+def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
+    figures = _of_the_model(quick=quick) if "model" in chosen else {}
+    return {**figures, **(sampler_figures(quick=quick) if "sampler" in chosen else {})}
+
+
+def _of_the_model(*, quick: bool) -> dict[str, float]:
     judge = load_judge()
     scenes = 100 if quick else 500
     figures = {
@@ -161,4 +171,4 @@ def _scenes_per_second(count: int) -> float:
 
 
 if __name__ == "__main__":
-    run("toybox", measure)
+    run("toybox", measure, parts=PARTS, keeps=True)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UniPCMultistepScheduler
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
@@ -86,6 +86,14 @@ def test_another_scheduler(folder):
         ModelError, match=r"the scheduler 'Nothing' does not fit a DDIMScheduler; one of .*DDIMScheduler"
     ):
         load_pipeline(str(folder), device="cpu", options=LoadSettings(scheduler="Nothing"))
+
+
+def test_latents_are_never_clipped_by_a_scheduler_of_another_kind(tmp_path):
+    pipeline = models.built("sd1")
+    pipeline.scheduler = UniPCMultistepScheduler()  # says nothing of clipping
+    pipeline.save_pretrained(tmp_path)
+    options = LoadSettings(scheduler="DDIMScheduler")
+    assert load_pipeline(str(tmp_path), device="cpu", options=options).scheduler.config.clip_sample is False
 
 
 def test_a_variant(tmp_path):

@@ -17,14 +17,14 @@ from diffumask_datasets.recipes.recipe import Recipe
 @pytest.mark.parametrize(
     ("fields", "digest"),
     [
-        ({"classes": ["car"]}, "11ad66de08ed"),
-        ({"classes": "toybox"}, "206d28227c60"),
-        ({"classes": ["car"], "height": 64, "width": 64}, "53799b8cde81"),
+        ({"classes": ["car"]}, "6cbafef4e821"),
+        ({"classes": "toybox"}, "8fb794d2c303"),
+        ({"classes": ["car"], "height": 64, "width": 64}, "ff71f9f1e86d"),
         ({"classes": ["car", "boat"], "model": "planted"}, "d7015489cd37"),
         ({"classes": "voc:dog", "model": "planted"}, "79541541c2f6"),
         (
             {"classes": ["car", "boat"], "prompt_source": "sub_classes", "affinity": None, "augment": ["splice:2x2"]},
-            "cc33e35699d6",
+            "8c076222993a",
         ),
     ],
 )
