@@ -20,13 +20,21 @@ def load_dataset(
     cache_dir: str | None = None,
     **fields: Any,
 ) -> Any:
-    """What ``datasets.load_dataset("diffumask", name, …)`` gives, for a version of datasets that cannot be hooked.
+    """Does what ``datasets.load_dataset("diffumask", name, …)`` does, with a version of datasets that cannot be hooked.
 
-    ``fields`` are those of :class:`~diffumask_datasets.Recipe` and of the builder's config. Without ``split``, a dict of
-    all splits.
+    Args:
+        name: The config: ``default``, ``instance``, ``detection``, ``panoptic`` or ``toybox-rendered``.
+        split: The split to return; default: a dict of all splits.
+        streaming: Return a stream, whose samples are generated as they are read.
+        num_proc: Processes that generate.
+        cache_dir: The cache of datasets.
+        **fields: Those of :class:`~diffumask_datasets.generation.config.DiffuMaskConfig`.
+
+    Returns:
+        A ``Dataset`` or ``IterableDataset``, or a dict of them.
 
     Raises:
-        RecipeError: an unknown field or an illegal value.
+        RecipeError: An unknown field or an illegal value.
     """
     builder = DiffuMask(cache_dir=cache_dir, config_name=name, **fields)
     if streaming:

@@ -38,7 +38,7 @@ def export(
     num_samples: int | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Writes a dataset in one of :func:`formats`; returns the manifest.
+    """Writes a dataset in one of :func:`formats`.
 
     Started again after any end, it goes on where it stopped; the export is complete once ``diffumask-export.json`` is
     there, and exporting the same again then does nothing.
@@ -51,6 +51,9 @@ def export(
         workers: Processes that encode side by side; the bytes do not depend on their number.
         num_samples: The most samples that are taken from each split; an endless stream needs it.
         **options: Those of the format.
+
+    Returns:
+        The manifest, as ``diffumask-export.json`` has it.
 
     Raises:
         ExportError: An unknown format or option, a dataset that the format cannot hold, or a target that holds something

@@ -29,13 +29,18 @@ SHOWN_LOSSES = 20
 
 
 def verify(folder: str | Path, *, format: str | None = None, source: Any = None) -> Iterator[Check]:
-    """Checks an export in a folder or at a URL, one :class:`Check` after another.
+    """Checks an export: every file is as it was written, and the format's reader takes it.
 
-    Without ``source``: every file is as it was written, and the format's reader takes it. With the dataset that was
-    exported, everything read back is compared with it, pixel for pixel.
+    Args:
+        folder: The folder or URL of the export.
+        format: The format that it must have; default: whatever its manifest says.
+        source: The dataset that was exported, with which everything read back is compared, pixel for pixel.
+
+    Returns:
+        One :class:`Check` after another.
 
     Raises:
-        ExportError: no finished export, or one of another format or version.
+        ExportError: No finished export, or one of another format or version.
     """
     with fetched(parse_location(folder)) as copy:
         yield from _verified(copy, format, source)

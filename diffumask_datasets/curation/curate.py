@@ -39,19 +39,29 @@ def curate(
     epochs: int = EPOCHS,
     training: Mapping[str, Any] | None = None,
 ) -> Counter[str]:
-    """Writes the believed samples of ``dataset`` to ``output``, the others to :func:`rejected_folder` of it.
+    """Writes the samples whose masks are confirmed to ``output``, the others to :func:`rejected_folder` of it.
 
-    A sample is rejected where no object has a mask, a mask floods the image, its quality is under ``min_quality``, or a
-    segmenter trained on the other ``folds`` does not confirm the mask (``folds`` 0 leaves that out). It sees every sample
-    ``epochs`` times; ``training`` are fields of :class:`diffumask_datasets.segmentation.settings.TrainingSettings` on top of
-    those of :data:`diffumask_datasets.curation.noise.NOISE_TRAINING`. Interrupted and called again, finished folds are not
-    trained again. Both folders hold ``rejections.jsonl``: sample id, filter, reason and score of every rejected sample. How
-    many each filter rejected is returned.
+    A sample is rejected where no object has a mask, a mask floods the image, its quality is too low, or a segmenter trained
+    on the other samples does not confirm the mask. Both folders hold ``rejections.jsonl``: sample id, filter, reason and
+    score of every rejected sample. Interrupted and called again, finished folds are not trained again.
+
+    Args:
+        dataset: A folder, a URL or a Hub dataset ``owner/name``.
+        output: A folder or a URL.
+        folds: Parts of the dataset, each judged by a segmenter trained on the others; 0 trains none.
+        drop_share: Drop this share of each class, the least confirmed, in place of what stands out.
+        min_quality: The lowest quality that is kept.
+        epochs: How often a segmenter sees every sample.
+        training: Fields of :class:`diffumask_datasets.segmentation.settings.TrainingSettings` on top of those of
+            :data:`diffumask_datasets.curation.noise.NOISE_TRAINING`.
+
+    Returns:
+        How many samples each filter rejected.
 
     Raises:
-        ExportError: ``dataset`` is no dataset folder, or nothing would be left, or ``output`` cannot be written.
-        RecipeError: options that are out of range, or too few samples for the folds.
-        ModelError, TrainingError: the segmenter cannot be loaded, or its training cannot go on.
+        ExportError: ``dataset`` is no dataset, nothing would be left, or ``output`` cannot be written.
+        RecipeError: Options that are out of range, or too few samples for the folds.
+        ModelError, TrainingError: The segmenter cannot be loaded, or its training cannot go on.
     """
     target = parse_location(output)
     _check_options(min_quality, drop_share)

@@ -48,13 +48,16 @@ def shard_text(number: ShardNumber, ranges: Mapping[str, Shard]) -> str:
 
 
 def merge(parts: Iterable[str | Path], output: str | Path, *, view: str = "default") -> None:
-    """Joins the folders of all shards, given in any order, to the dataset that a run without shards writes, byte for byte.
+    """Joins the folders of all shards to the dataset that a run without shards writes, byte for byte.
 
-    ``view`` is what ``load_dataset(output)`` gives, as for ``generate``.
+    Args:
+        parts: The folders or URLs of the shards, in any order.
+        output: A folder or a URL.
+        view: What ``load_dataset(output)`` gives, as for :func:`diffumask_datasets.generate`.
 
     Raises:
         ExportError: ``output`` holds something that is not ours, or cannot be written, or an unknown view.
-        DataError: a folder that is no shard, shards of different recipes or numbers, one that is missing or comes twice.
+        DataError: A folder that is no shard, shards of different recipes or numbers, one that is missing or comes twice.
     """
     with ExitStack() as copies:
         folders = [copies.enter_context(fetched(dataset_location(part))) for part in parts]

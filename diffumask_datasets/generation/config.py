@@ -35,17 +35,29 @@ VERSION = datasets.Version("1.0.0")
 class DiffuMaskConfig(datasets.BuilderConfig):
     """What ``load_dataset("diffumask", **fields)`` takes, beside the fields of :class:`diffumask_datasets.Recipe`.
 
-    ``name`` is ``default``, ``instance``, ``detection``, ``panoptic`` or ``toybox-rendered``, whose scenes are drawn, so
-    that it takes ``height`` and ``width`` and no recipe. ``num_samples`` is the size of the split ``train``; ``splits``
-    names several, e.g. ``{"train": 800, "validation": 200}``. Without either a stream is endless.
-    ``skip`` leaves out indices, as rejected in a review. ``keep_heat_maps`` adds the column ``heat_maps``,
-    ``keep_threshold_curve`` the column ``threshold_curve``. ``recipe`` is a Hub dataset or a folder whose ``recipe.yaml``
-    gives every field that is not given here; local models and files that it names are followed with ``trust_recipe`` alone.
-    ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change how the samples are made, not what they are;
-    without a batch size it is 1 on the CPU, and on a GPU the largest power of two that fits.
+    ``batch_size``, ``device``, ``dtype``, ``store`` and ``num_shards`` change how samples are generated, not what they are.
+
+    Args:
+        name: ``default``, ``instance``, ``detection``, ``panoptic`` or ``toybox-rendered``, whose scenes are drawn: it takes
+            ``height`` and ``width`` and no recipe.
+        version: The version of the dataset's format.
+        num_samples: The size of the split ``train``. Without it and ``splits`` a stream is endless.
+        splits: The sizes of several splits, such as ``{"train": 800, "validation": 200}``.
+        skip: Indices that are left out, as rejected in a review.
+        keep_heat_maps: Add the column ``heat_maps``.
+        keep_threshold_curve: Add the column ``threshold_curve``.
+        recipe: A dataset (a folder, a URL or ``owner/name`` on the Hub) or a ``recipe.yaml`` that gives every field that is
+            not given here.
+        trust_recipe: Follow the local models and files that ``recipe`` names.
+        num_shards: Parts of a stream, for loaders with several workers.
+        batch_size: Images generated at once; default: 1 on the CPU, and on a GPU the largest power of two that fits.
+        device: torch's name of the device; default: the best there is.
+        dtype: torch's name of the dtype; default: that of the device.
+        store: The folder or URL of the sample store.
+        **recipe_fields: Those of the recipe.
 
     Raises:
-        RecipeError: an unknown field, an illegal value, or an unknown config name.
+        RecipeError: An unknown field, an illegal value, or an unknown config name.
     """
 
     def __init__(

@@ -29,17 +29,24 @@ logger = logging.getLogger(__name__)
 
 
 def remask(dataset: str | Path, output: str | Path, *, trust_recipe: bool = False, **changes: Any) -> Recipe:
-    """Makes the masks of the folder ``dataset`` again, from its kept heat maps, into the folder ``output``.
+    """Makes the masks of a dataset again from its kept heat maps, without generating its images again.
 
-    ``changes`` are fields of :class:`MaskSettings`; the others stay. An affinity net, or a local
-    segmenter, that the dataset's recipe names is only followed with ``trust_recipe``. The result is, to the byte,
-    what generating with the changed recipe would have given, as long as every sample was generated once (``max_attempts``
-    1); that recipe is returned.
+    The result is, to the byte, what generating with the changed recipe would have given, as long as every sample was
+    generated once (``max_attempts`` 1).
+
+    Args:
+        dataset: A folder, a URL or a Hub dataset ``owner/name`` with the column ``heat_maps``.
+        output: A folder or a URL.
+        trust_recipe: Follow an affinity net, or a local segmenter, that the recipe of ``dataset`` names.
+        **changes: Fields of :class:`~diffumask_datasets.recipes.settings.MaskSettings`; the others stay.
+
+    Returns:
+        The changed recipe.
 
     Raises:
-        RecipeError: an unknown or illegal field, or one that needs attention that was not kept.
-        ExportError: ``dataset`` is no dataset folder or kept no heat maps, or ``output`` cannot be written.
-        ModelError: an affinity net that cannot be read.
+        RecipeError: An unknown or illegal field, or one that needs attention that was not kept.
+        ExportError: ``dataset`` is no dataset or kept no heat maps, or ``output`` cannot be written.
+        ModelError: An affinity net or segmenter that cannot be read.
     """
     target = parse_location(output)
     check_fields(changes, MaskSettings.model_fields)

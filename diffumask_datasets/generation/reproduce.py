@@ -54,18 +54,22 @@ def reproduce(
     batch_size: int | None = None,
     **fields: Any,
 ) -> Reproduction:
-    """Makes ``sample_id`` again from the recipe of a folder or a Hub dataset, never from the store, and compares it.
+    """Generates a sample again from its recipe, never from the store, and compares it with the original where that is at
+    hand.
 
     Args:
-        sample_id: The sample.
-        recipe: A dataset, or its ``recipe.yaml``.
+        sample_id: The id of the sample.
+        recipe: A dataset (a folder, a URL or ``owner/name`` on the Hub) or a ``recipe.yaml``.
         output: A folder for ``<sample_id>.png`` and ``<sample_id>-label.png``.
         batch_size: Images generated at once; None for the number that the dataset was made with.
-        **fields: Those of the recipe and of the builder that shall win, e.g. ``model`` for one that moved.
+        **fields: Fields of :class:`DiffuMaskConfig` in place of the recipe's, such as ``model`` for one that moved.
+
+    Returns:
+        The row, and how it differs from the original.
 
     Raises:
-        RecipeError: no sample id, one of another recipe, or one that the dataset does not hold.
-        HubError: the Hub has no such dataset or cannot be reached.
+        RecipeError: No sample id, one of another recipe, or one that the dataset does not hold.
+        HubError: The Hub has no such dataset or cannot be reached.
         ExportError: ``output`` cannot be written.
     """
     shared = read_shared_recipe(recipe)

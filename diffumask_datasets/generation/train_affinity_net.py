@@ -34,14 +34,22 @@ def train_affinity(
     training: AffinityTraining | None = None,
     images: int = 1000,
 ) -> bool:
-    """Trains one affinity net for all classes on the kept heat maps of ``dataset`` and saves it in the file ``output``.
+    """Trains one affinity net for all classes on the kept heat maps of a dataset.
 
-    False where ``output`` holds the net of the same samples and settings already.
+    Args:
+        dataset: A folder, a URL or a Hub dataset ``owner/name`` with the column ``heat_maps``.
+        output: The file of the net.
+        settings: The architecture.
+        training: How it is trained.
+        images: The most images that are learned from.
+
+    Returns:
+        False where ``output`` holds the net of the same samples and settings already.
 
     Raises:
-        ExportError: ``dataset`` is no dataset folder or kept no heat maps.
-        RecipeError: nothing to learn from.
-        ModelError: the backbone cannot be loaded, or ``output`` is some other file.
+        ExportError: ``dataset`` is no dataset or kept no heat maps.
+        RecipeError: Nothing to learn from.
+        ModelError: The backbone cannot be loaded, or ``output`` is some other file.
     """
     import torch
 

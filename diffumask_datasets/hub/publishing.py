@@ -60,7 +60,7 @@ def push(
     view: str | None = None,
     message: str = "Upload dataset",
 ) -> str:
-    """Puts a dataset on the Hub and returns its address.
+    """Puts a dataset on the Hub.
 
     The configs ``default``, ``instance`` and ``detection``, ``id2label.json``, ``recipe.yaml``, reviewers' decisions and the
     card arrive in one commit. Files that are there already are not sent again, also after an interrupted push.
@@ -76,6 +76,9 @@ def push(
             segmentation, ``detection`` for boxes; the config ``default`` is then called ``semantic``. Default: that of
             ``source``.
         message: The message of the commit.
+
+    Returns:
+        The address of the dataset.
 
     Raises:
         ExportError: Not a dataset, not one with the columns of ``default``, or an unknown view.

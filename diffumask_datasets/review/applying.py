@@ -65,6 +65,9 @@ def apply_decisions(
         batch_size: Fresh samples generated at once; None for the number that the others were made with.
         device: torch's name of the device that generates them, None for the best there is.
 
+    Returns:
+        What was written.
+
     Raises:
         RecipeError: The recipe of ``source`` is not legal, or names what only the user may ask for.
         ReviewError: Decisions for samples of another dataset, or nothing accepted.

@@ -56,17 +56,24 @@ def to_fiftyone(
     embeddings: bool = True,
     checkpoint: str | Path | None = None,
 ) -> Any:
-    """A persistent FiftyOne dataset of a folder, a ``Dataset`` or a dict of splits; returns the ``fiftyone.Dataset``.
+    """Makes a persistent FiftyOne dataset. One of that name that is there is built anew and keeps its verdicts, reasons and
+    tags.
 
-    Where one of that name is there, it is built anew and keeps its verdicts, reasons and tags; so do those of the folder's
-    ``decisions.jsonl``. ``media`` is the folder for images, masks and heat maps (default: FiftyOne's own). With
-    ``embeddings`` come similarity, uniqueness and an embedding view, from the diffusion model or from the transformers model
-    in the folder ``checkpoint``; nothing is downloaded.
+    Args:
+        source: A folder, a URL, a Hub dataset ``owner/name``, a ``Dataset`` or a dict of splits; verdicts of its
+            ``decisions.jsonl`` are taken over.
+        name: The name in FiftyOne; default: ``diffumask-`` and the name of ``source``.
+        media: The folder for images, masks and heat maps; default: FiftyOne's own.
+        embeddings: Add similarity, uniqueness and an embedding view. Nothing is downloaded.
+        checkpoint: The folder of a transformers model that embeds the images; default: the diffusion model.
+
+    Returns:
+        The ``fiftyone.Dataset``.
 
     Raises:
         MissingDependencyError: FiftyOne is not installed, or finds no database.
-        ExportError: no dataset, not one with the columns of ``default``, or ``media`` cannot be written.
-        ReviewError: a FiftyOne dataset of that name is not ours, or holds verdicts for samples that are not in this one.
+        ExportError: No dataset, not one with the columns of ``default``, or ``media`` cannot be written.
+        ReviewError: A FiftyOne dataset of that name is not ours, or holds verdicts for samples that are not in this one.
     """
     opened = open_dataset(source)
     fo = load_fiftyone()

@@ -36,13 +36,16 @@ PER_STEP = 60
 def write_page(
     source: Any, output: str | Path, *, num_samples: int | None = None, title: str | None = None
 ) -> Location:
-    """Writes the review page of a dataset; returns where it is. Decisions that lie beside the data are shown.
+    """Writes the review page of a dataset. Decisions that lie beside the data are shown.
 
     Args:
         source: A folder, a URL, a Hub dataset ``owner/name``, a ``Dataset`` or a dict of splits.
         output: A file or URL that ends in ``.html``.
         num_samples: The most samples that are put on the page.
         title: The title of the page; default: the name of the dataset.
+
+    Returns:
+        Where the page is.
 
     Raises:
         ExportError: Not a dataset, or ``output`` cannot be written.

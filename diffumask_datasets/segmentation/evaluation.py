@@ -129,12 +129,23 @@ def evaluate(
     predictions: Path | None = None,
     batch_size: int = 8,
 ) -> Evaluation:
-    """Predicts every image at its own size and counts; ``predictions`` is a folder for masks in the ids of the benchmark.
+    """Predicts every image at its own size and scores the predictions.
+
+    Args:
+        segmenter: The model.
+        data: Images with their true masks.
+        rename: Class of the model → class of ``data``, where their names differ.
+        unseen: Classes without a real mask in the training, scored apart.
+        predictions: A folder for the predicted masks, in the mask values of ``data``.
+        batch_size: Images predicted at once.
+
+    Returns:
+        Scores, and the images with the worst predictions.
 
     Raises:
-        UnknownClassError: a class of the model that the benchmark does not have.
-        DataError: a file that cannot be read, no image at all, or masks without a pixel of any class.
-        ShapeError: image and mask of different sizes, or a mask value that the benchmark does not name.
+        UnknownClassError: A class of the model that ``data`` does not have.
+        DataError: A file that cannot be read, no image at all, or masks without a pixel of any class.
+        ShapeError: Image and mask of different sizes, or a mask value that ``data`` does not name.
         ExportError: ``predictions`` cannot be written.
     """
     matching = match_classes(segmenter.classes, data, rename=rename)

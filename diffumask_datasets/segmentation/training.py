@@ -73,15 +73,24 @@ def train(
     data: list[LabelledImages] | None = None,
     hardware: Hardware = ANY_HARDWARE,
 ) -> Segmenter:
-    """Trains into the folder ``output``, which transformers loads; started again, it goes on at the last checkpoint.
+    """Trains a segmenter into a folder that transformers loads; started again, it goes on at the last checkpoint.
 
-    A training that is already there whole is loaded and not repeated. ``data`` stands for the opened sources, in order.
+    A training that is already there whole is loaded and not repeated.
+
+    Args:
+        settings: What to train, and on which sources.
+        output: The folder of the model.
+        data: The opened sources, in order, in place of opening those of ``settings``.
+        hardware: Device and loader processes.
+
+    Returns:
+        The trained segmenter.
 
     Raises:
-        DataError: a source cannot be read or is empty, or no mask shows a class.
-        ModelError: no such model, or no such device.
-        RecipeError: a precision that the device does not have.
-        TrainingError: the loss became nan or infinite, the memory ran out, or other checkpoints are in the way.
+        DataError: A source cannot be read or is empty, or no mask shows a class.
+        ModelError: No such model, or no such device.
+        RecipeError: A precision that the device does not have.
+        TrainingError: The loss became nan or infinite, the memory ran out, or other checkpoints are in the way.
         ExportError: ``output`` holds something that is not ours, or cannot be written.
     """
     check_target(output)

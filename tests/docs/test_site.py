@@ -1,12 +1,16 @@
 """The site of the documentation holds every page, and the page of the Python API names what exists."""
 
+import dataclasses
+import inspect
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
+import diffumask_datasets
 from tests.docs.blocks import ROOT
 from tools.reference import PAGES
 
@@ -33,8 +37,50 @@ def test_the_site_loads_nothing_from_elsewhere() -> None:
     assert (ROOT / SITE["hooks"][0]).is_file()
 
 
-def test_what_the_page_of_the_api_names_has_a_docstring() -> None:
+def named_on_the_page() -> dict[str, Any]:
     page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
-    named = re.findall(r"^::: (\S+)$", page, re.MULTILINE)
-    assert len(named) > 8
-    assert [name for name in named if not pkgutil.resolve_name(name).__doc__] == []
+    return {name: pkgutil.resolve_name(name) for name in re.findall(r"^::: (\S+)$", page, re.MULTILINE)}
+
+
+def left_out(function: Callable[..., Any]) -> set[str]:
+    """What the docstring of a function with more than two parameters does not describe."""
+    signature, text = inspect.signature(function), inspect.getdoc(function) or ""
+    described = set(re.findall(r"^    \**(\w+): ", text.partition("\nArgs:\n")[2], re.MULTILINE))
+    if "\nReturns:\n" in text:
+        described.add("return")
+    gives = not isinstance(function, type) and signature.return_annotation != "None"
+    expected = {*signature.parameters, *(["return"] if gives else [])}
+    return expected - described if len(signature.parameters) > 2 else set()
+
+
+def is_record(thing: Any) -> bool:
+    return dataclasses.is_dataclass(thing) or (isinstance(thing, type) and issubclass(thing, BaseModel))
+
+
+def test_the_page_of_the_api_has_every_public_name() -> None:
+    named = named_on_the_page()
+    assert [name for name, thing in named.items() if not thing.__doc__] == []
+    exported = {
+        getattr(diffumask_datasets, name) for name in set(diffumask_datasets.__all__) - {"__version__", "register"}
+    }
+    assert exported - {*named.values()} == set()
+
+
+def test_functions_of_the_page_describe_parameters_and_result() -> None:
+    # Records describe their fields where they declare them.
+    functions = {name: thing for name, thing in named_on_the_page().items() if not is_record(thing)}
+    assert len(functions) > 15
+    assert {name: missing for name, thing in functions.items() if (missing := left_out(thing))} == {}
+
+
+def test_what_a_docstring_leaves_out_is_seen() -> None:
+    def function(one: int, two: int, *, three: int) -> int:
+        """Adds.
+
+        Args:
+            one: The first.
+            three: The last, not two.
+        """
+        return one + two + three
+
+    assert left_out(function) == {"two", "return"}
