@@ -31,7 +31,7 @@ from diffumask_datasets.generation.workers import Progress, Work, WorkerPool
 from diffumask_datasets.toybox import CLASS_NAMES
 from tests.benchmarks.harness import ROOT, run
 from tests.benchmarks.segmentation_cost import metrics_over_forward
-from tests.benchmarks.segmentation_data import PROCESSES, Believed, Data
+from tests.benchmarks.segmentation_data import PROCESSES, Data, Kept
 from tests.benchmarks.segmentation_experiments import (
     COMPOSE,
     FULL,
@@ -42,7 +42,6 @@ from tests.benchmarks.segmentation_experiments import (
     Repeat,
     Sizes,
     experiments,
-    iou_of,
     plain,
 )
 from tests.benchmarks.segmentation_instances import FULL as INSTANCES_FULL
@@ -232,9 +231,9 @@ def _others(results: Results) -> dict[str, float]:
 
 def _judged(members: Sequence[Experiment], folder: Path) -> dict[str, float]:
     """What the judge says of the masks that noise learning confirms and flags."""
-    believed = {member.name: data for member in members for data in member.data if isinstance(data, Believed)}
+    chosen = {member.name: data for member in members for data in member.data if isinstance(data, Kept)}
     figures = {}
-    for name, ious in zip(believed, judged_ious(list(believed.values()), folder), strict=True):
+    for name, ious in zip(chosen, judged_ious(list(chosen.values()), folder), strict=True):
         figures |= {
             f"{plain(name)}_{what}_iou": value for what, value in zip(("confirmed", "doubted"), ious, strict=True)
         }
@@ -290,7 +289,8 @@ def _deviation(found: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _class_mean(found: Sequence[Mapping[str, Any]], name: str) -> float:
-    return float(np.mean([iou_of(figures, name) for figures in found]))
+    # None where neither masks nor predictions show the class.
+    return float(np.mean([figures["classes"][name]["iou"] or 0.0 for figures in found]))
 
 
 if __name__ == "__main__":

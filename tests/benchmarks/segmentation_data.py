@@ -210,7 +210,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Believed:
+class Kept:
     """Noise learning: the first ``count`` images left after the share ``drop`` of each class, the least confirmed, is gone.
 
     All are drawn from the first ``count / (1 - drop)`` images, so that as many are left whatever the share, as in the paper.

@@ -15,7 +15,7 @@ from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import labelled_of
 from diffumask_datasets.segmentation.training import train
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES
-from tests.benchmarks.segmentation_data import FOLDS, TRAINING, Believed, Data, Drawn, Fold, GeneratedImage, Remasked
+from tests.benchmarks.segmentation_data import FOLDS, TRAINING, Data, Drawn, Fold, GeneratedImage, Kept, Remasked
 
 PARTS = ("headline", "open", "masks", "noise", "augmentations", "prompts", "domains", "sizes", "steps", "compose")
 """In the order in which they are worth having."""
@@ -222,11 +222,11 @@ class _Maker:
         most = self._generated(math.ceil(count / (1 - max(DROPPED))))
         folds = tuple(Fold(most, number, self._sizes.steps) for number in range(FOLDS))
         return [
-            *(self._of(f"noise α {drop}", Part(Believed(most, folds, drop, count))) for drop in DROPPED),
-            self._of("noise doubted", Part(Believed(most, folds, None, count))),
-            self._of("noise ignored", Part(Believed(most, folds, None, count, ignore=True))),
+            *(self._of(f"noise α {drop}", Part(Kept(most, folds, drop, count))) for drop in DROPPED),
+            self._of("noise doubted", Part(Kept(most, folds, None, count))),
+            self._of("noise ignored", Part(Kept(most, folds, None, count, ignore=True))),
             *(
-                self._of(f"one class α {drop}", Part(Believed(most, folds, drop, count, alone=True)))
+                self._of(f"one class α {drop}", Part(Kept(most, folds, drop, count, alone=True)))
                 for drop in DROPPED_ALONE
             ),
         ]
@@ -295,8 +295,3 @@ class _Maker:
 
     def _of(self, name: str, *parts: Part, test: Drawn | None = None, **training: Any) -> Experiment:
         return Experiment(name, parts, test or self._test, self._sizes.steps, training)
-
-
-def iou_of(figures: Mapping[str, Any], name: str) -> float:
-    """The IoU of a class, 0 where neither masks nor predictions show it."""
-    return figures["classes"][name]["iou"] or 0.0

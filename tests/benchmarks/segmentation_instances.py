@@ -157,6 +157,6 @@ def _predictions(network: Any, scene: Scene, number: int) -> Iterator[dict[str, 
     for mask, (score, category) in zip(masks, zip(*chances.max(dim=-1), strict=True), strict=True):
         inside = mask > 0.5
         if score >= CLEAR and inside.any():
-            believed = float(score * mask[inside].mean())
+            certainty = float(score * mask[inside].mean())
             rle = encode(inside.numpy())
-            yield {"image_id": number, "category_id": int(category) + 1, "segmentation": rle, "score": believed}
+            yield {"image_id": number, "category_id": int(category) + 1, "segmentation": rle, "score": certainty}

@@ -11,19 +11,19 @@ from diffumask_datasets.dataset.schema import decode_image, decode_label
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.toybox.judge import load_judge
-from tests.benchmarks.segmentation_data import Believed, GeneratedImage
+from tests.benchmarks.segmentation_data import GeneratedImage, Kept
 
 BATCH = 100
 
 
-def judged_ious(believed: Sequence[Believed], folder: Path) -> list[tuple[float, float]]:
+def judged_ious(chosen: Sequence[Kept], folder: Path) -> list[tuple[float, float]]:
     """Of each, the mean IoU of all masks in the images that it confirms and in those that it flags; nan without any."""
-    known = {of: _ious(of, folder) for of in {one.of for one in believed}}
-    return [_confirmed_and_flagged(one, known[one.of], folder) for one in believed]
+    known = {of: _ious(of, folder) for of in {one.of for one in chosen}}
+    return [_confirmed_and_flagged(one, known[one.of], folder) for one in chosen]
 
 
-def _confirmed_and_flagged(believed: Believed, ious: Sequence[Sequence[float]], folder: Path) -> tuple[float, float]:
-    judged = believed.judged(folder)
+def _confirmed_and_flagged(chosen: Kept, ious: Sequence[Sequence[float]], folder: Path) -> tuple[float, float]:
+    judged = chosen.judged(folder)
     confirmed = [value for row, found in judged.items() if not found for value in ious[row]]
     flagged = [value for row, found in judged.items() if found for value in ious[row]]
     return _mean(confirmed), _mean(flagged)

@@ -13,7 +13,7 @@ from diffumask_datasets.augmentation.transform import Augment
 from diffumask_datasets.dataset.contact_sheet import card_of, overlay, sheet_of
 from diffumask_datasets.dataset.schema import decode_image, decode_label
 from diffumask_datasets.segmentation.segmenter import Segmenter
-from tests.benchmarks.segmentation_data import Believed, GeneratedImage, Remasked
+from tests.benchmarks.segmentation_data import GeneratedImage, Kept, Remasked
 from tests.benchmarks.segmentation_experiments import Experiment, Repeat
 
 IMAGES = 6
@@ -33,9 +33,9 @@ def save_masks(members: Sequence[Experiment], folder: Path, path: Path) -> None:
 
 def save_dropped(members: Sequence[Experiment], folder: Path, path: Path) -> None:
     """The first images that the least share drops, each with the class it is dropped for: of all, then of one class."""
-    believed = [data for member in members for data in member.data if isinstance(data, Believed) and data.drop]
+    chosen = [data for member in members for data in member.data if isinstance(data, Kept) and data.drop]
     least = [
-        min((data for data in believed if data.alone == alone), key=lambda data: data.drop or 0)
+        min((data for data in chosen if data.alone == alone), key=lambda data: data.drop or 0)
         for alone in (False, True)
     ]
     cards = [card for data in least for card in _dropped(data, folder)]
@@ -87,9 +87,9 @@ def _augmented(rows: Any, steps: Sequence[Mapping[str, Any]]) -> list[Image.Imag
     return cards
 
 
-def _dropped(believed: Believed, folder: Path) -> list[Image.Image]:
-    rows = believed.of.rows(folder)
-    dropped = [(row, found) for row, found in believed.judged(folder).items() if found][:DROPPED]
+def _dropped(chosen: Kept, folder: Path) -> list[Image.Image]:
+    rows = chosen.of.rows(folder)
+    dropped = [(row, found) for row, found in chosen.judged(folder).items() if found][:DROPPED]
     cards = []
     for row, found in dropped:
         image, label = decode_image(rows[row]["image"]), decode_label(rows[row]["label"])

@@ -17,7 +17,7 @@ from diffumask_datasets.augmentation.scene import annotate
 from diffumask_datasets.dataset.density import image_density
 from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.toybox import CLASS_NAMES
-from tests.benchmarks.segmentation_data import FOLDS, Believed, Drawn, Fold, GeneratedImage, Remasked
+from tests.benchmarks.segmentation_data import FOLDS, Drawn, Fold, GeneratedImage, Kept, Remasked
 from tests.benchmarks.segmentation_experiments import (
     FULL,
     PARTS,
@@ -97,10 +97,10 @@ def test_generated_images_through_every_kind_of_data(tmp_path: Path, monkeypatch
         fold.make(tmp_path)
     rows = itertools.chain.from_iterable(fold.agreements(tmp_path) for fold in folds)
     assert sorted(rows) == list(range(6))
-    believed = Believed(generated, folds, drop=0.5, count=3)
-    assert set(believed.needs) == {generated, *folds}
-    assert 0 < len(believed.rows(tmp_path)) <= 3
-    every = replace(believed, drop=0.0, count=6)
+    chosen = Kept(generated, folds, drop=0.5, count=3)
+    assert set(chosen.needs) == {generated, *folds}
+    assert 0 < len(chosen.rows(tmp_path)) <= 3
+    every = replace(chosen, drop=0.0, count=6)
     assert len(every.rows(tmp_path)) == 6
     alone = replace(every, alone=True).rows(tmp_path)
     assert [len(names) for names in alone["classes"]] == [1, 1, 1]

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diffumask_datasets.diffusion.attention_defaults import attention_defaults
 from diffumask_datasets.diffusion.defaults import model_defaults
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.errors import CaptureError, RecipeError
@@ -57,9 +56,7 @@ def capture_errors() -> dict[str, float]:
 
 def chosen_defaults(folder: str) -> dict[str, Any]:
     """All that a recipe which names nothing but this model gets."""
-    recipe = Recipe.of(classes=["car"], model=folder)
-    fields = model_defaults(recipe)
-    return {**fields, **attention_defaults(recipe, num_inference_steps=fields["num_inference_steps"])}
+    return model_defaults(Recipe.of(classes=["car"], model=folder))
 
 
 def sizes_of(case: Case, *, every: int = 1) -> Iterator[tuple[int, int]]:

@@ -23,7 +23,8 @@ from diffumask_datasets.segmentation.sources import open_source
 from tests.conftest import PLANTED
 from tests.diffusion.conftest import pipeline_folder  # noqa: F401
 from tests.helpers.command import diffumask_here
-from tests.helpers.hub_server import GOOD_TOKEN, LocalHub, Repo
+from tests.helpers.hub_content import Repo
+from tests.helpers.hub_server import GOOD_TOKEN, LocalHub
 
 WHERE = ("folder", "s3", "hub")
 REJECTED = "rejected by hand"

@@ -1,7 +1,5 @@
 """Recipes and texts of strangers: every command ends with one line, and follows nothing that it was not told to."""
 
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +8,11 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from diffumask_datasets import generate
-from diffumask_datasets.cli import main
-from diffumask_datasets.errors import DiffuMaskError, RecipeError
+from diffumask_datasets.errors import DiffuMaskError
 from diffumask_datasets.generation.config import DiffuMaskConfig
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.segmentation.settings import read_experiment
 from tests.conftest import PLANTED
-
-Run = Any
+from tests.hostile.conftest import Run
 
 FIELDS: dict[str, Any] = {
     **PLANTED,
@@ -80,41 +74,6 @@ HOSTILE = {
     "digest": ("classes: [car]\ndigest: [1]", "digest: expected twelve hex digits, got [1]"),
     "history": ("classes: [car]\naugmented: 3", "augmented: expected fields with a digest, got 3"),
 }
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hostile")
-    generate(folder / "ds", num_samples=2, keep_heat_maps=True, store=folder / "store", **PLANTED)
-    return folder / "ds"
-
-
-def made_digest(made: Path) -> str:
-    digest: str = yaml.safe_load((made / "recipe.yaml").read_text(encoding="utf-8"))["digest"]
-    return digest
-
-
-@pytest.fixture
-def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command on a copy of the dataset with another recipe; gives its exit code and what it said on stderr."""
-    shutil.copytree(made, tmp_path / "ds")
-    digest = made_digest(made)
-    verdicts = [
-        f'{{"sample_id": "{digest}-{n:08d}", "verdict": "{v}"}}' for n, v in enumerate(("accepted", "rejected"))
-    ]
-    (tmp_path / "decisions.jsonl").write_text("\n".join(verdicts), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-
-    def run(command: str, recipe: str | bytes | None = None) -> tuple[Any, str]:
-        if recipe is not None:
-            (tmp_path / "ds" / "recipe.yaml").write_bytes(recipe.encode() if isinstance(recipe, str) else recipe)
-        words = [word.format(ds=tmp_path / "ds", tmp=tmp_path, digest=digest) for word in command.split()]
-        monkeypatch.setattr(sys, "argv", ["diffumask", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, capsys.readouterr().err
-
-    return run
 
 
 CASES = [
@@ -248,90 +207,3 @@ def test_a_mutated_recipe_of_a_stranger_is_legal_or_one_error_of_ours(
     except DiffuMaskError:
         return
     assert config.recipe.model in ("planted", "toybox")
-
-
-TEXTS = {
-    "decisions": (
-        "ds/decisions.jsonl",
-        '{"a":' * 50_000,
-        "push",
-        "decisions.jsonl, line 1 is nested more than 32 deep",
-    ),
-    "half character": (
-        "decisions.jsonl",
-        r'{"sample_id": "\ud800", "verdict": "accepted"}',
-        "apply",
-        "line 1 is not JSON",
-    ),
-    "tags": (
-        "decisions.jsonl",
-        '{"sample_id": "a", "verdict": "accepted", "tags": 5}',
-        "apply",
-        "tags: expected a list",
-    ),
-    "verdict": ("decisions.jsonl", '{"sample_id": "a", "verdict": ["x"]}', "apply", "expected accepted or rejected"),
-    "id": (
-        "decisions.jsonl",
-        '{"sample_id": ["a"], "verdict": "accepted"}',
-        "apply",
-        "sample_id, reason and tags are text",
-    ),
-}
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_a_hostile_text_is_one_line(run: Run, tmp_path: Path, text: str) -> None:
-    name, content, command, line = TEXTS[text]
-    (tmp_path / name).write_text(content, encoding="utf-8")
-    code, said = run(COMMANDS[command])
-    assert (code, said.count("\n")) == (1, 1)
-    assert line in said
-
-
-ELSEWHERE = {
-    "shard.json": ('{"shard": 5, "ranges": {}}', "merge {tmp} --output {tmp}/out", "is not the folder of a shard"),
-    "vocabulary.yaml": ("[" * 9_000, "prompts {tmp}/vocabulary.yaml", DEEP),
-    "config.yaml": (
-        "[" * 9_000,
-        "generate --config {tmp}/config.yaml --output {tmp}/out",
-        DEEP,
-    ),
-    "options.yaml": (
-        "[" * 9_000,
-        "export {ds} --format coco --config {tmp}/options.yaml --output {tmp}/out",
-        DEEP,
-    ),
-    "diffumask-export.json": ("[" * 9_000, "verify {tmp}", DEEP),
-    "model_index.json": ("[" * 9_000, "generate car --num-samples 1 --model {tmp} --output {tmp}/out", DEEP),
-    "metadata.jsonl": (
-        "[" * 9_000,
-        "label {tmp} --classes car --model planted --output {tmp}/out",
-        DEEP,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_every_other_reader_is_bounded_too(run: Run, tmp_path: Path, name: str) -> None:
-    content, command, line = ELSEWHERE[name]
-    (tmp_path / name).write_text(content, encoding="utf-8")
-    (tmp_path / "a.png").touch()
-    code, said = run(command)
-    assert (code, said.count("\n")) == (1, 1)
-    assert line in said
-
-
-def test_an_experiment_is_bounded(tmp_path: Path) -> None:
-    (tmp_path / "experiment.yaml").write_text("[" * 9_000, encoding="utf-8")
-    with pytest.raises(RecipeError, match=f"the experiment .* {DEEP}"):
-        read_experiment(tmp_path / "experiment.yaml")
-
-
-@pytest.mark.parametrize("value", ["[" * 9_000, "0x" + "f" * 9_000, "!!python/name:os.system", "\udcff"])
-@pytest.mark.parametrize("option", ["--set threshold={}", "--set classes={}", "--set prompts={}", "--set model={}"])
-def test_a_value_on_the_command_line_is_one_line(run: Run, option: str, value: str) -> None:
-    code, said = run(
-        "generate car --num-samples 1 --output {tmp}/out " + option.replace("{}", value.replace("{", "{{"))
-    )
-    assert (code, said.count("\n")) == (1, 1)
-    assert len(said) < 1_000

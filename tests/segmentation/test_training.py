@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForSemanticSegmentation, Mask2FormerConfig, SwinConfig, Trainer
+from transformers import AutoModelForSemanticSegmentation, Trainer
 
 from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import DataError, ExportError, ModelError, RecipeError, ShapeError, TrainingError
@@ -264,72 +264,3 @@ def test_a_mask_value_without_a_name(tiny: Settings, tmp_path: Path) -> None:
     data = labelled_of(one_class)
     with pytest.raises(ShapeError, match=r"the mask has the values \[2\], which its dataset gives no name"):
         train(tiny(), tmp_path / "model", data=[data])
-
-
-def tiny_mask2former(folder: Path) -> None:
-    backbone = SwinConfig(
-        image_size=64,
-        embed_dim=8,
-        depths=[1, 1, 1, 1],
-        num_heads=[1, 1, 1, 1],
-        window_size=4,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
-    config = Mask2FormerConfig(
-        backbone_config=backbone,
-        feature_size=32,
-        mask_feature_size=32,
-        hidden_dim=32,
-        encoder_feedforward_dim=16,
-        dim_feedforward=16,
-        encoder_layers=1,
-        decoder_layers=2,
-        num_attention_heads=2,
-        num_queries=5,
-        train_num_points=64,
-    )
-    config.architectures = ["Mask2FormerForUniversalSegmentation"]
-    config.save_pretrained(folder)
-
-
-def test_mask2former_from_a_config(tiny: Settings, tmp_path: Path) -> None:
-    tiny_mask2former(tmp_path / "config")
-    rows = shapes(4)
-    # A mask without a single known pixel must not stop it.
-    unknown = rows.to_list()
-    unknown[0]["label"] = png_cell(np.full((64, 64), 255, dtype=np.uint8))
-    data = [labelled_of(datasets.Dataset.from_list(unknown, features=rows.features))]
-    settings = tiny(model=str(tmp_path / "config"), from_scratch=True, model_options={}, steps=2)
-    segmenter = train(settings, tmp_path / "model", data=data)
-    (mask,) = segmenter.predict([two_shapes(5)[0]])
-    assert mask.shape == (64, 64)
-    assert set(np.unique(mask)) <= {0, 1, 2}
-    assert Segmenter.load(tmp_path / "model").classes == ("background", "car", "boat")
-
-
-def test_upernet_small_and_fine_tuning_with_other_classes(tiny: Settings, tmp_path: Path) -> None:
-    settings = tiny(model="upernet-small", model_options={"hidden_size": 8}, steps=1, batch_size=2)
-    train(settings, tmp_path / "upernet", data=[labelled_of(shapes(4))])
-    again = tiny(model=str(tmp_path / "upernet"), model_options={}, steps=1, batch_size=2)
-    data = [labelled_of(shapes(4)), labelled_of(shapes(4, classes=("dog", "cat")))]
-    sources = ({"dataset": "one"}, {"dataset": "two"})
-    segmenter = train(again.model_copy(update={"sources": tiny(sources=sources).sources}), tmp_path / "more", data=data)
-    assert segmenter.classes == ("background", "car", "boat", "dog", "cat")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"model": "segformer-smal", "model_options": {}},
-            r"no model 'segformer-smal' \(did you mean 'segformer-small'",
-        ),
-        ({"model_options": {"hidden_size": [8]}}, r"its config has no 'hidden_size' \(did you mean 'hidden_sizes'"),
-        ({"model_options": {"depths": [1]}}, "cannot build the model 'segformer-small': list index out of range"),
-        ({"model": "segformer+x", "model_options": {}}, "only mask2former, upernet take a backbone"),
-        ({"model": "upernet+./none", "model_options": {}}, r"no backbone './none' with four stages"),
-    ],
-)
-def test_models_that_cannot_be(tiny: Settings, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ModelError, match=message):
-        train(tiny(**changes), tmp_path / "model", data=[labelled_of(shapes(4))])
