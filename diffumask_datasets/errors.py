@@ -17,7 +17,7 @@
     └── MissingDependencyError    (ImportError)   an optional package is not installed
 
 Each also inherits the standard type named beside it, so that ``except ValueError`` keeps working.
-Messages are one line: what is wrong, then how to mend it.
+Messages are one line: what is wrong, then how to fix it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class ReviewError(DiffuMaskError, ValueError):
 
 
 class MissingDependencyError(DiffuMaskError, ImportError):
-    """An optional package is not installed; the message is the pip line that mends it."""
+    """An optional package is not installed; the message is the pip line that fixes it."""
 
     @classmethod
     def of(cls, package: str, extra: str) -> MissingDependencyError:
@@ -115,16 +115,25 @@ class MissingDependencyError(DiffuMaskError, ImportError):
         return cls(f"{package} is not installed: pip install 'diffumask-datasets[{extra}]'")
 
 
-def short_repr(value: object, *, most: int = 200) -> str:
-    """The ``repr`` of a value of unknown origin for a message, cut after ``most`` characters."""
+def short_repr(value: object) -> str:
+    """The ``repr`` of a value of unknown origin for a message, cut after 200 characters."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # Python does not print numbers of more than 4,300 digits
         return f"a {type(value).__name__} too long to print"
-    return text if len(text) <= most else f"{text[:most]}…"
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def suggestion(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """`` (did you mean 'boat'?)`` where a known word is near, else an empty string. ``cutoff`` in (0, 1]: how near."""
+    """Suggests a known word for an unknown one.
+
+    Args:
+        word: The unknown word.
+        known: The known words.
+        cutoff: In (0, 1]: how near one must be.
+
+    Returns:
+        `` (did you mean 'boat'?)``, or an empty string where none is near.
+    """
     nearest = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=cutoff)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""

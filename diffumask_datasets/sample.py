@@ -145,10 +145,19 @@ def check_sample_id(sample_id: object) -> str:
 
 
 def check_array(name: str, array: npt.NDArray[Any], *, shape: tuple[int | str, ...], dtype: str) -> tuple[int, ...]:
-    """The shape of ``array``, once it is known to fit: numbers must match, a word stands for any size from 1 up.
+    """Checks shape and dtype of an array.
+
+    Args:
+        name: What messages call it.
+        array: The array.
+        shape: Numbers must match, a word stands for any size from 1 up.
+        dtype: The dtype.
+
+    Returns:
+        The array's shape.
 
     Raises:
-        ShapeError: it does not fit, e.g. ``image: expected uint8 (height, width, 3), got float32 (8, 8, 3)``.
+        ShapeError: It does not fit, e.g. ``image: expected uint8 (height, width, 3), got float32 (8, 8, 3)``.
     """
     given = np.asarray(array)
     sizes_fit = given.ndim == len(shape) and all(
@@ -173,7 +182,16 @@ def id2label(classes: Sequence[str]) -> dict[int, str]:
 
 
 def check_known(classes: Sequence[str], known: Sequence[str], *, model: str) -> None:
-    """Raises UnknownClassError, with the nearest known name, for the first class that a closed model cannot generate."""
+    """Checks the classes of a model that knows a closed list of them.
+
+    Args:
+        classes: The classes.
+        known: The list.
+        model: The model's name, for messages.
+
+    Raises:
+        UnknownClassError: A class is not on it; says which name is near.
+    """
     for name in classes:
         if name.lower() not in known:
             raise UnknownClassError(

@@ -43,7 +43,16 @@ def normal(name: str) -> str:
 
 
 def check_choice(option: str, value: object, legal: Sequence[object]) -> None:
-    """Raises ExportError unless an option has one of its legal values."""
+    """Checks an option of a format.
+
+    Args:
+        option: Its name.
+        value: Its value.
+        legal: The legal values.
+
+    Raises:
+        ExportError: The value is none of them.
+    """
     if value not in legal:
         raise ExportError(f"{option}: expected one of {', '.join(map(str, legal))}, got {value!r}")
 
@@ -69,9 +78,18 @@ def check_year(year: object) -> None:
 def format_classes(
     classes: Sequence[str], *, table: Mapping[str, int], ids: Ids, owner: str
 ) -> tuple[FormatClass, ...]:
-    """What the format calls each class; ``table`` is its official name → id.
+    """Names and numbers classes as a format does.
 
     Two classes never share an id: where both have the same official name, ``auto`` numbers all classes from 1.
+
+    Args:
+        classes: Our class names.
+        table: The format's official name → id.
+        ids: Whose ids are taken.
+        owner: The format, for messages.
+
+    Returns:
+        What the format calls each class.
 
     Raises:
         ExportError: ``ids`` is no legal value, or ``official`` and a class is not in the table or two are the same there.
@@ -102,9 +120,9 @@ def same_names(classes: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
-def lookup(numbers: Sequence[int], *, background: int = 0, ignore: int = IGNORE) -> npt.NDArray[np.uint8]:
-    """(256,) table from our mask values to a format's: background, class ids 1..K, 255."""
+def lookup(numbers: Sequence[int], *, background: int = 0) -> npt.NDArray[np.uint8]:
+    """Table (256,) from our mask values to a format's: ``background``, the ``numbers`` of the class ids, 255."""
     table = np.full(256, background, dtype=np.uint8)
     table[1 : len(numbers) + 1] = numbers
-    table[IGNORE] = ignore
+    table[IGNORE] = IGNORE
     return table

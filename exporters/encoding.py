@@ -67,10 +67,18 @@ class Encoder:
 
 
 def encode_all(items: Iterator[Item], encoder: Encoder, *, workers: int) -> Generator[Encoded, None, None]:
-    """``encoder`` of each item, in order, over ``workers`` processes.
+    """Encodes items in several processes.
+
+    Args:
+        items: The items.
+        encoder: Encodes one.
+        workers: The number of processes.
+
+    Returns:
+        What became of each item, in order.
 
     Raises:
-        ExportError: as the encoder, or a worker process that died.
+        ExportError: As the encoder, or a worker process that died.
     """
     if workers == 1:
         yield from map(encoder, items)

@@ -45,12 +45,21 @@ def unwritable(path: Path, error: OSError) -> ExportError:
     """The error for a file that cannot be written."""
     return ExportError(
         f"cannot write {path}: {error.strerror or error}; "
-        "mend that and run the same export again: finished samples are kept"
+        "fix that and run the same export again: finished samples are kept"
     )
 
 
 def line_of(sample_id: str, digest: str, part: Part) -> Line:
-    """The journal's line of a finished sample."""
+    """Makes the journal's line of a finished sample.
+
+    Args:
+        sample_id: The sample.
+        digest: What identifies it in the dataset.
+        part: What was written of it.
+
+    Returns:
+        The line.
+    """
     return {
         "id": sample_id,
         "source": digest,
@@ -62,7 +71,13 @@ def line_of(sample_id: str, digest: str, part: Part) -> Line:
 
 
 def append_at(place: Path, offset: int, data: bytes) -> None:
-    """Makes ``data`` the end of a file, from ``offset`` on: what a crash left there is cut off."""
+    """Makes ``data`` the end of a file: what a crash left behind ``offset`` is cut off.
+
+    Args:
+        place: The file.
+        offset: Where the data begin.
+        data: The data.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("ab") as file:
         file.truncate(offset)

@@ -50,7 +50,13 @@ def outline(mask: Mask, *, costs: npt.NDArray[np.float64] | None = None) -> list
 
 
 def draw_polygon(canvas: Image.Image, polygon: Sequence[tuple[float, float]], value: int) -> None:
-    """Draws a polygon the way its readers do."""
+    """Draws a polygon the way its readers do.
+
+    Args:
+        canvas: What it is drawn on.
+        polygon: Its corners, (x, y).
+        value: What its pixels become.
+    """
     ImageDraw.Draw(canvas).polygon(list(polygon), fill=value)
 
 

@@ -1,4 +1,4 @@
-"""Formats by name. Every format, ours too, is an entry point of the group ``diffumask_datasets.exporters``."""
+"""Formats by name: ours, and those that installed packages offer as entry points of the group :data:`GROUP`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BUILT_IN = {
     "yolo": f"{_HERE}.yolo:YoloExporter",
     "yolo-semantic": f"{_HERE}.yolo_semantic:YoloSemanticExporter",
 }
-"""What ``pyproject.toml`` registers: a checkout that runs without being installed has no entry points."""
+"""Format → its exporter, as ``module:class``."""
 
 
 def formats() -> tuple[str, ...]:
@@ -63,5 +63,5 @@ def make_exporter(name: str, options: Mapping[str, Any]) -> Exporter:
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
-    own = {name: importlib.metadata.EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items()}
-    return own | {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+    offered = {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+    return offered | {name: importlib.metadata.EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items()}

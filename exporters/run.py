@@ -88,7 +88,16 @@ def contents_of(source: OpenDataset) -> Contents:
 
 
 def exported_rows(source: OpenDataset, split: str, start: int = 0) -> Iterator[Row]:
-    """The rows of a split from number ``start`` on; heat maps are half of the bytes, and no format has a place for them."""
+    """Reads rows without heat maps: these are half of the bytes, and no format has a place for them.
+
+    Args:
+        source: The dataset.
+        split: The split.
+        start: The number of the first row.
+
+    Returns:
+        The rows.
+    """
     return source.read(split, start, columns=[name for name in source.columns if name != HEAT_MAPS])
 
 

@@ -41,8 +41,13 @@ _EXPORT_FIELDS = {"format": str, "options": dict, "classes": list, "splits": lis
 def put_file(output: Path, path: str, data: bytes) -> None:
     """Writes one file of an export, whole or not at all.
 
+    Args:
+        output: The folder of the export.
+        path: The file in it.
+        data: Its content.
+
     Raises:
-        ExportError: it cannot be written.
+        ExportError: It cannot be written.
     """
     draft, place = output / WORK / "drafts" / str(os.getpid()), output / path
     try:

@@ -103,10 +103,18 @@ class YoloReader:
 
 
 def read_line(line: str, height: int, width: int) -> tuple[int, npt.NDArray[np.bool_]]:
-    """Class and mask (height, width) of a line, drawn like OpenCV's ``fillPoly``.
+    """Reads a line, drawn like OpenCV's ``fillPoly``.
+
+    Args:
+        line: The line.
+        height: Height of the image.
+        width: Width of the image.
+
+    Returns:
+        The class, and its mask (height, width).
 
     Raises:
-        ExportError: the line is no polygon.
+        ExportError: The line is no polygon.
     """
     number, *numbers = line.split()
     if len(numbers) < 6 or len(numbers) % 2:
@@ -118,7 +126,16 @@ def read_line(line: str, height: int, width: int) -> tuple[int, npt.NDArray[np.b
 
 
 def data_yaml(splits: list[str], names: Mapping[int, str], *, masks: str | None = None) -> bytes:
-    """The text of ``data.yaml``, without ``path``; ``masks`` is the folder of PNG masks, where there is one."""
+    """Makes the text of ``data.yaml``, without ``path``.
+
+    Args:
+        splits: The splits.
+        names: Number → class name.
+        masks: The folder of PNG masks, where there is one.
+
+    Returns:
+        The text.
+    """
     folders = "".join(f"{name}: images/{folder}\n" for name, folder in _split_folders(splits).items())
     beside = "" if masks is None else f"masks_dir: {masks}\n"
     # A JSON string is a YAML string.

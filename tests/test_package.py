@@ -4,12 +4,14 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import diffumask_datasets
+from tests.helpers.docstrings import left_out
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "diffumask_datasets"
@@ -126,6 +128,48 @@ def test_no_modules_import_each_other() -> None:
 def test_heavy_packages_stay_in_their_rooms(package: str) -> None:
     users = {room(path) for path in modules() if any(name.split(".")[0] == package for name in imported(path))}
     assert users <= HEAVY[package]
+
+
+def public_functions(path: Path) -> Iterator[ast.FunctionDef]:
+    """The functions that a module names in ``__all__``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    values = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    names = {name for value in values if isinstance(value, ast.List) for name in ast.literal_eval(value)}
+    yield from (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in names)
+
+
+def undescribed(function: ast.FunctionDef) -> set[str]:
+    """What the docstring of a function with more than two parameters leaves out."""
+    given = function.args
+    rest = [one for one in (given.vararg, given.kwarg) if one]
+    names = [one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, *rest)]
+    gives = function.returns is not None and ast.unparse(function.returns) != "None"
+    return left_out(ast.get_docstring(function) or "", names, gives=gives) if len(names) > 2 else set()
+
+
+def test_public_functions_describe_their_parameters() -> None:
+    # Options of the program have help texts.
+    checked = [path for path in modules() if room(path) != "cli" or path.name == "options.py"]
+    found = {f"{path.stem}.{one.name}": undescribed(one) for path in checked for one in public_functions(path)}
+    assert len(found) > 300
+    assert {name: missing for name, missing in found.items() if missing} == {}
+
+
+def test_what_a_docstring_leaves_out_is_seen() -> None:
+    code = '''
+def function(one: int, two: int, *, three: int) -> int:
+    """Adds.
+
+    Args:
+        one: The first.
+        three: The last, not two.
+    """
+'''
+    (function,) = ast.parse(code).body
+    assert isinstance(function, ast.FunctionDef)
+    assert undescribed(function) == {"two", "return"}
 
 
 def loaded_by(*statements: str) -> list[set[str]]:

@@ -135,13 +135,21 @@ class SelfAttentionRecorder:
 
 
 def propagate(heat: torch.Tensor, affinity: torch.Tensor, power: int) -> torch.Tensor:
-    """Heat maps (classes, height, width) after ``power`` steps along ``affinity`` (tokens, tokens), each class in [0, 1].
+    """Spreads heat along an affinity: each step makes every pixel the mean of those it attends to.
 
-    A step makes each pixel the mean of those it attends to (Nguyen et al., Dataset Diffusion, NeurIPS 2023, take 4 steps).
-    Every class is then stretched to the range 0..1, since averaging lifts the floor.
+    Nguyen et al. (Dataset Diffusion, NeurIPS 2023) take 4 steps. Every class is then stretched to the range 0..1, since
+    averaging lifts the floor.
+
+    Args:
+        heat: Float32 (classes, height, width).
+        affinity: Float32 (tokens, tokens), rows summing to 1.
+        power: The number of steps.
+
+    Returns:
+        Float32 (classes, height, width) in [0, 1].
 
     Raises:
-        ShapeError: the grid of the maps is not that of the affinity.
+        ShapeError: The grid of the maps is not that of the affinity.
     """
     classes, height, width = heat.shape
     if affinity.shape != (height * width, height * width):

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from diffumask_datasets.attention.affinity import affinity_grid
 from diffumask_datasets.attention.maps import AttentionMaps, Grid, LayerSums
+from diffumask_datasets.errors import CaptureError
 
 __all__ = ["WeighLayers", "combine_layers", "layer_agreements", "layer_weights"]
 
@@ -77,6 +78,17 @@ def combine_layers(
         sums: What was recorded of each layer.
         affinities: Self-attention of the image, which ``"auto"`` needs.
         attention: ``"auto"`` weighs layers by :func:`layer_weights`; ``"equal"`` counts all alike.
+
+    Returns:
+        One map a class and grid.
+
+    Raises:
+        CaptureError: ``"auto"`` without self-attention.
     """
-    weights = layer_weights(sums.means, affinities) if attention == "auto" and affinities else None
-    return sums.by_grid(affinities, weights)
+    if attention == "equal":
+        return sums.by_grid(affinities)
+    if not affinities:
+        raise CaptureError(
+            "attention 'auto': no self-attention was recorded to weigh layers by; take attention='equal'"
+        )
+    return sums.by_grid(affinities, layer_weights(sums.means, affinities))

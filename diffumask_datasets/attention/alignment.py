@@ -27,14 +27,22 @@ class Tokenizer(Protocol):
 
 
 def align_terms(prompt: Prompt, tokenizer: Tokenizer, *, max_length: int | None = None) -> dict[str, tuple[int, ...]]:
-    """Token indices of each class, over all its mentions, in the order of ``prompt.categories``.
+    """Finds the tokens of each class, over all its mentions.
 
-    Works on character offsets, so a class name may be several words or several byte-pair tokens. Indices count from
-    the start of the sequence that the text encoder sees, special tokens included. ``max_length`` is the length at which
-    the pipeline truncates (default: the tokenizer's own). A mention that is cut, even in part, does not count.
+    Works on character offsets, so a class name may be several words or several byte-pair tokens. A mention that is cut, even
+    in part, does not count.
+
+    Args:
+        prompt: The text, and where its classes stand.
+        tokenizer: That of the text encoder.
+        max_length: The length at which the pipeline truncates; default: the tokenizer's own.
+
+    Returns:
+        Class → token indices, in the order of ``prompt.categories``, counted from the start of the sequence that the text
+        encoder sees, special tokens included.
 
     Raises:
-        TokenAlignmentError: a class term gets no token, or none of its mentions survives truncation.
+        TokenAlignmentError: A class term gets no token, or none of its mentions survives truncation.
     """
     limit = tokenizer.model_max_length if max_length is None else max_length
     full, kept = _full_and_kept(prompt.text, tokenizer, limit)
@@ -53,7 +61,17 @@ def align_terms(prompt: Prompt, tokenizer: Tokenizer, *, max_length: int | None 
 
 
 def tokens_of(span: Term, text: str, tokenizer: Tokenizer, *, max_length: int) -> tuple[int, ...]:
-    """Indices of the tokens that share a character with ``span`` of ``text``, without what ``max_length`` cuts off."""
+    """Finds the tokens that share a character with a span of text.
+
+    Args:
+        span: The span.
+        text: The text.
+        tokenizer: That of the text encoder.
+        max_length: The length at which the pipeline truncates.
+
+    Returns:
+        Token indices, without those that truncation cuts off.
+    """
     full, kept = _full_and_kept(text, tokenizer, max_length)
     return tuple(index for index in _covered(kept, span) if kept[index] == full[index])
 

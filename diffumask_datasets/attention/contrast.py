@@ -47,9 +47,15 @@ def background_tokens(text: TextTokens) -> dict[str, tuple[int, ...]]:
 
 
 def contrasted(weights: torch.Tensor, background: BackgroundTokens, contrast: Contrast | None) -> torch.Tensor:
-    """Class maps, float32 (classes, pixels) ≥ 0, of ``weights`` (classes + background groups, pixels), attention per token.
+    """Sets the attention of each class against that of other tokens. A group that the prompt does not have changes nothing.
 
-    A group that the prompt does not have changes nothing.
+    Args:
+        weights: Attention per token, (classes + background groups, pixels).
+        background: Which groups there are.
+        contrast: What each class is set against; None for nothing.
+
+    Returns:
+        Float32 (classes, pixels) ≥ 0.
     """
     count = len(background.class_counts)
     classes = weights[:count]

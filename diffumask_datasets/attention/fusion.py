@@ -23,21 +23,27 @@ _TINY = torch.finfo(torch.float32).tiny
 def fuse(
     maps: AttentionMaps, *, height: int, width: int, competition: float = 0.0, affinity_power: int = 0
 ) -> torch.Tensor:
-    """Heat maps, float32 (classes, ``height``, ``width``) in [0, 1], each class with maximum 1.
+    """Fuses attention maps of several grids into one heat map per class.
 
-    Every grid is resampled (bicubic, clamped to [0, 1]) to the image and averaged, weighted by the number of
-    (layer, step) maps that it holds, so that each map counts once: DiffuMask (Wu et al., ICCV 2023, section 3.2)
-    divides each map by its maximum and averages over layers and steps. Its released code weights the grids alike
-    instead, after dividing each by its own maximum. The last division, by the maximum of each class, puts the
-    thresholds of all classes on one scale.
+    Every grid is resampled (bicubic, clamped to [0, 1]) to the image and averaged, weighted by the number of (layer, step)
+    maps that it holds, so that each map counts once: DiffuMask (Wu et al., ICCV 2023, section 3.2) divides each map by its
+    maximum and averages over layers and steps. Its released code weights the grids alike instead, after dividing each by its
+    own maximum. The last division, by the maximum of each class, puts the thresholds of all classes on one scale.
 
-    With ``affinity_power`` > 0 the maps take that many steps along each affinity of ``maps``, on its grid, and the results
-    are averaged. Then classes share each pixel, see :func:`compete`.
+    Args:
+        maps: What was recorded.
+        height: Height of the heat maps.
+        width: Width of the heat maps.
+        competition: How sharply classes share each pixel, see :func:`compete`; 0 for not at all.
+        affinity_power: Steps along each affinity of ``maps``, on its grid, whose results are averaged; 0 for none.
+
+    Returns:
+        Float32 (classes, ``height``, ``width``) in [0, 1], each class with maximum 1.
 
     Raises:
-        ShapeError: no grid, or a size that is not positive.
-        CaptureError: a class has no attention anywhere, or steps are requested and no affinity was recorded.
-        ModelError: a map holds NaN.
+        ShapeError: No grid, or a size that is not positive.
+        CaptureError: A class has no attention anywhere, or steps are requested and no affinity was recorded.
+        ModelError: A map holds NaN.
     """
     if height <= 0 or width <= 0 or not maps.grids:
         raise ShapeError(f"expected a positive size and some grids, got {height}x{width} and {len(maps.grids)} grids")

@@ -48,13 +48,21 @@ def hook_attention(
     *,
     when: Callable[[], bool] = _always,
 ) -> Iterator[None]:
-    """Hands every attention that ``modules`` compute inside the ``with`` block to ``on_call``.
+    """Listens to every attention that modules compute inside the ``with`` block.
 
-    The original call still makes the output, bit for bit. ``when`` is asked each time a module starts; where it says
-    no, that module runs untouched. Hooks are gone afterwards, also when the block or setting up raises.
+    The original call still makes the output, bit for bit. Hooks are gone afterwards, also when the block or setting up
+    raises.
+
+    Args:
+        modules: The modules by name.
+        on_call: Gets each call.
+        when: Asked each time a module starts; where it says no, that module runs untouched.
+
+    Returns:
+        A context.
 
     Raises:
-        CaptureError: a module computes causal attention, which :class:`AttentionCall` cannot describe.
+        CaptureError: A module computes causal attention, which :class:`AttentionCall` cannot describe.
     """
     with ExitStack() as cleanup:
         for name, module in modules.items():

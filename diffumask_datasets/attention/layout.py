@@ -70,12 +70,19 @@ CROSS = Layout("cross")
 
 
 def narrow(call: AttentionCall, rows: slice, starts: Sequence[int], image_tokens: int) -> AttentionCall:
-    """The rows ``rows`` of ``call``, in row *i* the ``image_tokens`` queries from ``starts[i]`` on; all keys stay.
+    """Cuts a call down to the image tokens of some rows. Key heads that several query heads share are repeated.
 
-    Key heads that several query heads share are repeated.
+    Args:
+        call: The call.
+        rows: The rows that are kept.
+        starts: The first image token among the queries of each row.
+        image_tokens: The number of image tokens.
+
+    Returns:
+        The call with these queries and all keys.
 
     Raises:
-        CaptureError: the call has fewer rows or queries than that.
+        CaptureError: The call has fewer rows or queries than that.
     """
     query, key = call.query[rows], call.key[rows]
     if len(query) != len(starts) or max(starts) + image_tokens > query.shape[2] or min(starts) < 0:

@@ -32,12 +32,18 @@ OnWeights = Callable[[int, slice, torch.Tensor], None]
 def select_layers(
     layers: Mapping[str, Grid], attention_grids: Sequence[int], attention_layers: Sequence[str] = ()
 ) -> dict[str, Grid]:
-    """The layers whose grid has its shorter side among ``attention_grids``.
+    """Selects layers by grid and name.
 
-    Of these, where ``attention_layers`` says anything, the ones whose name fits one of its patterns (``up_blocks.3.*``).
+    Args:
+        layers: Layer → grid.
+        attention_grids: The shorter sides of the grids that are read.
+        attention_layers: Patterns of names, such as ``up_blocks.3.*``, of which one must fit; none for all layers.
+
+    Returns:
+        Layer → grid of those that are read.
 
     Raises:
-        CaptureError: none has; the message lists the grids, or the layers, that exist.
+        CaptureError: There is none; the message lists the grids, or the layers, that exist.
     """
     chosen = {name: grid for name, grid in layers.items() if min(grid) in attention_grids}
     if not chosen:

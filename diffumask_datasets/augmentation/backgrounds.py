@@ -33,7 +33,16 @@ def pin_backgrounds(steps: Sequence[AugmentSettings], words: Words = ()) -> tupl
 
 
 def photograph(settings: Compose, rng: np.random.Generator, *, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """One of the backgrounds, uint8 (height, width, 3): a random cut of the shape of ``size``, resized to it."""
+    """Draws one of the backgrounds: a random cut of the shape of ``size``, resized to it.
+
+    Args:
+        settings: Where the backgrounds are.
+        rng: Decides what is drawn.
+        size: Height and width in pixels.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
     assert settings.backgrounds is not None
     height, width = size
     images = _images(settings.backgrounds, settings.backgrounds_revision)

@@ -34,6 +34,9 @@ def blended(ground: Pixels, patch: Pixels, alpha: Pixels, *, blend: Blend = "sof
         alpha: Its opacity, uint8 (height, width).
         blend: ``"hard"`` takes each pixel from one of the two; ``"soft"`` mixes them along the edge; ``"matched"`` also
             moves light and sharpness of the cut-out towards those of the ground.
+
+    Returns:
+        uint8 (height, width, 3).
     """
     mask = alpha >= 128
     if blend == "hard":

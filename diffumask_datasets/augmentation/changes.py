@@ -18,7 +18,16 @@ Corners = npt.NDArray[np.float64]
 
 
 def blurred(scene: Scene, settings: Blur, rng: np.random.Generator) -> Scene:
-    """The image blurred by a Gaussian (as three box filters) of a kernel size drawn from the range; masks stay."""
+    """Blurs the image by a Gaussian (as three box filters); masks stay.
+
+    Args:
+        scene: The scene.
+        settings: The range of kernel sizes.
+        rng: Draws the size.
+
+    Returns:
+        The blurred scene.
+    """
     kernel = rng.uniform(*settings.kernel)
     # The usual relation of kernel size and standard deviation.
     sigma = 0.3 * ((kernel - 1) * 0.5 - 1) + 0.8
@@ -27,7 +36,17 @@ def blurred(scene: Scene, settings: Blur, rng: np.random.Generator) -> Scene:
 
 
 def occluded(scene: Scene, other: Scene, settings: Occlude, rng: np.random.Generator) -> Scene:
-    """Patches of ``other`` over the scene, image and masks alike; an object it cuts stays one object."""
+    """Pastes patches of another scene, image and masks alike; an object that is cut stays one object.
+
+    Args:
+        scene: The scene that is pasted on.
+        other: The scene that lends the patches.
+        settings: How many patches, and how large.
+        rng: Draws the patches.
+
+    Returns:
+        The occluded scene.
+    """
     things, origins, (_, offset) = joined([scene, other])
     image, label, instances = scene.image.copy(), scene.label.copy(), scene.instances.copy()
     heat_maps = {category: soft.copy() for category, soft in scene.heat_maps.items()}
@@ -45,7 +64,16 @@ def occluded(scene: Scene, other: Scene, settings: Occlude, rng: np.random.Gener
 
 
 def seen_from_elsewhere(scene: Scene, settings: Perspective, rng: np.random.Generator) -> Scene:
-    """The scene under a random perspective; what lies outside of it is black and 255."""
+    """Puts the scene under a random perspective; what lies outside of it is black and 255.
+
+    Args:
+        scene: The scene.
+        settings: How far the corners move.
+        rng: Draws the perspective.
+
+    Returns:
+        The changed scene.
+    """
     height, width = scene.size
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
     inwards = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], float)

@@ -40,6 +40,9 @@ def composed(
         rng: Decides everything that is drawn.
         classes: Names of the class ids from 1 up, where the settings name classes.
 
+    Returns:
+        The composed scene.
+
     Raises:
         RecipeError: No sample is good enough to cut from, the image is too small, or the settings name a class that is none.
     """

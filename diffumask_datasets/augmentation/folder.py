@@ -20,7 +20,13 @@ from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.dataset.storage import parse_location, same_location
 from diffumask_datasets.dataset.writer import check_target
 from diffumask_datasets.errors import ExportError, RecipeError
-from diffumask_datasets.recipes.augment_settings import AugmentSettings, needs_others, parse_augment, with_co_occurrence
+from diffumask_datasets.recipes.augment_settings import (
+    AugmentSettings,
+    fewest_objects,
+    needs_others,
+    parse_augment,
+    with_co_occurrence,
+)
 from diffumask_datasets.recipes.file import AUGMENTED
 from diffumask_datasets.recipes.splits import SPLIT_STARTS
 
@@ -88,7 +94,8 @@ def augment_folder(
     counts = _counts(opened)
     _check_counts(counts, plan)
     digest = plan.digest(_sample_ids(opened, counts))
-    sizes, density = {split: plan.size(count) for split, count in counts.items()}, Density()
+    sizes = {split: plan.size(count) for split, count in counts.items()}
+    density = Density(fewest=0 if originals else fewest_objects(plan.steps))
     with tqdm(total=sum(sizes.values()), unit="image", disable=None) as progress:
         rewrite(
             opened,

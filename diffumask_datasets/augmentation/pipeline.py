@@ -55,6 +55,9 @@ def augmented(
         others: Draws the samples that lend it pixels.
         classes: Names of the class ids from 1 up, for steps that name classes.
 
+    Returns:
+        The augmented scene.
+
     Raises:
         RecipeError: A grid that is too large for the scene, an unknown class, or no sample good enough to cut from.
     """
@@ -66,7 +69,16 @@ def augmented(
 
 
 def row_from(scene: Scene, row: Row, sample_id: str) -> Row:
-    """``row`` with the pixels and annotations of the scene that became of it; images are encoded."""
+    """Turns an augmented scene into a row; images are encoded.
+
+    Args:
+        scene: What became of the sample.
+        row: The row of the sample, which gives all other columns.
+        sample_id: The id of the new row.
+
+    Returns:
+        The row.
+    """
     return {**row, **changed_columns(scene, row, png_cell), "sample_id": sample_id}
 
 
@@ -76,9 +88,15 @@ def cached_scenes(fetch: Callable[[int], Row]) -> FetchScene:
 
 
 def drawn_others(fetch: FetchScene, position: int, candidates: range) -> Others:
-    """Others drawn from the positions of ``candidates`` but this one: each once before any comes again.
+    """Draws other samples at random, each once before any comes again. Drawing raises RecipeError where there is no other.
 
-    Drawing raises RecipeError where there is no other.
+    Args:
+        fetch: Gives the scene at a position.
+        position: That of the sample itself, which is never drawn.
+        candidates: The positions that are drawn from.
+
+    Returns:
+        What draws some of them.
     """
     places = [place for place in candidates if place != position]
 
@@ -96,9 +114,15 @@ def drawn_others(fetch: FetchScene, position: int, candidates: range) -> Others:
 
 
 def block_of(position: int, steps: Sequence[AugmentSettings], *, total: int | None = None) -> range:
-    """The positions among which the sample at ``position`` finds others: a run of 16 or 64 (of ``total``, if known).
+    """Finds the positions that lend a sample others. A run that would hold one position alone takes the run before it too.
 
-    A run that would hold one position alone takes the run before it too.
+    Args:
+        position: That of the sample.
+        steps: The augmentations.
+        total: The number of samples, if it is known.
+
+    Returns:
+        A run of 16 or 64 positions.
     """
     small = all(not isinstance(step, Splice) or step.grid in GRIDS[:4] for step in steps)
     size = SMALL_BLOCK if small else LARGE_BLOCK

@@ -12,7 +12,16 @@ __all__ = ["nearest", "smooth"]
 
 
 def smooth(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
-    """uint8 (any height, any width) or (…, 3) at ``height`` x ``width``: by area where it shrinks, else linearly."""
+    """Resizes pixels: by area where they shrink, else linearly.
+
+    Args:
+        pixels: uint8 (any height, any width) or (…, 3).
+        height: The new height.
+        width: The new width.
+
+    Returns:
+        uint8 (``height``, ``width``) or (…, 3).
+    """
     old_height, old_width = pixels.shape[:2]
     if (old_height, old_width) == (height, width):
         return pixels
@@ -25,7 +34,16 @@ def smooth(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArra
 
 
 def nearest(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
-    """Values (any height, any width) at ``height`` x ``width``, none of which is new."""
+    """Resizes values such as class ids, so that no value is new.
+
+    Args:
+        values: Of the shape (any height, any width).
+        height: The new height.
+        width: The new width.
+
+    Returns:
+        Values of the shape (``height``, ``width``).
+    """
     old_height, old_width = values.shape
     if old_height % height == 0 and old_width % width == 0:
         down, across = old_height // height, old_width // width

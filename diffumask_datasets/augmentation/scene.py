@@ -149,7 +149,16 @@ def annotate(scene: Scene) -> Row:
 
 
 def changed_columns(scene: Scene, row: Row, cell_of: Callable[[npt.NDArray[np.uint8]], Any]) -> Row:
-    """The columns of ``row`` that the pixels of a tidy scene decide, anew; ``cell_of`` makes the cell of a picture."""
+    """Makes the columns anew that the pixels of a scene decide.
+
+    Args:
+        scene: A tidy scene.
+        row: The row that it came from.
+        cell_of: Makes the cell of a picture.
+
+    Returns:
+        Column → cell.
+    """
     made: Row = {name: cell for name, cell in annotate(scene).items() if name in row}
     made |= {"image": cell_of(scene.image), "label": cell_of(scene.label)}
     if row.get(HEAT_MAPS):

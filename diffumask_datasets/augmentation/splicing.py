@@ -18,10 +18,18 @@ Cell = tuple[slice, slice]
 def spliced(
     tiles: Sequence[Scene], rows: int, columns: int, *, size: tuple[int, int], native_size: bool = False
 ) -> Scene:
-    """``rows`` x ``columns`` tiles, row by row, on a canvas of ``size`` (height, width).
+    """Lays tiles side by side.
 
-    Tiles are resized to their cell. With ``native_size`` they keep their size and the result grows: every cell is as large
-    as the largest tile, and what a smaller tile leaves over is 255.
+    Args:
+        tiles: The scenes, row by row.
+        rows: The number of rows.
+        columns: The number of columns.
+        size: Height and width of the canvas, to whose cells the tiles are resized.
+        native_size: Keep the size of the tiles instead: every cell is as large as the largest tile, and what a smaller tile
+            leaves over is 255.
+
+    Returns:
+        The spliced scene.
     """
     height, width = size
     if native_size:
@@ -37,7 +45,16 @@ def spliced(
 
 
 def resized(scene: Scene, *, height: int, width: int) -> Scene:
-    """The scene at another size: the image by area (up: linearly), masks by the nearest pixel."""
+    """Resizes a scene: the image by area (up: linearly), masks by the nearest pixel.
+
+    Args:
+        scene: The scene.
+        height: The new height.
+        width: The new width.
+
+    Returns:
+        The resized scene.
+    """
     if scene.size == (height, width):
         return scene
     return scene.replaced(

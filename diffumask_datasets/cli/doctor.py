@@ -15,8 +15,8 @@ def doctor() -> None:
 
     findings = examine()
     for finding in findings:
-        sign = "ok" if not finding.mend else ("FAIL" if finding.required else "-")
-        mend = f"  → {finding.mend}" if finding.mend else ""
-        typer.echo(f"{sign:5}{finding.name:17}{finding.state}{mend}")
+        sign = "ok" if not finding.remedy else ("FAIL" if finding.required else "-")
+        remedy = f"  → {finding.remedy}" if finding.remedy else ""
+        typer.echo(f"{sign:5}{finding.name:17}{finding.state}{remedy}")
     if not all(finding.healthy for finding in findings):
         raise typer.Exit(EXIT_BAD_INPUT)

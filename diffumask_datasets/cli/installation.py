@@ -1,4 +1,4 @@
-"""What is installed, what is missing, and how to mend it."""
+"""What is installed, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ OPTIONAL = {"fiftyone": "fiftyone", "matplotlib": "matplotlib", "ray": "ray"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. ``mend`` is empty where nothing is wrong."""
+    """One line of the report. ``remedy`` is empty where nothing is wrong."""
 
     name: str
     state: str
-    mend: str = ""
+    remedy: str = ""
     required: bool = True
 
     @property
     def healthy(self) -> bool:
         """Whether this stands in nobody's way."""
-        return not (self.mend and self.required)
+        return not (self.remedy and self.required)
 
 
 def examine() -> list[Finding]:
@@ -55,15 +55,15 @@ def examine() -> list[Finding]:
 
 
 def _package(name: str, module: str, *, required: bool) -> Finding:
-    mend = f"pip install {name}" if required else f"optional: pip install {name}"
+    remedy = f"pip install {name}" if required else f"optional: pip install {name}"
     try:
         version = importlib.metadata.version(name)
         if required:
             importlib.import_module(module)
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, "missing", mend, required)
+        return Finding(name, "missing", remedy, required)
     except ImportError as error:
-        return Finding(name, f"broken: {error}", f"{mend} --force-reinstall", required)
+        return Finding(name, f"broken: {error}", f"{remedy} --force-reinstall", required)
     return Finding(name, version)
 
 

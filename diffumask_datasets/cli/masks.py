@@ -120,7 +120,7 @@ def curate(
     side: Annotated[int | None, typer.Option(help="Side of the images it is trained on; default: 96.", min=32)] = None,
     epochs: Annotated[int, typer.Option(help="Passes of each fold's training.", min=1)] = 60,
 ) -> None:
-    """Keep the samples of DATASET whose masks are believed; every dropped one gets its reason in rejections.jsonl."""
+    """Keep the samples of DATASET whose masks are confirmed; every dropped one gets its reason in rejections.jsonl."""
     from diffumask_datasets.curation.curate import curate as curate_folder
 
     training = {"model": model, "height": side, "width": side}

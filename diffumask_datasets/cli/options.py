@@ -133,7 +133,18 @@ def recipe_fields(
     given: dict[str, Any],
     assigned: list[str] | None,
 ) -> dict[str, Any]:
-    """The fields of the file, which is the user's own, then the options over them, then the assignments."""
+    """Gathers the fields of a recipe; what comes later wins.
+
+    Args:
+        config: The user's own file of fields.
+        classes: The classes of the command line.
+        prompts: The prompts of the command line.
+        given: Fields that have an option of their own.
+        assigned: NAME=VALUE of ``--set``.
+
+    Returns:
+        Field → value.
+    """
     from diffumask_datasets.recipes.file import AUGMENTED, LABELLED, read_recipe_file
 
     fields = read_recipe_file(config) if config else {}
@@ -161,10 +172,19 @@ def assignments(pairs: list[str], *, flag: str = "--set") -> dict[str, Any]:
 
 
 def pairs_in(pairs: list[str], *, option: str, form: str, example: str) -> Iterator[tuple[str, str]]:
-    """(name, value) of NAME=VALUE texts.
+    """Splits NAME=VALUE texts.
+
+    Args:
+        pairs: The texts.
+        option: The option that takes them, for messages.
+        form: The form that is expected, for messages.
+        example: An example of it, for messages.
+
+    Returns:
+        (name, value) of each.
 
     Raises:
-        RecipeError: a text without "="; shows the ``form`` and an ``example``.
+        RecipeError: A text without "=".
     """
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -1,1 +1,1 @@
-"""Which samples to believe: each filter gives the reason why it rejects one, or None."""
+"""Which samples to keep: each filter gives the reason why it rejects one, or None."""

@@ -1,4 +1,4 @@
-"""``diffumask curate``: the samples of a dataset folder whose masks are believed, and beside them the others."""
+"""``diffumask curate``: the samples of a dataset folder whose masks are confirmed, and beside them the others."""
 
 from __future__ import annotations
 

@@ -32,7 +32,17 @@ EPOCHS = 60
 def noise_training(
     samples: int, *, folds: int, epochs: int = EPOCHS, changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What trains each fold of so many samples: :data:`NOISE_TRAINING` with ``changes``, for ``epochs`` passes."""
+    """Chooses the settings that train each fold.
+
+    Args:
+        samples: The number of samples of all folds.
+        folds: The number of folds.
+        epochs: How often each sample is seen.
+        changes: Settings on top of :data:`NOISE_TRAINING`.
+
+    Returns:
+        Fields of :class:`~diffumask_datasets.segmentation.settings.TrainingSettings`.
+    """
     changes = changes or {}
     fields = {**NOISE_TRAINING, **changes}
     if "model" in changes and "learning_rate" not in changes:
@@ -50,15 +60,22 @@ def cross_validated_agreements(
     progress: Callable[[int], None] = lambda fold: None,
     **training: Any,
 ) -> list[SampleAgreement]:
-    """For each row, its agreement with what a segmenter sees that was trained on the other folds.
+    """Compares each row with what a segmenter predicts that was trained on the other folds.
 
-    ``rows`` is a map-style dataset with ``image``, ``label`` and class names. ``training`` are fields of
-    :class:`diffumask_datasets.segmentation.settings.TrainingSettings`. The segmenters lie in ``folder``: a fold that is
-    trained is not trained again, and an interrupted one goes on.
+    Args:
+        rows: A map-style dataset with ``image``, ``label`` and class names.
+        folds: The number of folds.
+        folder: Where the segmenters lie: a fold that is trained is not trained again, and an interrupted one goes on.
+        seed: Deals the rows to folds.
+        progress: Called with the number of each fold that is done.
+        **training: Fields of :class:`~diffumask_datasets.segmentation.settings.TrainingSettings`.
+
+    Returns:
+        The agreement of each row.
 
     Raises:
-        RecipeError: fewer than two folds, or fewer samples than two a fold.
-        ModelError, TrainingError: as :func:`diffumask_datasets.segmentation.training.train`.
+        RecipeError: Fewer than two folds, or fewer samples than two a fold.
+        ModelError, TrainingError: As :func:`diffumask_datasets.segmentation.training.train`.
     """
     from diffumask_datasets.segmentation.cross_validation import train_and_predict
 

@@ -36,7 +36,7 @@ likeliest alone would flag one in twelve.
 
 
 class NoiseFlag(NamedTuple):
-    """Why a sample is not believed; ``score`` in [0, 1] is the lower the more it is flagged."""
+    """Why a mask is flagged; ``score`` in [0, 1] is the lower the surer that is."""
 
     reason: str
     score: float
@@ -51,10 +51,18 @@ def check_drop_share(drop_share: float) -> None:
 def flag_noisy(
     agreements: Sequence[SampleAgreement], names: Sequence[str], *, drop_share: float | None = None
 ) -> list[NoiseFlag | None]:
-    """For each sample the worst of its :func:`flag_classes`, or None.
+    """Flags the samples that are to be dropped.
+
+    Args:
+        agreements: Those of all samples.
+        names: The names of the class ids 1, 2, …
+        drop_share: As for :func:`flag_classes`.
+
+    Returns:
+        For each sample the worst of its :func:`flag_classes`, or None.
 
     Raises:
-        RecipeError: as :func:`check_drop_share`.
+        RecipeError: As :func:`check_drop_share`.
     """
     found = flag_classes(agreements, names, drop_share=drop_share)
     return [min(sample.values(), key=lambda flag: flag.score, default=None) for sample in found]
@@ -63,26 +71,28 @@ def flag_noisy(
 def flag_classes(
     agreements: Sequence[SampleAgreement], names: Sequence[str], *, drop_share: float | None = None
 ) -> list[dict[int, NoiseFlag]]:
-    """For each sample class id → why its mask is not confirmed.
+    """Flags the masks that the segmenter does not confirm.
 
-    A mask is flagged for one of three reasons: its shape agrees far less than in most samples of the class; another
-    class is :data:`RUNNER_UP_ODDS` times as likely there, and the class's own share is far lower than in most samples (a
-    class that the segmenter never learned is always taken for another); or far more of a predicted class than in most
-    samples lies in other masks, this one first of all. Only the last one says anything where classes cover the whole
-    image, because without a background every shape agrees.
+    A mask is flagged for one of three reasons: its shape agrees far less than in most samples of the class; another class is
+    :data:`RUNNER_UP_ODDS` times as likely there, and the class's own share is far lower than in most samples (a class that
+    the segmenter never learned is always taken for another); or far more of a predicted class than in most samples lies in
+    other masks, this one first of all. Only the last one says anything where classes cover the whole image, because without
+    a background every shape agrees.
 
-    Far less means more than :data:`SPREADS` spreads under the middle of the class, the spread being the median distance
-    of the better half from the middle: damaged masks sit in the worse half and move neither as long as they are the
-    minority.
+    Far less means more than :data:`SPREADS` spreads under the middle of the class, the spread being the median distance of
+    the better half from the middle: damaged masks sit in the worse half and move neither as long as they are the minority.
 
     Args:
-        agreements: of all samples.
-        names: those of the class ids 1, 2, …
-        drop_share: flags that share of each class instead, those of the lowest IoU, as the paper does with α = 0.7;
-            where fewer are wrong, right ones too.
+        agreements: Those of all samples.
+        names: The names of the class ids 1, 2, …
+        drop_share: Flags that share of each class instead, those of the lowest IoU, as the paper does with α = 0.7; where
+            fewer are wrong, right ones too.
+
+    Returns:
+        For each sample, class id → why its mask is not confirmed.
 
     Raises:
-        RecipeError: as :func:`check_drop_share`.
+        RecipeError: As :func:`check_drop_share`.
     """
     masks = [sample.masks for sample in agreements]
     if drop_share is not None:

@@ -1,4 +1,4 @@
-"""A sample that is not believed, and why."""
+"""A sample that is rejected, and why."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Rejection:
 
 
 def reject_by_itself(row: Mapping[str, Any], *, min_quality: float) -> Rejection | None:
-    """Why a ``default`` row is not believed without looking at any other, or None."""
+    """Why a ``default`` row is rejected without looking at any other, or None."""
     largest = _largest_share(label_of(row))
     if largest == 0:
         return Rejection(row["sample_id"], "empty", "no object has a mask", 0.0)

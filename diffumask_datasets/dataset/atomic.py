@@ -56,10 +56,15 @@ def atomic_file(output: Location) -> Iterator[Path]:
 
 
 def upload(folder: Path, url: str, *, last: str) -> None:
-    """Replaces what is at ``url`` by the files of a folder; the file ``last`` is removed first and uploaded last.
+    """Replaces what is at a URL by the files of a folder.
+
+    Args:
+        folder: The folder.
+        url: Where its files go.
+        last: The file that is removed first and uploaded last, so that what is there is whole where it is there.
 
     Raises:
-        ExportError: it cannot be written.
+        ExportError: It cannot be written.
     """
     files, path = filesystem(url)
     names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())

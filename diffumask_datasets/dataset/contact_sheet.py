@@ -25,7 +25,16 @@ HEAT_COLOURS = np.array([(0, 0, 20), (80, 10, 110), (190, 50, 80), (250, 140, 30
 
 
 def contact_sheet(rows: Sequence[Row], classes: Sequence[str], *, columns: int = 3) -> Image.Image:
-    """``default`` rows as a grid of tiles, each image | overlay | heat map (where kept), with prompt and quality."""
+    """Draws rows as a grid of tiles: image, overlay and heat map (where kept), with prompt and quality.
+
+    Args:
+        rows: ``default`` rows.
+        classes: The names of their class ids.
+        columns: Tiles in a row.
+
+    Returns:
+        The picture.
+    """
     return sheet_of([_card(row, classes) for row in rows], columns=columns)
 
 
@@ -41,13 +50,17 @@ def sheet_of(cards: Sequence[Image.Image], *, columns: int) -> Image.Image:
     return sheet
 
 
-def overlay(image: Pixels, label: Pixels, *, opacity: float = 0.5) -> Pixels:
-    """The image (height, width, 3) under its mask (height, width), ignored pixels white.
+OPACITY = 0.5
+"""That of a mask over its image."""
+
+
+def overlay(image: Pixels, label: Pixels) -> Pixels:
+    """Draws the mask uint8 (height, width) over its image uint8 (height, width, 3), ignored pixels white.
 
     Masks are framed by a white line inside and a black one outside, each a pixel of a tile wide: on any colour one of the
     two is seen. Where masks touch, the black line lies in that of the lower class id.
     """
-    weight = np.where(label == BACKGROUND, 0.0, opacity)[..., None]
+    weight = np.where(label == BACKGROUND, 0.0, OPACITY)[..., None]
     mixed: Pixels = np.round(image * (1 - weight) + class_colours()[label] * weight).astype(np.uint8)
     known = np.where(label == IGNORE, np.uint8(BACKGROUND), label)
     reach = 2 * max(1, round(max(label.shape) / TILE)) + 1

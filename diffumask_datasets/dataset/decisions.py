@@ -134,7 +134,7 @@ def _joined(before: Decision | None, now: Decision, conflicts: str) -> Decision:
 
 def _decision(place: str, fields: Any) -> Decision:
     if not isinstance(fields, dict) or not {"sample_id", "verdict"} <= set(fields) <= _FIELDS:
-        raise ReviewError(f'{place}: expected {{"sample_id": …, "verdict": …}}, with reason and tags where wanted')
+        raise ReviewError(f'{place}: expected {{"sample_id": …, "verdict": …}}, and optionally reason and tags')
     tags = fields.get("tags") or []
     if not isinstance(tags, list):
         raise ReviewError(f"{place}: tags: expected a list of words")

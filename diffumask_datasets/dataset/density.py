@@ -39,8 +39,10 @@ class ImageDensity:
 
 @dataclass(slots=True)
 class Density:
-    """Sums over images."""
+    """Sums over images, of which each was asked to hold ``fewest`` objects; ``sparse`` of them hold fewer."""
 
+    fewest: int = 0
+    sparse: int = 0
     images: int = 0
     objects: int = 0
     classes: int = 0
@@ -50,6 +52,7 @@ class Density:
     def add(self, one: ImageDensity) -> None:
         """Counts one image."""
         self.images += 1
+        self.sparse += one.objects < self.fewest
         self.objects += one.objects
         self.classes += one.classes
         self.touching += one.touching
@@ -58,10 +61,13 @@ class Density:
     def __str__(self) -> str:
         """``4.2 objects and 2.1 classes an image; 31 % of the objects touch another one, 12 % look partly hidden``."""
         images, objects = max(1, self.images), max(1, self.objects)
+        sparse = (
+            f"; {self.sparse} of {images} images hold fewer than {self.fewest}, as no more fit" if self.sparse else ""
+        )
         return (
             f"{self.objects / images:.1f} objects and {self.classes / images:.1f} classes an image; "
             f"{self.touching / objects:.0%} of the objects touch another one, {self.hidden / objects:.0%} look partly hidden"
-        ).replace("%", " %")
+        ).replace("%", " %") + sparse
 
 
 def image_density(row: Row) -> ImageDensity:

@@ -84,13 +84,18 @@ def read_image(source: ImageSource, *, name: str | None = None) -> Pixels:
 
 
 def read_label(source: ImageSource, *, name: str | None = None, colours: ColourTable | None = None) -> Pixels:
-    """The exact values of a label mask, uint8 (height, width).
+    """Reads the exact values of a label mask. Only the mask's own EXIF orientation turns it.
 
-    A palette image gives its indices and a 1-bit mask 0 and 1, unless ``colours`` says what their colours mean. An RGB mask
-    needs ``colours``. Only the mask's own EXIF orientation turns it.
+    Args:
+        source: The file, its bytes or a picture. A palette image gives its indices and a 1-bit mask 0 and 1.
+        name: What messages call it.
+        colours: What colours mean, which an RGB mask needs.
+
+    Returns:
+        uint8 (height, width).
 
     Raises:
-        DataError: as :func:`read_image`; a lossy JPEG, values above 255, floats, transparency, or colours that ``colours``
+        DataError: As :func:`read_image`; a lossy JPEG, values above 255, floats, transparency, or colours that ``colours``
             does not list.
     """
     picture = open_image(source, name=name)

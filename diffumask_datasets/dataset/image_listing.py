@@ -46,8 +46,11 @@ def list_images(root: Path, *, nested: bool = False, sides: Collection[str] = ()
     Args:
         root: folder.
         nested: whether sub-folders are searched too.
-        sides: what is read beside images and so does not count as left out: file names, or endings such as ``.txt`` of
-            files that bear the name of an image.
+        sides: what is read beside images and so does not count as left out: file names, or endings such as ``.txt`` of files
+            that bear the name of an image.
+
+    Returns:
+        The images, and the files that are none.
 
     Raises:
         DataError: the folder cannot be read.

@@ -21,13 +21,19 @@ MAX_OBJECTS = 10_000
 def checked_objects(
     cell: object, shape: tuple[int, ...], class_count: int
 ) -> tuple[dict[str, Any], tuple[ObjectAnnotation, ...]]:
-    """The cell with its masks as pycocotools writes them, and its objects; ``shape`` is the image's (height, width).
+    """Checks the objects of a row. Box and area are those of the masks, computed anew.
 
-    Box and area of the objects are those of their masks, computed anew.
+    Args:
+        cell: The cell as it was read.
+        shape: Height and width of the image.
+        class_count: The highest class id.
+
+    Returns:
+        The cell with its masks as pycocotools writes them, and its objects.
 
     Raises:
-        DataError: no lists of equal length, too many, an id that comes twice, a value of the wrong type or range, or a
-            mask that is empty or does not fit.
+        DataError: No lists of equal length, too many, an id that comes twice, a value of the wrong type or range, or a mask
+            that is empty or does not fit.
     """
     if not isinstance(cell, Mapping):
         raise DataError(f"objects: expected lists of {', '.join(OBJECT_FIELDS)}, got {short_repr(cell)}")

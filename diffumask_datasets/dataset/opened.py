@@ -17,8 +17,9 @@ from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, f
 from diffumask_datasets.dataset.storage import Location, join, name_of, read_file
 from diffumask_datasets.dataset.views import card_metadata, shown_view
 from diffumask_datasets.errors import DataError, ExportError
+from diffumask_datasets.recipes.augment_settings import fewest_objects, parse_augment
 from diffumask_datasets.recipes.bounded_text import MOST_LINES_BYTES
-from diffumask_datasets.recipes.file import BATCH_SIZE, RECIPE_FILE, origin
+from diffumask_datasets.recipes.file import AUGMENTED, BATCH_SIZE, RECIPE_FILE, origin
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.trust import check_trust
 from diffumask_datasets.sample import check_sample_id
@@ -102,6 +103,18 @@ class OpenDataset:
     def batch_size(self) -> int:
         """How many of its samples were generated at once."""
         return int(self._recipe_fields.get(BATCH_SIZE) or 1)
+
+    @property
+    def fewest_objects(self) -> int:
+        """How many objects were asked of each image; 0 where none were.
+
+        Raises:
+            RecipeError: what it says of its augmentation is not legal.
+        """
+        fields = self.recipe_fields or {}
+        augmented = origin(fields).get(AUGMENTED, fields)
+        steps = augmented.get("augment")
+        return fewest_objects(parse_augment(steps)) if steps and not augmented.get("originals") else 0
 
     @property
     def skip(self) -> frozenset[int]:

@@ -85,10 +85,18 @@ def read_footers(files: Sequence[Location]) -> tuple[datasets.Features, dict[Loc
 
 
 def read_rows(files: Iterable[Location], *, start: int = 0, columns: Sequence[str] | None = None) -> Iterator[Row]:
-    """The rows of these parquet files from number ``start`` on, a few in memory at a time.
+    """Reads the rows of parquet files, a few in memory at a time.
+
+    Args:
+        files: The files, in order.
+        start: The number of the first row.
+        columns: The columns that are read; default: all.
+
+    Returns:
+        The rows.
 
     Raises:
-        ExportError: a damaged file.
+        ExportError: A damaged file.
     """
     for path in files:
         with _readable(path), open_binary(path) as file, pq.ParquetFile(file) as parquet:

@@ -34,6 +34,9 @@ def open_dataset(source: Any, *, columns: Sequence[str] = COLUMNS, streams: bool
         columns: The columns that it must have.
         streams: Whether it may be a stream, which does not tell how many rows it has.
 
+    Returns:
+        The dataset, whose rows are read when they are asked for.
+
     Raises:
         ExportError: No dataset, an empty one, or one that lacks columns or class names.
         RecipeError: Its ``recipe.yaml`` is not legal.

@@ -76,7 +76,18 @@ def recipe_text_of(
     skip: Iterable[int] | None = None,
     history: Mapping[str, Any] | None = None,
 ) -> str:
-    """The text of ``recipe.yaml`` of a dataset that is made of ``source``; arguments as of :func:`rewrite`."""
+    """Writes the ``recipe.yaml`` of a dataset that is made of another one.
+
+    Args:
+        source: The other one.
+        sizes: The number of rows of each split.
+        recipe: The recipe of the new samples; default: that of ``source``.
+        skip: Indices that the recipe leaves out; default: those of ``source``.
+        history: What the samples went through; default: that of ``source``.
+
+    Returns:
+        The text.
+    """
     shown = {f"keep_{name}": True for name in source.optional}
     skip = source.skip if skip is None else skip
     history = source.history if history is None else history

@@ -113,7 +113,16 @@ def without_heat_maps(row: Row) -> Row:
 
 
 def features_of(classes: Sequence[str], *, heat_maps: bool = False, threshold_curve: bool = False) -> datasets.Features:
-    """The features of the ``default`` config; class ids are the values in ``label``: 0 background, 1..K in order."""
+    """Gives the features of the ``default`` config.
+
+    Args:
+        classes: The names of the values 1..K of ``label``, in order.
+        heat_maps: Whether there is the column ``heat_maps``.
+        threshold_curve: Whether there is the column ``threshold_curve``.
+
+    Returns:
+        The features.
+    """
     category = datasets.ClassLabel(names=[BACKGROUND_NAME, *classes])
     columns: dict[str, Any] = {
         "sample_id": datasets.Value("string"),

@@ -22,16 +22,19 @@ __all__ = ["parse_shared_recipe", "read_shared_recipe", "with_shared_recipe"]
 
 
 def with_shared_recipe(source: str | Path, given: Mapping[str, Any], *, trust: bool = False) -> dict[str, Any]:
-    """The fields of the recipe at ``source``, over which those that the user has ``given`` win; None is not given.
+    """Reads a recipe that somebody shares.
 
     Args:
         source: A folder, a URL, a Hub dataset ``owner/name``, or a ``recipe.yaml``.
-        given: The user's own fields.
+        given: The user's own fields, which win; None is not given.
         trust: Follow the local models and files, and the pickled weights, that the recipe names.
 
+    Returns:
+        Field → value.
+
     Raises:
-        RecipeError: The recipe is not legal, describes images that were not generated, or asks for what a stranger's
-            recipe may not.
+        RecipeError: The recipe is not legal, describes images that were not generated, or asks for what a stranger's recipe
+            may not.
         HubError: The Hub has no such dataset, refuses it, or cannot be reached.
     """
     where = f"the recipe of {str(source)!r}"

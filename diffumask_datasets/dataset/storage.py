@@ -196,13 +196,16 @@ def open_binary(location: Location) -> AbstractContextManager[IO[bytes]]:
 def read_file(
     location: Location, *, what: str, error: type[DiffuMaskError], most_bytes: int = MOST_BYTES
 ) -> bytes | None:
-    """The bytes of a file; None where there is none.
+    """Reads a file.
 
     Args:
         location: The file.
         what: What the file is, for messages, e.g. ``"the recipe"``.
         error: The class of the error to raise.
         most_bytes: The largest size that is read.
+
+    Returns:
+        Its bytes; None where there is no such file.
 
     Raises:
         error: The file is too large or not a regular file.

@@ -28,10 +28,19 @@ def text(value: object, name: str) -> str:
 
 
 def whole(value: object, name: str, *, low: int = 0, high: int = INT64) -> int:
-    """A whole number from ``low`` to ``high``.
+    """Checks a whole number.
+
+    Args:
+        value: What should be one.
+        name: What messages call it.
+        low: The lowest legal number.
+        high: The highest legal number.
+
+    Returns:
+        The number.
 
     Raises:
-        DataError: anything else.
+        DataError: Anything else.
     """
     number = _number(value, numbers.Integral)
     if number is None or not low <= number <= high:
@@ -52,10 +61,19 @@ def class_id(value: object, class_count: int) -> int:
 
 
 def finite(value: object, name: str, *, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number from ``low`` to ``high``.
+    """Checks a finite number.
+
+    Args:
+        value: What should be one.
+        name: What messages call it.
+        low: The lowest legal number.
+        high: The highest legal number.
+
+    Returns:
+        The number.
 
     Raises:
-        DataError: anything else.
+        DataError: Anything else.
     """
     number = _number(value, numbers.Real)
     if number is None or not math.isfinite(number) or not low <= number <= high:
@@ -65,10 +83,19 @@ def finite(value: object, name: str, *, low: float = -math.inf, high: float = ma
 
 
 def list_of(value: object, name: str, read: Callable[[Any], _Value], *, length: int | None = None) -> list[_Value]:
-    """A list, each of its items as ``read`` gives it.
+    """Checks a list.
+
+    Args:
+        value: What should be one.
+        name: What messages call it.
+        read: Checks an item.
+        length: The number of items; None for any.
+
+    Returns:
+        The items, as ``read`` gives them.
 
     Raises:
-        DataError: no list, one that does not have ``length`` items, or what ``read`` raises.
+        DataError: No list, one of another length, or what ``read`` raises.
     """
     if not isinstance(value, list | tuple):
         raise DataError(f"{name}: expected a list, got {short_repr(value)}")

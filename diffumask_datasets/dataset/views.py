@@ -64,7 +64,16 @@ def config_name(view: str, *, shown: str) -> str:
 
 
 def card_configs(views: Iterable[str], *, shown: str, splits: Iterable[str]) -> list[dict[str, Any]]:
-    """The ``configs`` of a dataset card: where each view lies, and which one ``load_dataset`` takes without a name."""
+    """Describes the configs of a dataset card.
+
+    Args:
+        views: The views that are written.
+        shown: The one that ``load_dataset`` takes without a name.
+        splits: The splits that have rows.
+
+    Returns:
+        The ``configs`` of the card's metadata.
+    """
     return [
         {
             "config_name": config_name(view, shown=shown),
@@ -76,7 +85,15 @@ def card_configs(views: Iterable[str], *, shown: str, splits: Iterable[str]) -> 
 
 
 def card_metadata(card: str, *, where: str, error: type[DiffuMaskError]) -> dict[str, Any]:
-    """The metadata of a dataset card, read within bounds; empty where it has none.
+    """Reads the metadata of a dataset card within bounds.
+
+    Args:
+        card: The text of the card.
+        where: What messages call it.
+        error: The class of the error to raise.
+
+    Returns:
+        Name → value; empty where the card has no metadata.
 
     Raises:
         error: They are not plain YAML.
@@ -97,7 +114,17 @@ def shown_view(metadata: Mapping[str, Any]) -> str:
 def view_features(
     view: str, *, classes: Sequence[str], heat_maps: bool = False, threshold_curve: bool = False
 ) -> datasets.Features:
-    """The features of one of :data:`VIEWS`."""
+    """Gives the features of a view.
+
+    Args:
+        view: One of :data:`VIEWS`.
+        classes: The class names.
+        heat_maps: Whether there is the column ``heat_maps``.
+        threshold_curve: Whether there is the column ``threshold_curve``.
+
+    Returns:
+        The features.
+    """
     category = datasets.ClassLabel(names=[BACKGROUND_NAME, *classes])
     if view == "instance":
         return _instance_features(classes)
@@ -111,7 +138,18 @@ def view_features(
 def view_row(
     row: Row, view: str, *, classes: Sequence[str], heat_maps: bool = False, threshold_curve: bool = False
 ) -> Row:
-    """The row of one of :data:`VIEWS`, from a ``default`` row."""
+    """Gives the row of a view.
+
+    Args:
+        row: The ``default`` row.
+        view: One of :data:`VIEWS`.
+        classes: The class names.
+        heat_maps: Whether there is the column ``heat_maps``.
+        threshold_curve: Whether there is the column ``threshold_curve``.
+
+    Returns:
+        The row.
+    """
     if view == "instance":
         return _instance_view(row, classes)
     if view == "detection":

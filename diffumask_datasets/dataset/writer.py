@@ -157,7 +157,17 @@ def write_files(
     views: Iterable[str],
     **parquet: Any,
 ) -> None:
-    """Writes rows in several ``views``, and files, into an empty folder; ``parquet`` are options of ``ParquetWriter``."""
+    """Writes rows in several views, and files, into an empty folder.
+
+    Args:
+        folder: The folder.
+        rows: The rows of each split; further columns are left out.
+        features: Their features.
+        counts: The number of rows of each split.
+        files: Name → text, or what gives the bytes of the file once the rows are written.
+        views: The views that are written.
+        **parquet: Options of ``ParquetWriter``.
+    """
     classes = class_names(features)
     schemas = {view: view_features(view, classes=classes).arrow_schema for view in views}
     schemas["default"] = features.arrow_schema

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffumask_datasets.diffusion.family import Family
-from diffumask_datasets.diffusion.model_index import class_of, read_index
-from diffumask_datasets.diffusion.registry import find_family
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["AUTO", "attention_defaults"]
+__all__ = ["AUTO", "attention_defaults", "open_attention"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,20 +33,24 @@ FEW_STEPS = 8
 """Models of at most so many steps are read at all of them: a part holds too few maps, or none."""
 
 
-def attention_defaults(recipe: Recipe, *, num_inference_steps: int) -> dict[str, Any]:
-    """Gives values for the attention fields that a recipe leaves open; the log says why where they are not :data:`AUTO`.
+def open_attention(recipe: Recipe) -> list[str]:
+    """The attention fields that a recipe leaves open."""
+    return [name for name in AUTO if name not in recipe.model_fields_set]
+
+
+def attention_defaults(recipe: Recipe, family: Any, *, num_inference_steps: int) -> dict[str, Any]:
+    """Gives values for :func:`open_attention`; the log says why where they are not :data:`AUTO`.
 
     Args:
-        recipe: A recipe whose model is not the toybox. Reads no file where it gives all of these fields.
+        recipe: A recipe whose model has no fields of its own, as the toybox has.
+        family: What the registry has for the model.
         num_inference_steps: The steps that the model will take.
 
-    Raises:
-        ModelError: the model cannot be found, or its configuration cannot be read.
+    Returns:
+        Field → value.
     """
-    names = [name for name in AUTO if name not in recipe.model_fields_set]
-    if not names or recipe.model == "planted":
-        return {}
-    reason = _unreadable(find_family(recipe.model, class_of(read_index(recipe.model, recipe.revision))))
+    names = open_attention(recipe)
+    reason = _unreadable(family) if names else None
     if reason:
         logger.info(
             "%s: all layers count alike, and heat does not spread along self-attention: %s", recipe.model, reason

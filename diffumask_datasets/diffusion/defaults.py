@@ -1,4 +1,4 @@
-"""What suits a model where a recipe says nothing: size, steps and guidance.
+"""What suits a model where a recipe says nothing: size, steps and guidance; attention follows in ``attention_defaults``.
 
 The size comes from the model's own configuration; steps and guidance come from the page of its family, or from the rules
 below where the model is distilled to a few steps.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffumask_datasets.diffusion.attention_defaults import attention_defaults, open_attention
 from diffumask_datasets.diffusion.family import Defaults, Family
 from diffumask_datasets.diffusion.model_index import class_of, read_index
 from diffumask_datasets.diffusion.registry import find_family
@@ -79,19 +80,25 @@ _NAMES: Mapping[str, Defaults] = {
 
 
 def model_defaults(recipe: Recipe) -> dict[str, Any]:
-    """Values for the size, steps and guidance that a recipe leaves open; the log says which, and why.
+    """Values for the size, steps, guidance and attention that a recipe leaves open; the log says which, and why.
 
-    Reads no file where the recipe gives them all.
+    Reads no file where the recipe gives them all, and the index of the model once.
 
     Raises:
-        ModelError: the configuration of the model cannot be read.
+        ModelError: the model cannot be found, or its configuration cannot be read.
         RecipeError: the model does not say what suits it; names the fields to give.
     """
     names = [name for name in _FAKE_MODEL if getattr(recipe, name) is None]
-    if not names or recipe.model == "planted":
+    if recipe.model == "planted" or not (names or open_attention(recipe)):
         return {name: _FAKE_MODEL[name] for name in names}
     index = read_index(recipe.model, recipe.revision)
     family = find_family(recipe.model, class_of(index))
+    chosen = _suited(recipe, names, index, family) if names else {}
+    steps = chosen.get("num_inference_steps", recipe.num_inference_steps)
+    return {**chosen, **attention_defaults(recipe, family, num_inference_steps=steps)}
+
+
+def _suited(recipe: Recipe, names: Sequence[str], index: Mapping[str, Any], family: Any) -> dict[str, Any]:
     model = _configuration(recipe, index, family)
     declared = family.defaults if isinstance(family, Family) else None
     declared = declared or _signature(model.pipeline)

@@ -67,6 +67,9 @@ def hook_denoiser(
         text_argument: Name of the denoiser's argument that takes the encoded prompt.
         on_call: Gets the state of the call that is about to start.
 
+    Returns:
+        A context, which gives the state.
+
     Raises:
         CaptureError: the pipeline has no ``encode_prompt``, or does not call it.
     """
@@ -86,7 +89,14 @@ def hook_denoiser(
 
 
 def after_call(restore: ExitStack, owner: Any, name: str, then: Callable[[Any], None]) -> None:
-    """Calls ``then`` with what the method ``name`` of ``owner`` gives, until ``restore`` is closed."""
+    """Listens to what a method gives.
+
+    Args:
+        restore: Until it is closed.
+        owner: The object.
+        name: Its method.
+        then: Called with each result.
+    """
     own = getattr(owner, name, None)
     if own is None:
         raise CaptureError(f"{type(owner).__name__} has no {name}; register its family with a model class of your own")

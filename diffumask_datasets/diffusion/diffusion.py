@@ -209,9 +209,7 @@ class DiffusersModel:
     def _affinity_layers(self, recipe: Recipe) -> dict[str, Grid]:
         find = self.family.self_layers
         if isinstance(find, str):
-            asked = "affinity 'self-attention'" if recipe.affinity == "self-attention" else "attention 'auto'"
-            remedy = "leave affinity out" if recipe.affinity == "self-attention" else "take attention='equal'"
-            raise RecipeError(f"{asked} cannot be read from {self.family.name}: {find}; {remedy}")
+            raise recipe.without_self_attention(self.family.name, find)
         layers = find(self.pipeline, self.denoiser, recipe.height, recipe.width)
         return select_affinity_layers(layers, recipe.affinity_grids)
 

@@ -27,10 +27,18 @@ BATCH = 16
 def latent_embeddings(
     model: str, revision: str | None, images: Sequence[npt.NDArray[np.uint8]]
 ) -> npt.NDArray[np.float32]:
-    """Pooled latents of the diffusion model that made the images: float32 (images, channels · GRID²).
+    """Embeds images by the autoencoder of the diffusion model that made them.
+
+    Args:
+        model: The model, a folder or Hub id.
+        revision: Its revision.
+        images: uint8 (height, width, 3) each.
+
+    Returns:
+        Pooled latents, float32 (images, channels · GRID²).
 
     Raises:
-        ModelError: the model is not on this machine; nothing is downloaded for this.
+        ModelError: The model is not on this machine; nothing is downloaded for this.
     """
     from diffusers import AutoencoderKL
 

@@ -76,9 +76,16 @@ class FakeModel:
 
 
 def planted_mask(prompt: Prompt, seed: int, *, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Where :class:`FakeModel` draws: uint8 (``height``, ``width``), 0 or 1 + index in ``prompt.categories``.
+    """Says where :class:`FakeModel` draws: each class in a cell of its own of a square grid, as a rectangle or an ellipse.
 
-    Each class stands in a cell of its own of a square grid, as a rectangle or an ellipse, both drawn from ``seed``.
+    Args:
+        prompt: Its classes are drawn.
+        seed: Decides cells and shapes.
+        height: Height of the image.
+        width: Width of the image.
+
+    Returns:
+        uint8 (``height``, ``width``), 0 or 1 + index in ``prompt.categories``.
     """
     rng = np.random.default_rng([seed, 1])
     side = math.ceil(math.sqrt(len(prompt.categories)))

@@ -96,9 +96,18 @@ def _scaling(vae: Any, latents: torch.Tensor) -> tuple[Any, Any]:
 
 
 def noised(scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timestep: int) -> torch.Tensor:
-    """``latents`` with the noise of one training timestep, in the way in which the model was trained.
+    """Adds the noise of one training timestep in the way in which the model was trained.
 
     Flow matching walks in a straight line; all others take DDPM's noise, whatever the sampler: others rescale latents.
+
+    Args:
+        scheduler: That of the pipeline.
+        latents: Those of the image.
+        noise: Of the same shape.
+        timestep: The training timestep.
+
+    Returns:
+        The noisy latents.
     """
     if _flows(scheduler):
         share = timestep / float(scheduler.config.num_train_timesteps)
@@ -120,6 +129,9 @@ def feed_image(
         latents: What :func:`latents_of` gave.
         timesteps: Training timesteps, in the order in which they are visited.
         seed: Decides the noise, which is the same at all timesteps.
+
+    Returns:
+        A context.
 
     Raises:
         ModelError: the denoiser takes latents in an unknown form.

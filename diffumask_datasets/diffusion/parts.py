@@ -46,10 +46,19 @@ def part_classes(pipeline: type, index: Mapping[str, Any]) -> dict[str, type[tor
 def load_parts(
     classes: Mapping[str, type], folder: Path, *, precision: torch.dtype, options: LoadSettings
 ) -> dict[str, torch.nn.Module]:
-    """All networks of the pipeline in ``folder``.
+    """Loads all networks of a pipeline.
+
+    Args:
+        classes: Name → class of each network.
+        folder: The folder of the pipeline.
+        precision: The dtype of the weights.
+        options: Variant and form of the weights.
+
+    Returns:
+        Name → network.
 
     Raises:
-        ModelError: weights are missing in a file, have another shape or cannot be read, or no network has the variant.
+        ModelError: Weights are missing in a file, have another shape or cannot be read, or no network has the variant.
     """
     if options.variant and not any(_has_variant(folder / name, options.variant) for name in classes):
         raise ModelError(f"it has no weights of the variant {options.variant!r}; leave variant out")
@@ -80,7 +89,21 @@ def _class(name: str, library: str, kind: str) -> Any:
 
 
 def load_part(name: str, kind: Any, folder: Path, *, precision: torch.dtype, options: LoadSettings) -> Any:
-    """The network that a pipeline's folder holds under ``name``; raises as :func:`load_parts`."""
+    """Loads one network of a pipeline.
+
+    Args:
+        name: Its name.
+        kind: Its class.
+        folder: The folder of the pipeline.
+        precision: The dtype of the weights.
+        options: Variant and form of the weights.
+
+    Returns:
+        The network.
+
+    Raises:
+        ModelError: As :func:`load_parts`.
+    """
     subfolder = folder / name if (folder / name).is_dir() else folder
     how: dict[str, Any] = {"dtype" if issubclass(kind, PreTrainedModel) else DTYPE_OPTION: precision}
     if options.variant and _has_variant(subfolder, options.variant):

@@ -37,14 +37,24 @@ def load_pipeline(
     options: LoadSettings = PLAIN,
     accelerated_dtype: str = "bfloat16",
 ) -> Any:
-    """The pipeline that ``model`` names in its ``model_index.json``, on its device.
+    """Loads the pipeline that a model names in its ``model_index.json``, onto its device.
 
-    ``device`` is CUDA where there is one; ``dtype`` is ``accelerated_dtype`` there and float32 elsewhere, unless named.
-    Weights come from safetensors alone unless ``options`` allow pickles; code that a model brings is never run.
-    Safety checkers are not loaded: they replace images by black ones and leave their masks.
+    Weights come from safetensors alone unless ``options`` allow pickles; code that a model brings is never run. Safety
+    checkers are not loaded: they replace images by black ones and leave their masks.
+
+    Args:
+        model: A folder or Hub id.
+        revision: That of a Hub model.
+        device: torch's name of the device; default: CUDA where there is one.
+        dtype: torch's name of the dtype; default: ``accelerated_dtype`` on CUDA and float32 elsewhere.
+        options: How it is loaded.
+        accelerated_dtype: See ``dtype``.
+
+    Returns:
+        The pipeline of diffusers.
 
     Raises:
-        ModelError: it cannot be loaded, has code of its own, or ``device`` or ``dtype`` is unknown.
+        ModelError: It cannot be loaded, has code of its own, or ``device`` or ``dtype`` is unknown.
     """
     index = read_index(model, revision)
     kind = _class(model, index["_class_name"])
@@ -79,7 +89,16 @@ def call_arguments(requests: Sequence[GenerationRequest], recipe: Recipe) -> dic
 
 
 def check_size(name: str, size: int, unit: int) -> None:
-    """Raises RecipeError, with the nearest size that fits, unless ``size`` is a multiple of ``unit`` pixels."""
+    """Checks a side of the image.
+
+    Args:
+        name: The recipe's field.
+        size: Its value in pixels.
+        unit: What it must be a multiple of.
+
+    Raises:
+        RecipeError: It is not; names the nearest size that fits.
+    """
     if size % unit:
         nearest = max(unit, round(size / unit) * unit)
         raise RecipeError(

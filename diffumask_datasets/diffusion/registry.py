@@ -95,12 +95,20 @@ def load_model(
     dtype: str | None = None,
     options: LoadSettings = PLAIN,
 ) -> DiffusionModel:
-    """Loads ``"toybox"``, ``"planted"`` (the fake model of the tests), a local folder or a Hub id ``owner/name``.
+    """Loads a model.
 
-    ``revision`` is that of a Hub model; a folder has the content that it has.
+    Args:
+        model: ``"toybox"``, ``"planted"`` (the fake model of the tests), a local folder or a Hub id ``owner/name``.
+        revision: That of a Hub model; a folder has the content that it has.
+        device: torch's name of the device; default: the best there is.
+        dtype: torch's name of the dtype; default: that of the device.
+        options: Checkpoint, LoRA, scheduler and form of the weights.
+
+    Returns:
+        The model.
 
     Raises:
-        ModelError: no such model, not a diffusers pipeline, of a family that cannot be read, or not loadable.
+        ModelError: No such model, not a diffusers pipeline, of a family that cannot be read, or not loadable.
     """
     if model == "planted":
         from diffumask_datasets.diffusion.fake_model import FakeModel

@@ -29,7 +29,17 @@ def load_beside(
     precision: torch.dtype,
     options: LoadSettings,
 ) -> dict[str, torch.nn.Module]:
-    """The networks that the checkpoint of ``options`` lacks, from the folder that it is built after, where it is local.
+    """Loads the networks that a checkpoint lacks, from the folder that the pipeline is built after, where it is local.
+
+    Args:
+        pipeline: The pipeline's class.
+        classes: Name → class of each network.
+        folder: The folder; None where it is not local.
+        precision: The dtype of the weights.
+        options: Name the checkpoint.
+
+    Returns:
+        Name → network.
 
     Raises:
         ModelError: ``pipeline`` takes no such checkpoint, it cannot be read, or weights of the folder do not fit.
@@ -57,10 +67,19 @@ def load_beside(
 
 
 def load_single_file(pipeline: Any, model: str, *, options: LoadSettings, **how: Any) -> Any:
-    """The pipeline built as ``model``, a folder or Hub id, with the weights of the checkpoint of ``options``.
+    """Builds a pipeline with the weights of a checkpoint.
+
+    Args:
+        pipeline: The pipeline's class.
+        model: The folder or Hub id that it is built after.
+        options: Name the checkpoint.
+        **how: Further arguments of ``from_single_file``.
+
+    Returns:
+        The pipeline of diffusers.
 
     Raises:
-        ModelError: the file lacks weights of a network that it has.
+        ModelError: The file lacks weights of a network that it has.
     """
     try:
         made = pipeline.from_single_file(str(_path(options)), config=model, **how)

@@ -100,18 +100,34 @@ def lowered(pipeline: Any, prompt: Prompt) -> Prompt:
 
 
 def wrapped(prompt: Prompt, before: str, after: str = "") -> Prompt:
-    """The prompt between two other texts."""
+    """Puts a prompt between two other texts.
+
+    Args:
+        prompt: The prompt.
+        before: The text before it.
+        after: The text after it.
+
+    Returns:
+        The prompt, whose classes stand where they now are.
+    """
     terms = tuple(replace(term, start=term.start + len(before), end=term.end + len(before)) for term in prompt.terms)
     return Prompt(before + prompt.text + after, terms)
 
 
 def chat(tokenizer: Any, prompt: Prompt, *, system: str | None = None, **options: Any) -> Prompt:
-    """The prompt as the user's message in the chat template of ``tokenizer``.
+    """Makes a prompt the user's message in a chat template.
 
-    With a ``system`` message both messages are lists of parts.
+    Args:
+        tokenizer: Has the template.
+        prompt: The prompt.
+        system: The system message; with one, both messages are lists of parts.
+        **options: Further arguments of ``apply_chat_template``.
+
+    Returns:
+        The whole text as a prompt.
 
     Raises:
-        TokenAlignmentError: the template changes the prompt.
+        TokenAlignmentError: The template changes the prompt.
     """
     messages: list[dict[str, Any]] = [{"role": "user", "content": prompt.text}]
     if system is not None:

@@ -145,13 +145,19 @@ def tune_attention(
 
 
 def rendered_scenes(
-    count: int, *, split: str = "validation", first_seed: int = 0, attention_words: str = "class"
+    count: int, *, split: str = "validation", attention_words: str = "class"
 ) -> Iterator[AnnotatedImage]:
-    """Scenes of the toybox's world with exact masks, described by their own captions.
+    """Draws scenes of the toybox's world with exact masks, described by their own captions.
 
-    ``attention_words`` as in a recipe: ``"class"`` or ``"phrase"``.
+    Args:
+        count: The number of scenes.
+        split: Their split.
+        attention_words: As in a recipe: ``"class"`` or ``"phrase"``.
+
+    Returns:
+        The scenes.
     """
-    for seed in range(first_seed, first_seed + count):
+    for seed in range(count):
         scene = render_scene(seed, split=split)
         prompt = _prompt(scene.caption, CLASS_NAMES, attention_words)
         yield AnnotatedImage(scene.image, scene.semantic, prompt, CLASS_NAMES)
@@ -160,9 +166,15 @@ def rendered_scenes(
 def annotated_rows(
     rows: Iterable[Row], classes: Sequence[str], *, attention_words: str = "class"
 ) -> Iterator[AnnotatedImage]:
-    """Rows of a ``default`` dataset whose prompts name the classes of their masks.
+    """Takes the rows of a ``default`` dataset whose prompts name the classes of their masks.
 
-    ``attention_words`` as in a recipe: ``"class"`` or ``"phrase"``.
+    Args:
+        rows: The rows.
+        classes: The names of their class ids.
+        attention_words: As in a recipe: ``"class"`` or ``"phrase"``.
+
+    Returns:
+        Those rows, as annotated images.
     """
     names = tuple(classes)
     for row in rows:

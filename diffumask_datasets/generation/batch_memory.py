@@ -41,12 +41,15 @@ def largest_batch(attempt: Callable[[int], object], *, most: int = MOST_IMAGES) 
 
 
 def measure(recipe: Recipe, device: str | None, dtype: str | None) -> Work[None, tuple[int, bool]]:
-    """The work of the process that measures: the largest batch, and whether nobody else used the GPU.
+    """Makes the work of the process that measures.
 
     Args:
         recipe: A prepared recipe.
         device: torch's name of a GPU; None for the smallest there is.
         dtype: torch's name of the dtype, None for that of the device.
+
+    Returns:
+        The work, which gives the largest batch, and whether nobody else used the GPU.
     """
 
     def work(_: None, report: Progress) -> tuple[int, bool]:

@@ -102,6 +102,11 @@ def generate(
                 extra[PREVIEW] = lambda: _preview(requested, samples)
             _write(location, config, requested, extra, view, samples, progress)
             rejected += samples.rejected
+    if samples.sparse:
+        count, fewest = len(samples.sparse), samples.fewest_objects
+        logger.warning(
+            "%d images hold fewer than %d objects, as no more fit: take fewer or smaller ones", count, fewest
+        )
     for reason, count in rejected.items():
         logger.warning("%d attempts were generated again: %s", count, reason)
     return join(location, PREVIEW) if preview else None

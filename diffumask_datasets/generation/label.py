@@ -162,7 +162,8 @@ class _Labeller:
         payload = self._store.get(index)
         if payload is None:
             self._store.check_writable()
-            payload = to_payload(self._labelled(task), self._features)
+            # An entry says nothing of where the image lay.
+            payload = to_payload({**self._labelled(task), "sample_id": f"{self._digest}-{index}"}, self._features)
             self._store.put(index, payload)
         return from_payload(payload)
 

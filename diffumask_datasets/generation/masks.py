@@ -70,7 +70,13 @@ def label_image(
 
 
 def warn_of_missing_masks(sample_id: str, maskless: tuple[int, ...], recipe: Recipe) -> None:
-    """Warns once for each class id that was prompted and has no mask."""
+    """Warns once for each class id that was prompted and has no mask.
+
+    Args:
+        sample_id: The sample.
+        maskless: These class ids.
+        recipe: Names the classes.
+    """
     for class_id in maskless:
         name = recipe.classes[class_id - 1]
         logger.warning("%s: no mask for %r; its quality counts as 0", sample_id, name)

@@ -27,7 +27,17 @@ LONGEST = 2
 
 
 def fitting_size(height: int, width: int, recipe: Recipe, unit: int) -> tuple[int, int]:
-    """(height, width) at which an image is shown: its shorter side is the recipe's, the longer a multiple of ``unit``."""
+    """Chooses the size at which an image is shown to a model.
+
+    Args:
+        height: Height of the image.
+        width: Width of the image.
+        recipe: Its size is that of the shorter side.
+        unit: What the longer side is a multiple of.
+
+    Returns:
+        Height and width.
+    """
     short = min(recipe.height, recipe.width)
     ratio = min(max(height, width) / min(height, width), LONGEST)
     long = max(short, round(short * ratio / unit) * unit)
@@ -41,6 +51,9 @@ def load_observer(recipe: Recipe, device: str | None, dtype: str | None) -> Obse
         recipe: A prepared recipe.
         device: torch's name of the device, None for the best there is.
         dtype: torch's name of the dtype, None for that of the device.
+
+    Returns:
+        The model.
 
     Raises:
         ModelError: it cannot be loaded, or cannot be shown an image.
@@ -67,6 +80,9 @@ def show_image(
         timesteps: Training timesteps to which the image is noised.
         seed: The seed of the noise.
 
+    Returns:
+        Its attention at each timestep.
+
     Raises:
         As ``observe`` of :class:`~diffumask_datasets.diffusion.protocol.Observer`.
     """
@@ -79,8 +95,11 @@ def read_attention(seen: Observation, recipe: Recipe) -> AttentionMaps:
     """The layers that the recipe reads, in one stack a grid.
 
     Raises:
+        RecipeError: the recipe uses self-attention, and the model has none that can be read.
         CaptureError: no layer has one of the recipe's grids.
     """
+    if recipe.uses_self_attention and not seen.affinities:
+        raise recipe.without_self_attention(repr(recipe.model), "see its self-attention in docs/models.md")
     (timestep, *_) = seen.timesteps
     grids = {layer: (m.shape[1], m.shape[2]) for (layer, step), m in seen.maps.items() if step == timestep}
     layers = select_layers(grids, recipe.attention_grids, recipe.attention_layers)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
-from diffumask_datasets.diffusion.attention_defaults import attention_defaults
 from diffumask_datasets.diffusion.defaults import model_defaults
 from diffumask_datasets.masks.pipeline import check_mask_settings
 from diffumask_datasets.prompts.sources import check_prompts
@@ -37,13 +35,7 @@ def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
     recipe = recipe.pinned()
     steps = with_co_occurrence(recipe.augment, recipe.co_occurrence)
     recipe = recipe.model_copy(update={"augment": pin_backgrounds(steps, recipe.words)})
-    recipe = recipe.completed(RECIPE_DEFAULTS if recipe.model == "toybox" else _defaults(recipe))
+    recipe = recipe.completed(RECIPE_DEFAULTS if recipe.model == "toybox" else model_defaults(recipe))
     check_prompts(recipe, splits)
     check_mask_settings(MaskSettings.subset_of(recipe))
     return recipe
-
-
-def _defaults(recipe: Recipe) -> dict[str, Any]:
-    fields = model_defaults(recipe)
-    steps = fields.get("num_inference_steps", recipe.num_inference_steps)
-    return {**fields, **attention_defaults(recipe, num_inference_steps=steps)}

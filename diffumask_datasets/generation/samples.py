@@ -13,6 +13,7 @@ from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation.batches import Batch, Pipeline
 from diffumask_datasets.generation.sample_generator import SampleGenerator
 from diffumask_datasets.generation.store import SampleStore
+from diffumask_datasets.recipes.augment_settings import fewest_objects
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import Shard
 
@@ -58,6 +59,7 @@ class GeneratedSamples:
     """The samples of one prepared recipe, looked up in the store before they are generated.
 
     Augmented samples are cheap to make again, so the store holds what they are made of: the samples of ``plain_recipe``.
+    ``sparse`` are the indices seen so far of samples with less than ``fewest_objects``, because no more fit.
     With ``mask_workers`` in the runtime, use it as a context or close it, so that their processes end.
 
     :meth:`rows` and :meth:`fill` raise StoreError where the store cannot be read, or lacks a sample and cannot be written.
@@ -70,6 +72,7 @@ class GeneratedSamples:
         self.plain_recipe = plain = recipe.model_copy(update={"augment": ()})
         self.store = SampleStore(runtime.store, plain.digest)
         generator = SampleGenerator(plain, batch_size=runtime.batch_size, device=runtime.device, dtype=runtime.dtype)
+        self.fewest_objects, self.sparse = fewest_objects(recipe.augment), set[int]()
         self._pipeline = Pipeline(
             plain, generator, self.store, mask_workers=runtime.mask_workers, batch_size=runtime.batch_size
         )
@@ -163,4 +166,7 @@ class GeneratedSamples:
                 others=drawn_others(scenes, index, block),
                 classes=recipe.classes,
             )
-            yield index, row_from(scene, row, f"{digest}-{index:08d}")
+            made = row_from(scene, row, f"{digest}-{index:08d}")
+            if len(made["objects"]["category"]) < self.fewest_objects:
+                self.sparse.add(index)
+            yield index, made

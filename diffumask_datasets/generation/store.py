@@ -102,7 +102,7 @@ class SampleStore:
         for number in range(start // FOLDER_SIZE, -(-stop // FOLDER_SIZE)):
             with _store_errors(f"list {self._files.where}/{number:05d}", self._files.read_remedy):
                 names = self._files.names(f"{number:05d}")
-            found.update(int(name[:8]) for name in names if name.endswith(SUFFIX))
+            found.update(int(name.removesuffix(SUFFIX)) for name in names if name.endswith(SUFFIX))
         return {index for index in found if start <= index < stop}
 
     def _checksum(self, index: int, payload: bytes) -> bytes:

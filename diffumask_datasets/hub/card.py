@@ -73,7 +73,19 @@ def make_card(
     model_licence: str | None = None,
     view: str = "default",
 ) -> DatasetCard:
-    """The card of a dataset that was counted; ``view`` is the config that is loaded where none is named."""
+    """Writes the card of a dataset.
+
+    Args:
+        repo_id: ``owner/name``.
+        source: The dataset.
+        summary: What was counted of its rows.
+        licence: The licence of the dataset.
+        model_licence: The licence of its model.
+        view: The config that is loaded where none is named.
+
+    Returns:
+        The card.
+    """
     fields = dict(source.recipe_fields or {})
     first = summary.first_rows[0]
     variables = {

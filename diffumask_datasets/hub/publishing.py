@@ -6,7 +6,7 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from diffumask_datasets.dataset.contact_sheet import contact_sheet
+from diffumask_datasets.dataset.density import Density
 from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
 from diffumask_datasets.dataset.rewrite import beside, recipe_text_of
 from diffumask_datasets.dataset.schema import Row
@@ -99,7 +100,10 @@ def push(
         if not overwrite:
             _check_schema(repo_id, present, opened, token)
         with tempfile.TemporaryDirectory(prefix="diffumask-push-") as folder:
-            _stage(Path(folder), repo_id, opened, api, present, licence, view, decided)
+            summary = _write_data(Path(folder), opened, decided)
+            of_model = _model_licence(api, summary)
+            ours = make_card(repo_id, opened, summary, licence=licence, model_licence=of_model, view=view)
+            merge_cards(_present_card(api, repo_id, present), ours).save(Path(folder) / "README.md")
             _commit(api, repo_id, Path(folder), message)
     return f"{api.endpoint}/datasets/{repo_id}"
 
@@ -118,47 +122,23 @@ def _usable(token: str | None) -> str:
     return token
 
 
-def _stage(
-    folder: Path,
-    repo_id: str,
-    source: OpenDataset,
-    api: HfApi,
-    present: list[str],
-    licence: str | None,
-    view: str,
-    decided: Mapping[str, str],
-) -> None:
-    summary = Summary(source.classes)
-    _write_data(folder, source, decided, summary.see)
-    (folder / "assets").mkdir()
-    contact_sheet(summary.first_rows, source.classes).save(folder / "assets" / "samples.png")
-    area_histogram(summary).save(folder / "assets" / "areas.png")
-    ours = make_card(
-        repo_id,
-        source,
-        summary,
-        licence=licence,
-        model_licence=_model_licence(api, summary),
-        view=view,
-    )
-    existing = None
-    if "README.md" in present:
-        readme = Path(api.hf_hub_download(repo_id, "README.md", repo_type="dataset"))
-        existing = read_bounded(readme, what="the card", error=HubError)
-    merge_cards(existing, ours).save(folder / "README.md")
+def _present_card(api: HfApi, repo_id: str, present: Container[str]) -> str | None:
+    if "README.md" not in present:
+        return None
+    readme = Path(api.hf_hub_download(repo_id, "README.md", repo_type="dataset"))
+    return read_bounded(readme, what="the card", error=HubError)
 
 
-def _write_data(
-    folder: Path, source: OpenDataset, decided: Mapping[str, str], see: Callable[[str, Row], object]
-) -> None:
-    """Writes all but the card; ``see(split, row)`` is called for each row. The same dataset gives the same bytes."""
-    seen: set[str] = set()
+def _write_data(folder: Path, source: OpenDataset, decided: Mapping[str, str]) -> Summary:
+    """Writes all but the card; the same dataset gives the same bytes."""
+    summary = Summary(source.classes, density=Density(source.fewest_objects))
+    seen = set[str]()
     files: dict[str, FileContent] = {**decided}
     if source.recipe_fields is not None:
         files[RECIPE_FILE] = recipe_text_of(source, sizes=source.counts)
     write_files(
         folder,
-        {split: _watched(source.split_rows(split, seen), split, see) for split in source.counts},
+        {split: _watched(source.split_rows(split, seen), split, summary) for split in source.counts},
         features=source.features,
         counts=source.counts,
         files=files,
@@ -166,11 +146,15 @@ def _write_data(
         write_page_index=True,
         **({"use_content_defined_chunking": True} if int(pa.__version__.split(".")[0]) >= CHUNKING_SINCE else {}),
     )
+    (folder / "assets").mkdir()
+    contact_sheet(summary.first_rows, source.classes).save(folder / "assets" / "samples.png")
+    area_histogram(summary).save(folder / "assets" / "areas.png")
+    return summary
 
 
-def _watched(rows: Iterator[Row], split: str, see: Callable[[str, Row], object]) -> Iterator[Row]:
+def _watched(rows: Iterator[Row], split: str, summary: Summary) -> Iterator[Row]:
     for row in rows:
-        see(split, row)
+        summary.see(split, row)
         yield row
 
 

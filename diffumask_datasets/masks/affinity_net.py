@@ -118,10 +118,18 @@ def net_input(image: npt.NDArray[np.uint8], input_side: int) -> torch.Tensor:
 
 
 def pair_loss(features: torch.Tensor, seeds: torch.Tensor, *, radius: int) -> torch.Tensor:
-    """Ahn & Kwak's loss (their equation 4) of features (batch, channels, h, w) and seeds uint8 (batch, h, w).
+    """Computes Ahn & Kwak's loss (their equation 4).
 
-    Background pairs and pairs of one class are to be alike and count a quarter each, pairs of different seeds are to
-    differ and count half. Kinds of pairs that the batch does not have count nothing.
+    Background pairs and pairs of one class are to be alike and count a quarter each, pairs of different seeds are to differ
+    and count half. Kinds of pairs that the batch does not have count nothing.
+
+    Args:
+        features: (batch, channels, h, w).
+        seeds: uint8 (batch, h, w).
+        radius: The farthest distance of a pair.
+
+    Returns:
+        The loss.
     """
     height, width = seeds.shape[1:]
     sums = [features.new_zeros(()) for _ in range(3)]
@@ -146,10 +154,18 @@ def pair_loss(features: torch.Tensor, seeds: torch.Tensor, *, radius: int) -> to
 def spread_heat(
     net: AffinityNet, image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Heat maps, float32 (classes, height, width) in [0, 1], after a random walk along the affinities that the net sees.
+    """Spreads heat by a random walk along the affinities that a net sees.
+
+    Args:
+        net: The net.
+        image: uint8 (height, width, 3).
+        heat_maps: float32 (classes, height, width) in [0, 1].
+
+    Returns:
+        Heat maps of the same form.
 
     Raises:
-        ModelError: the net gives NaN.
+        ModelError: The net gives NaN.
     """
     net.eval()
     features = net(net_input(image, net.settings.input_side)[None])[0]
@@ -168,7 +184,13 @@ def spread_heat(
 
 
 def save_affinity_net(net: AffinityNet, path: Path, *, facts: Mapping[str, str] | None = None) -> None:
-    """Writes one safetensors file that :func:`load_affinity_net` reads without asking the Hub; ``facts`` go along."""
+    """Writes one safetensors file that :func:`load_affinity_net` reads without asking the Hub.
+
+    Args:
+        net: The net.
+        path: The file.
+        facts: What goes along.
+    """
     config = json.dumps(net.backbone.config.to_dict(), default=str)
     metadata = {**(facts or {}), "settings": json.dumps(asdict(net.settings)), "backbone": config}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -62,13 +62,22 @@ def train_affinity_net(
     *,
     progress: Callable[[int, float], None] = lambda epoch, loss: None,
 ) -> list[float]:
-    """Trains ``net`` in place; the mean loss of each epoch, which ``progress`` hears with its number, too.
+    """Trains a net in place.
 
     Examples of one size share batches. The same examples, settings and thread count give the same weights on a CPU.
 
+    Args:
+        net: The net.
+        examples: What it learns from.
+        training: How it is trained.
+        progress: Called with the number and the mean loss of each epoch.
+
+    Returns:
+        The mean loss of each epoch.
+
     Raises:
-        RecipeError: no example.
-        ModelError: the loss is NaN.
+        RecipeError: No example.
+        ModelError: The loss is NaN.
     """
     if not examples:
         raise RecipeError("no image whose heat maps tell object from background: nothing to train the affinity net on")

@@ -30,16 +30,24 @@ def separate_instances(
     min_area: float,
     part: Part | None = None,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
-    """Semantic mask uint8 and instance mask uint16 (height, width) of ``labels`` (0 background, else 1 + class index).
+    """Separates a mask into instances.
 
-    Each connected component of a class is one instance, with the limbs near it
-    (:func:`join_limbs`); ids count from 1 in the order of ``class_ids``, then of rows.
-    ``part`` may make several of one, as long as each of them is large enough.
-    ``unsure`` pixels become 255 and belong to no instance. ``min_area`` is a fraction of the image: a component smaller
-    than that becomes background, one that is large enough only with its unsure pixels becomes 255 as a whole.
+    Each connected component of a class is one instance, with the limbs near it (:func:`join_limbs`); ids count from 1 in the
+    order of ``class_ids``, then of rows. Unsure pixels become 255 and belong to no instance.
+
+    Args:
+        labels: (height, width), 0 background, else 1 + class index.
+        unsure: Which pixels are.
+        class_ids: The class ids by class index.
+        min_area: A fraction of the image: a component smaller than that becomes background, one that is large enough only
+            with its unsure pixels becomes 255 as a whole.
+        part: May make several of one, as long as each of them is large enough.
+
+    Returns:
+        The semantic mask, uint8, and the instance mask, uint16, of shape (height, width).
 
     Raises:
-        ShapeError: more than 65535 instances.
+        ShapeError: More than 65535 instances.
     """
     smallest = max(min_area * labels.size, 1)
     semantic = np.where(unsure, IGNORE, BACKGROUND).astype(np.uint8)

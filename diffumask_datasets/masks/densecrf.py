@@ -171,14 +171,32 @@ class DenseCrf:
 def refine(
     image: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32], heat_maps: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float32], float]:
-    """The refinement ``"densecrf"``: the probabilities after it, and the temperature at which they can be believed."""
+    """Refines by DenseCRF: the refinement ``"densecrf"``.
+
+    Args:
+        image: uint8 (height, width, 3).
+        probabilities: float32 (1 + classes, height, width), background first.
+        heat_maps: float32 (classes, height, width) in [0, 1].
+
+    Returns:
+        The refined probabilities, and the temperature at which they can be believed.
+    """
     return _refined(image, probabilities, heat_maps, default_parameters(len(probabilities)))
 
 
 def refine_as_in_the_paper(
     image: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32], heat_maps: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float32], float]:
-    """The refinement ``"densecrf-paper"``; as :func:`refine`."""
+    """Refines by DenseCRF with the paper's parameters: the refinement ``"densecrf-paper"``.
+
+    Args:
+        image: As for :func:`refine`.
+        probabilities: As for :func:`refine`.
+        heat_maps: As for :func:`refine`.
+
+    Returns:
+        As :func:`refine`.
+    """
     return _refined(image, probabilities, heat_maps, PAPER_PARAMETERS)
 
 

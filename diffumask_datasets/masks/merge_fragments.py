@@ -22,9 +22,15 @@ Labels = npt.NDArray[np.intp]
 
 
 def join_limbs(components: Labels, count: int, *, smallest: float) -> tuple[Labels, int]:
-    """``components`` (height, width; 0 is none, then 1..``count``), limbs given to the body near them, and their number.
+    """Gives limbs to the body near them. The numbers stay in the order of the first pixels.
 
-    The numbers stay in the order of the first pixels. What has fewer than ``smallest`` pixels is no limb and has none.
+    Args:
+        components: (height, width); 0 is none, then 1..``count``.
+        count: The number of components.
+        smallest: What has fewer pixels is no limb and has none.
+
+    Returns:
+        The components, and their number.
     """
     area = np.bincount(components.ravel(), minlength=count + 1)
     real = area >= smallest

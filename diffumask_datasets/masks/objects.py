@@ -17,9 +17,15 @@ __all__ = ["describe_objects"]
 def describe_objects(
     instances: npt.NDArray[np.integer[Any]], *, categories: Sequence[int], scores: Sequence[float]
 ) -> tuple[ObjectAnnotation, ...]:
-    """The objects of an instance mask (height, width); instance k has the k-th category (class id) and score, from 1.
+    """Describes the objects of an instance mask. An instance without a pixel is left out.
 
-    An instance without a pixel is left out.
+    Args:
+        instances: (height, width), numbered from 1.
+        categories: The class id of each.
+        scores: The score of each.
+
+    Returns:
+        The objects.
     """
     encoded = rle.encode_instances(instances, len(categories))
     return tuple(

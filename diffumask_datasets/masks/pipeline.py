@@ -58,18 +58,25 @@ def make_masks(
     settings: MaskSettings,
     affinity_maps: npt.NDArray[np.float32] | None = None,
 ) -> Masks:
-    """Masks of the classes ``class_ids`` (1..254) in ``image``, uint8 (height, width, 3).
+    """Makes the masks of an image. A class that comes out empty keeps its threshold and has the quality 0.0: it is for the
+    caller to judge.
 
-    ``heat_maps`` are float32 (classes, height, width) in [0, 1], one per class id, as large as the image or of its
-    :func:`~diffumask_datasets.masks.working_size.working_size`, at which masks are made. A class that comes out empty
-    keeps its threshold and has the quality 0.0: it is for the caller to judge. Without a background (``settings``) what no
-    class keeps is 255, never 0. ``affinity_maps`` are the heat maps after they were spread along an affinity; the threshold
-    ``"affinity"`` is chosen by them.
+    Args:
+        image: uint8 (height, width, 3).
+        heat_maps: float32 (classes, height, width) in [0, 1], one per class id, as large as the image or of its
+            :func:`~diffumask_datasets.masks.working_size.working_size`, at which masks are made.
+        class_ids: Those of the heat maps, 1..254.
+        settings: Threshold, refinement and all else.
+        affinity_maps: The heat maps after they were spread along an affinity, by which the threshold ``"affinity"`` is
+            chosen.
+
+    Returns:
+        The masks. Without a background (``settings``) what no class keeps is 255, never 0.
 
     Raises:
-        ShapeError: shapes, dtypes or ranges that do not fit, NaN, class ids that repeat or are out of range, or no
-            affinity maps where the threshold needs them.
-        ModelError: a constant heat map.
+        ShapeError: Shapes, dtypes or ranges that do not fit, NaN, class ids that repeat or are out of range, or no affinity
+            maps where the threshold needs them.
+        ModelError: A constant heat map.
         MissingDependencyError: DenseCRF is asked for and pydensecrf is not installed.
     """
     _check(image, heat_maps, class_ids)

@@ -1,4 +1,4 @@
-"""How far the mask of a class can be believed, judged without any truth: by what should agree with it."""
+"""Estimates mask quality without ground truth, from the agreement of independent cues."""
 
 from __future__ import annotations
 
@@ -21,10 +21,19 @@ Mask = npt.NDArray[np.bool_]
 def class_quality(
     raw: Mask, refined: Mask, *, heat_map: npt.NDArray[np.float32], threshold: float, affinity_mask: Mask | None = None
 ) -> float:
-    """Quality in [0, 1]: the mean of three agreements, masks being (height, width).
+    """Estimates the quality of a mask: the mean of three agreements.
 
     They are the IoU before and after refinement, :func:`stability`, and, where there is an affinity mask, the IoU with it.
-    0.0 where refinement leaves nothing, or more than :data:`FLOODED_SHARE` of the image.
+
+    Args:
+        raw: The mask before refinement, (height, width).
+        refined: The mask after it.
+        heat_map: What it was made of.
+        threshold: Its γ.
+        affinity_mask: The mask of the spread heat map.
+
+    Returns:
+        In [0, 1]; 0.0 where refinement leaves nothing, or more than :data:`FLOODED_SHARE` of the image.
     """
     if not refined.any() or refined.mean() > FLOODED_SHARE:
         return 0.0

@@ -33,10 +33,18 @@ def quantize(heat_maps: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 
 def dequantize(soft_maps: npt.NDArray[np.uint8], *, height: int, width: int) -> npt.NDArray[np.float32]:
-    """Heat maps, float32 (classes, ``height``, ``width``) in [0, 1], of kept ones (classes, any height, any width).
+    """Gives kept heat maps the size of an image.
+
+    Args:
+        soft_maps: uint8 (classes, any height, any width).
+        height: The new height.
+        width: The new width.
+
+    Returns:
+        float32 (classes, ``height``, ``width``) in [0, 1].
 
     Raises:
-        ShapeError: not uint8 of three dimensions.
+        ShapeError: Not uint8 of three dimensions.
     """
     check_array("heat_maps", soft_maps, shape=("classes", "height", "width"), dtype="uint8")
     scaled: npt.NDArray[np.float32] = soft_maps.astype(np.float32) / np.float32(255)

@@ -30,7 +30,16 @@ def neighbour_offsets(radius: int) -> list[tuple[int, int]]:
 
 
 def shifted(height: int, width: int, offset: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Views of a (height, width) array that lay each pixel on its neighbour at ``offset``: (first, second)."""
+    """Lays each pixel of an array on its neighbour.
+
+    Args:
+        height: Height of the array.
+        width: Width of the array.
+        offset: Where the neighbour is.
+
+    Returns:
+        The slices of the pixels, and of their neighbours.
+    """
     down, right = offset
     rows = slice(0, height - down), slice(down, height)
     columns = slice(max(0, -right), width - max(0, right)), slice(max(0, right), width - max(0, -right))
@@ -44,14 +53,21 @@ def random_walk(
     beta: float = BETA,
     log_steps: int = LOG_STEPS,
 ) -> npt.NDArray[np.float32]:
-    """Heat maps (classes, height, width) after 2 ** ``log_steps`` steps along pair affinities; each has maximum 1.
+    """Spreads heat maps along pair affinities. One sparse product a step gives what squaring the whole matrix gives, at a
+    fraction of the memory.
 
-    ``affinities[offset]`` in [0, 1] belongs to the pairs that :func:`shifted` lays on each other. Rows of the transition
-    matrix are affinity ** ``beta``, every pixel's own being 1, divided by their sum. One sparse product a step gives what
-    squaring the whole matrix gives, at a fraction of the memory.
+    Args:
+        heat_maps: (classes, height, width).
+        affinities: Offset → affinity in [0, 1] of the pairs that :func:`shifted` lays on each other.
+        beta: The power of the affinities. Rows of the transition matrix are these, every pixel's own being 1, divided by
+            their sum.
+        log_steps: The walk has 2 to this power steps.
+
+    Returns:
+        Heat maps of the same shape, each with maximum 1.
 
     Raises:
-        ShapeError: an affinity map has not the shape of its pairs.
+        ShapeError: An affinity map has not the shape of its pairs.
     """
     classes, height, width = heat_maps.shape
     pairs = list(_pairs(height, width, affinities, beta))

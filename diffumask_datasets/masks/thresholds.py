@@ -21,7 +21,6 @@ from diffumask_datasets.sample import ThresholdCurve, check_array
 __all__ = [
     "PAPER_GAMMAS",
     "adaptive_search",
-    "adaptive_threshold",
     "adaptive_thresholds",
     "affinity_thresholds",
     "check_heat_map",
@@ -99,11 +98,6 @@ def otsu_threshold(heat_map: npt.NDArray[np.float32]) -> float:
     return float(threshold_otsu(heat_map))
 
 
-def adaptive_threshold(heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8]) -> float:
-    """γ for the heat map of the one class in an image; :func:`adaptive_search` says how."""
-    return adaptive_search(heat_map, image)[0]
-
-
 def adaptive_search(
     heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8], *, several: bool = False
 ) -> tuple[float, ThresholdCurve]:
@@ -121,6 +115,9 @@ def adaptive_search(
         heat_map: float32 (height, width) in [0, 1], normalized locally where the mask will be made of that.
         image: uint8 (height, width, 3).
         several: whether other classes are asked for in the same image.
+
+    Returns:
+        γ, and the scores of all that were tried.
 
     Raises:
         ShapeError: shapes, dtypes or ranges that do not fit, or NaN.
@@ -145,24 +142,50 @@ def adaptive_search(
 def otsu_thresholds(
     image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32], affinity_maps: npt.NDArray[np.float32] | None
 ) -> list[tuple[float, ThresholdCurve]]:
-    """The threshold ``"otsu"``: :func:`otsu_threshold` of each heat map."""
+    """Chooses γ by Otsu's method: the threshold ``"otsu"``.
+
+    Args:
+        image: Not looked at.
+        heat_maps: float32 (classes, height, width) in [0, 1].
+        affinity_maps: Not looked at.
+
+    Returns:
+        γ of each heat map.
+    """
     return [(otsu_threshold(heat_map), ThresholdCurve()) for heat_map in heat_maps]
 
 
 def adaptive_thresholds(
     image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32], affinity_maps: npt.NDArray[np.float32] | None
 ) -> list[tuple[float, ThresholdCurve]]:
-    """The threshold ``"adaptive"``: :func:`adaptive_search` of each heat map."""
+    """Chooses γ by :func:`adaptive_search`: the threshold ``"adaptive"``.
+
+    Args:
+        image: uint8 (height, width, 3).
+        heat_maps: float32 (classes, height, width) in [0, 1].
+        affinity_maps: Not looked at.
+
+    Returns:
+        γ of each heat map, and the scores of all that were tried.
+    """
     return [adaptive_search(heat_map, image, several=len(heat_maps) > 1) for heat_map in heat_maps]
 
 
 def affinity_thresholds(
     image: npt.NDArray[np.uint8], heat_maps: npt.NDArray[np.float32], affinity_maps: npt.NDArray[np.float32] | None
 ) -> list[tuple[float, ThresholdCurve]]:
-    """The threshold ``"affinity"``: :func:`matching_search` of each heat map.
+    """Chooses γ by :func:`matching_search`: the threshold ``"affinity"``.
+
+    Args:
+        image: uint8 (height, width, 3).
+        heat_maps: float32 (classes, height, width) in [0, 1].
+        affinity_maps: The same after they were spread along an affinity.
+
+    Returns:
+        γ of each heat map, and the IoU of all that were tried.
 
     Raises:
-        ShapeError: no affinity maps.
+        ShapeError: No affinity maps.
     """
     if affinity_maps is None:
         raise ShapeError("affinity_maps: the threshold 'affinity' needs the heat maps after affinity, got none")
@@ -184,14 +207,22 @@ def _scores(heat: npt.NDArray[np.float32], masks: list[Mask], *, several: bool) 
 def matching_search(
     heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8], wanted: Mask
 ) -> tuple[float, ThresholdCurve]:
-    """DiffuMask's γ (section 3.3): the one whose refined mask has the best IoU with the affinity mask ``wanted``.
+    """Chooses DiffuMask's γ (section 3.3): the one whose refined mask has the best IoU with the affinity mask.
 
     Of :data:`PAPER_GAMMAS` every fourth is tried, then those around the best: where IoU rises to one peak and falls, that
     finds the γ that trying all would find. Where no γ meets the mask at all, Otsu's decides.
 
+    Args:
+        heat_map: float32 (height, width) in [0, 1].
+        image: uint8 (height, width, 3).
+        wanted: The affinity mask, (height, width).
+
+    Returns:
+        γ, and the IoU of all that were tried.
+
     Raises:
-        ShapeError: shapes, dtypes or ranges that do not fit, or NaN.
-        ModelError: a constant heat map.
+        ShapeError: Shapes, dtypes or ranges that do not fit, or NaN.
+        ModelError: A constant heat map.
         MissingDependencyError: pydensecrf is not installed.
     """
     check_heat_map(heat_map)
@@ -213,10 +244,15 @@ def matching_search(
 def coarse_to_fine(
     score: Callable[[int], float], count: int, *, step: int = _COARSE_STEP
 ) -> tuple[int, dict[int, float]]:
-    """The index in 0..``count`` - 1 with the best score, and all scores that were computed.
+    """Searches for the best score. Exact where the scores rise strictly to one peak, and fall strictly after it.
 
-    Every ``step``-th index is tried, and the last; then all between the neighbours of the best. Ties go to the lowest.
-    Exact where the scores rise strictly to one peak, and fall strictly after it.
+    Args:
+        score: Gives the score of an index.
+        count: The number of indices, from 0 up.
+        step: Every so many indices one is tried, and the last; then all between the neighbours of the best.
+
+    Returns:
+        The index with the best score, the lowest of several, and all scores that were computed.
     """
     coarse = sorted({*range(0, count, step), count - 1})
     scores = {index: score(index) for index in coarse}

@@ -23,7 +23,7 @@ LEAST_SHARE = 0.25
 Labels = npt.NDArray[np.intp]
 
 
-def part_touching(mask: npt.NDArray[np.bool_], *, neck: float = NECK) -> tuple[Labels, int]:
+def part_touching(mask: npt.NDArray[np.bool_]) -> tuple[Labels, int]:
     """Labels (height, width), 0 outside ``mask`` and 1..n inside in the order of their first pixels, and n.
 
     One connected mask is taken apart by a watershed on its distance to the outside; basins that no neck divides, or of
@@ -38,10 +38,10 @@ def part_touching(mask: npt.NDArray[np.bool_], *, neck: float = NECK) -> tuple[L
     markers = np.zeros(mask.shape, dtype=np.intp)
     markers[tuple(tops.T)] = np.arange(1, len(tops) + 1)
     basins = np.asarray(watershed(-depth, markers, mask=mask, connectivity=2), dtype=np.intp)
-    return _joined(basins, depth, neck)
+    return _joined(basins, depth)
 
 
-def _joined(basins: Labels, depth: npt.NDArray[np.float64], neck: float) -> tuple[Labels, int]:
+def _joined(basins: Labels, depth: npt.NDArray[np.float64]) -> tuple[Labels, int]:
     """Basins put together, the widest pass first, until only necks are left between them."""
     count = int(basins.max())
     parts = {index: {index} for index in range(1, count + 1)}
@@ -52,7 +52,7 @@ def _joined(basins: Labels, depth: npt.NDArray[np.float64], neck: float) -> tupl
         joinable = [
             (width / min(peak[a], peak[b]), a, b)
             for (a, b), width in passes.items()
-            if width > neck * min(peak[a], peak[b]) or min(area[a], area[b]) < LEAST_SHARE * max(area[a], area[b])
+            if width > NECK * min(peak[a], peak[b]) or min(area[a], area[b]) < LEAST_SHARE * max(area[a], area[b])
         ]
         if not joinable:
             break

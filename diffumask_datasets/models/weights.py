@@ -24,13 +24,22 @@ _MISSHAPED = re.compile(r"because (\S+) expected shape")
 
 
 def load_whole(kind: Any, place: Any, *, what: str, **how: Any) -> Any:
-    """``kind.from_pretrained(place, **how)``, with every weight taken from the file.
+    """Loads a network by its ``from_pretrained``, with every weight taken from the file.
 
     A pooler that the file lacks is removed from the network: many checkpoints have none, and whatever reads it then fails
-    instead of reading random numbers. ``what`` is the network's name in messages.
+    instead of reading random numbers.
+
+    Args:
+        kind: The class of the network.
+        place: The folder or Hub id.
+        what: The network's name in messages.
+        **how: Further arguments of ``from_pretrained``.
+
+    Returns:
+        The network.
 
     Raises:
-        ModelError: weights are missing in the file or have another shape.
+        ModelError: Weights are missing in the file or have another shape.
     """
     network, missing, misshaped = load_reported(kind, place, what=what, **how)
     if getattr(network, "pooler", None) is not None and any(name.startswith("pooler.") for name in missing):
@@ -42,12 +51,19 @@ def load_whole(kind: Any, place: Any, *, what: str, **how: Any) -> Any:
 
 @model_lock
 def load_trunk(place: Any, config: Any, *, what: str) -> Any:
-    """As :func:`load_whole`, for the backbone that ``config`` describes.
+    """Loads a backbone. Weights that the plain network does not have may be new: no checkpoint holds the norms of a
+    backbone's outputs.
 
-    Weights that the plain network does not have may be new: no checkpoint holds the norms of a backbone's outputs.
+    Args:
+        place: The folder or Hub id.
+        config: Describes the backbone.
+        what: The network's name in messages.
+
+    Returns:
+        The backbone.
 
     Raises:
-        ModelError: other weights are missing in the file or have another shape.
+        ModelError: Other weights are missing in the file or have another shape.
     """
     import torch
     from transformers import AutoBackbone, AutoModel
@@ -63,10 +79,19 @@ def load_trunk(place: Any, config: Any, *, what: str) -> Any:
 
 @model_lock
 def load_reported(kind: Any, place: Any, *, what: str, **how: Any) -> tuple[Any, list[str], list[str]]:
-    """``kind.from_pretrained(place, **how)``, and the names of the weights that the file lacks or has in another shape.
+    """Loads a network by its ``from_pretrained``.
+
+    Args:
+        kind: The class of the network.
+        place: The folder or Hub id.
+        what: The network's name in messages.
+        **how: Further arguments of ``from_pretrained``.
+
+    Returns:
+        The network, and the names of the weights that the file lacks or has in another shape.
 
     Raises:
-        ModelError: the file is damaged, or has weights of another shape for a network of diffusers, which reports none.
+        ModelError: The file is damaged, or has weights of another shape for a network of diffusers, which reports none.
     """
     if not any(base.__name__ == "ModelMixin" for base in kind.__mro__):
         how["ignore_mismatched_sizes"] = True  # transformers then reports them
@@ -83,10 +108,15 @@ def load_reported(kind: Any, place: Any, *, what: str, **how: Any) -> tuple[Any,
 
 
 def fill(network: Any, weights: Mapping[str, Any], *, what: str) -> None:
-    """Gives ``network`` exactly these weights, tensors by the names of its ``state_dict``.
+    """Gives a network exactly these weights.
+
+    Args:
+        network: The network.
+        weights: Tensors by the names of its ``state_dict``.
+        what: The network's name in messages.
 
     Raises:
-        ModelError: some are missing, have another shape or belong to nothing.
+        ModelError: Some are missing, have another shape or belong to nothing.
     """
     own = network.state_dict()
     check_fit(
@@ -101,7 +131,17 @@ def fill(network: Any, weights: Mapping[str, Any], *, what: str) -> None:
 def check_fit(
     what: str, *, missing: Collection[str] = (), misshaped: Collection[str] = (), unknown: Collection[str] = ()
 ) -> None:
-    """Raises ModelError with the names of the weights that keep ``what`` from being what its file says, if there are any."""
+    """Checks that a file has the weights that it must have.
+
+    Args:
+        what: The network's name in messages.
+        missing: Names of weights that the file lacks.
+        misshaped: Names of weights of another shape.
+        unknown: Names of weights that belong to nothing.
+
+    Raises:
+        ModelError: There are any.
+    """
     problems = [
         f"{len(names)} {problem} ({listed(names)})"
         for names, problem in (

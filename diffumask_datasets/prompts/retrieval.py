@@ -29,10 +29,18 @@ _QUERY = f"a photo of {PLACE}"
 
 
 def retrieve(captions: Mapping[str, Mentions], recipe: Recipe, settings: RetrievalPrompts) -> dict[str, list[str]]:
-    """The best ``per_class`` captions of each class, best first; ``captions`` come with the classes that they name.
+    """Retrieves captions of each class.
 
-    BM25 is asked for all that is known of a class: its words, sub-classes and contexts. Text embeddings are asked for
-    "a photo of a …" with each of its terms, the nearest of which counts.
+    BM25 is asked for all that is known of a class: its words, sub-classes and contexts. Text embeddings are asked for "a
+    photo of a …" with each of its terms, the nearest of which counts.
+
+    Args:
+        captions: Caption → the classes that it names.
+        recipe: Names the classes.
+        settings: Filters, encoder and number.
+
+    Returns:
+        Class → its best ``per_class`` captions, best first.
     """
     candidates: dict[str, list[str]] = {name: [] for name in recipe.classes}
     for text, found in captions.items():
@@ -54,7 +62,17 @@ def retrieve(captions: Mapping[str, Mentions], recipe: Recipe, settings: Retriev
 
 
 def refusal(text: str, found: Mentions, words: ClassWords, settings: RetrievalPrompts) -> str | None:
-    """The filter that keeps a caption from being one of the class: ``max_words``, ``first_words`` or ``stop_words``."""
+    """Says which filter keeps a caption from being one of a class.
+
+    Args:
+        text: The caption.
+        found: Where it names classes.
+        words: The class.
+        settings: The filters.
+
+    Returns:
+        ``max_words``, ``first_words`` or ``stop_words``; None where it passes.
+    """
     parts = text.split()
     if len(parts) > settings.max_words:
         return "max_words"
@@ -66,7 +84,16 @@ def refusal(text: str, found: Mentions, words: ClassWords, settings: RetrievalPr
 
 
 def count_refusals(captions: Mapping[str, Mentions], words: ClassWords, settings: RetrievalPrompts) -> dict[str, int]:
-    """Of the captions that name a class: filter → how many it refuses."""
+    """Counts why captions are not taken.
+
+    Args:
+        captions: Caption → the classes that it names.
+        words: The class.
+        settings: The filters.
+
+    Returns:
+        Filter → how many of the captions that name the class it refuses.
+    """
     naming = {text: found for text, found in captions.items() if words.name in [category for category, _, _ in found]}
     return Counter(filter(None, (refusal(text, found, words, settings) for text, found in naming.items())))
 

@@ -36,10 +36,18 @@ _INSTRUCTION = "Write one caption of a real photograph, in one sentence, that go
 
 @model_lock
 def embed(texts: Sequence[str], model: str, revision: str | None) -> npt.NDArray[np.float32]:
-    """Unit vectors (texts, dimensions): the model's text features, or the mean of its last hidden states.
+    """Embeds texts: the model's text features, or the mean of its last hidden states.
+
+    Args:
+        texts: The texts.
+        model: The folder or Hub id of a checkpoint of transformers.
+        revision: That of a Hub model.
+
+    Returns:
+        Unit vectors, float32 (texts, dimensions).
 
     Raises:
-        ModelError: the checkpoint cannot be loaded, or has no features of texts.
+        ModelError: The checkpoint cannot be loaded, or has no features of texts.
     """
     import torch
 

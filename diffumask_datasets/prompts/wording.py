@@ -22,7 +22,16 @@ Noun = tuple[str, tuple[Term, ...]]
 
 
 def fill(template: str, nouns: Sequence[Noun], *, context: str = "") -> Prompt:
-    """The template with the nouns, joined by "and", in its place, and the context after it."""
+    """Fills a template.
+
+    Args:
+        template: The template.
+        nouns: What goes into its place, joined by "and".
+        context: What follows.
+
+    Returns:
+        The prompt.
+    """
     before, after = template.split(PLACE, 1)
     text, terms = before, []
     for position, (phrase, spans) in enumerate(nouns):
@@ -33,7 +42,16 @@ def fill(template: str, nouns: Sequence[Noun], *, context: str = "") -> Prompt:
 
 
 def noun(words: ClassWords, *, term: str | None = None, sub_class: str = "") -> Noun:
-    """ "a car" or "a rusty car": the sub-class before ``term`` (the usual one), or as it stands where it names the class."""
+    """Names a class: "a car" or "a rusty car".
+
+    Args:
+        words: The class.
+        term: The term; default: the usual one.
+        sub_class: Stands before the term, or alone where it names the class itself.
+
+    Returns:
+        The noun, and where the term stands in it.
+    """
     term = term or words.terms[0]
     named = mentions(sub_class, tuple((word, words.name) for word in words.words)) if sub_class else []
     phrase = sub_class if named else f"{sub_class} {term}".strip()

@@ -215,6 +215,12 @@ def needs_others(steps: Iterable[AugmentSettings]) -> bool:
     return any(isinstance(step, Splice | Occlude | Compose) for step in steps)
 
 
+def fewest_objects(steps: Sequence[AugmentSettings]) -> int:
+    """How many objects every image holds after the steps, where so many fit; 0 where nothing asks for any."""
+    last = steps[-1] if steps else None
+    return last.objects[0] if isinstance(last, Compose) and last.probability == 1 else 0
+
+
 def with_sizes(
     steps: Iterable[AugmentSettings], sizes: Mapping[str, tuple[float, float]]
 ) -> tuple[AugmentSettings, ...]:
@@ -257,7 +263,16 @@ def grid_size(grid: str) -> tuple[int, int]:
 
 
 def check_grids(steps: Iterable[AugmentSettings], *, height: int, width: int) -> None:
-    """Raises RecipeError for a grid whose tiles would be under 4 pixels a side."""
+    """Checks that grids fit an image.
+
+    Args:
+        steps: The augmentations.
+        height: Height of the image.
+        width: Width of the image.
+
+    Raises:
+        RecipeError: Tiles of one would be under 4 pixels a side.
+    """
     for step in steps:
         if isinstance(step, Splice) and step.grid and not step.native_size and not fits(step.grid, height, width):
             rows, columns = grid_size(step.grid)

@@ -29,6 +29,9 @@ def read_bounded(path: Path, *, what: str, error: type[DiffuMaskError], most_byt
         error: The class of the error to raise.
         most_bytes: The largest size that is read.
 
+    Returns:
+        The text.
+
     Raises:
         error: The file is missing, too large, not a regular file, or not UTF-8.
     """
@@ -40,7 +43,20 @@ def read_bounded(path: Path, *, what: str, error: type[DiffuMaskError], most_byt
 
 
 def read_bytes(path: Path, *, what: str, error: type[DiffuMaskError], most_bytes: int = MOST_BYTES) -> bytes:
-    """Reads a regular file; arguments and errors as in :func:`read_bounded`."""
+    """Reads a regular file.
+
+    Args:
+        path: The file.
+        what: What the file is, for messages, e.g. ``"the recipe"``.
+        error: The class of the error to raise.
+        most_bytes: The largest size that is read.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        error: The file is missing, too large, or not a regular file.
+    """
     try:
         # A pipe would never end and a device has no size.
         if path.exists() and not path.is_dir() and not path.is_file():

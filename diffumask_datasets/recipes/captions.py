@@ -36,15 +36,20 @@ def read_captions(
     config: str | None = None,
     revision: str | None = None,
 ) -> tuple[str, ...]:
-    """The captions of a text file (one a line), a parquet file, or a dataset folder or Hub id; each once, in order.
+    """Reads captions, normalised by :func:`diffumask_datasets.recipes.text.normalise`.
 
-    They are normalised (:func:`diffumask_datasets.recipes.text.normalise`).
+    Args:
+        source: A text file (one a line), a parquet file, or a dataset folder or Hub id.
+        column: The text column, whose cells are texts or lists of texts.
+        split: The split of a dataset.
+        config: The config of a dataset.
+        revision: The revision of a Hub dataset.
 
-    ``column`` names the text column, whose cells are texts or lists of texts; ``split``, ``config`` and ``revision`` are
-    those of a dataset.
+    Returns:
+        The captions, each once, in order.
 
     Raises:
-        RecipeError: it cannot be read, has no such column, or holds no caption.
+        RecipeError: It cannot be read, has no such column, or holds no caption.
     """
     path = Path(source).expanduser()
     if path.suffix in _NOT_LINES:

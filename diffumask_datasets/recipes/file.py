@@ -51,9 +51,18 @@ def recipe_text(
     skip: Iterable[int] = (),
     **extra: Any,
 ) -> str:
-    """The file's text: every field, defaults included, so that a later default cannot change what it means.
+    """Writes a recipe as YAML: every field, defaults included, so that a later default cannot change what it means.
 
-    ``extra`` is written as it stands, last.
+    Args:
+        recipe: The recipe.
+        sizes: The size of each split.
+        keep_heat_maps: Whether the dataset has the column ``heat_maps``.
+        keep_threshold_curve: Whether it has the column ``threshold_curve``.
+        skip: Indices that are left out.
+        **extra: Further fields, last.
+
+    Returns:
+        The text.
     """
     dumped = recipe.model_dump(mode="json")
     first = {name: dumped[name] for name in ("classes", "model", "revision", "seed", "prompts")}
@@ -82,10 +91,18 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
 
 
 def read_mapping(path: Path, *, what: str, example: str) -> dict[str, Any]:
-    """The mapping that a YAML file holds. ``what`` the file is and an ``example`` of its content go into errors.
+    """Reads a mapping from a YAML file.
+
+    Args:
+        path: The file.
+        what: What the file is, for messages.
+        example: An example of its content, for messages.
+
+    Returns:
+        The mapping.
 
     Raises:
-        RecipeError: the file cannot be read, is no plain YAML, or not a mapping from names.
+        RecipeError: The file cannot be read, is no plain YAML, or not a mapping from names.
     """
     fields = read_yaml(path, what=what, error=RecipeError)
     if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):

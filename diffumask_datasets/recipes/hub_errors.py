@@ -41,7 +41,16 @@ def cause_of(error: Exception) -> Exception | None:
 
 @contextmanager
 def readable_errors(repo_id: str, token: str | None = None, *, again: str = "try again") -> Iterator[None]:
-    """Within the block every error of the client becomes a HubError of one line without the token; ours stay."""
+    """Within the block every error of the Hub's client becomes a HubError of one line without the token; ours stay.
+
+    Args:
+        repo_id: The repository, for messages.
+        token: The token, which no message shows.
+        again: The remedy of a broken connection.
+
+    Returns:
+        A context.
+    """
     try:
         yield
     except DiffuMaskError:
@@ -49,8 +58,8 @@ def readable_errors(repo_id: str, token: str | None = None, *, again: str = "try
     except hub.LocalEntryNotFoundError:
         raise HubError(f"{repo_id} is neither here nor in the cache, and the Hub cannot be reached: {again}") from None
     except hub.RepositoryNotFoundError:
-        mend = "check the name and the token, or log in with: hf auth login"
-        raise HubError(f"the Hub has no {repo_id}, or does not show it to you: {mend}") from None
+        remedy = "check the name and the token, or log in with: hf auth login"
+        raise HubError(f"the Hub has no {repo_id}, or does not show it to you: {remedy}") from None
     except hub.HfHubHTTPError as error:
         raise HubError(_refusal(repo_id, error, token)) from None
     except hub.LocalTokenNotFoundError:

@@ -30,6 +30,9 @@ def read_json(path: Path, *, what: str, error: type[DiffuMaskError], most_bytes:
         error: The class of the error to raise.
         most_bytes: The largest size that is read.
 
+    Returns:
+        The value that it holds.
+
     Raises:
         error: The file cannot be read, is not JSON, or is larger or deeper than is read.
     """
@@ -38,13 +41,37 @@ def read_json(path: Path, *, what: str, error: type[DiffuMaskError], most_bytes:
 
 
 def read_json_lines(path: Path, *, what: str, error: type[DiffuMaskError]) -> Iterator[tuple[str, Any]]:
-    """("FILE, line NUMBER", value) of each line that is not blank; arguments and errors as in :func:`read_json`."""
+    """Reads a file of JSON lines; blank ones are passed over.
+
+    Args:
+        path: The file.
+        what: What the file is, for messages.
+        error: The class of the error to raise.
+
+    Returns:
+        ("FILE, line NUMBER", value) of each line.
+
+    Raises:
+        error: As :func:`read_json`.
+    """
     text = read_bounded(path, what=what, error=error, most_bytes=MOST_LINES_BYTES)
     return parse_json_lines(text, where=str(path), error=error)
 
 
 def parse_json_lines(text: str, *, where: str, error: type[DiffuMaskError]) -> Iterator[tuple[str, Any]]:
-    """("WHERE, line NUMBER", value) of each line that is not blank; arguments and errors as in :func:`parse_json`."""
+    """Parses JSON lines; blank ones are passed over.
+
+    Args:
+        text: The text.
+        where: Where it comes from, for messages.
+        error: The class of the error to raise.
+
+    Returns:
+        ("WHERE, line NUMBER", value) of each line.
+
+    Raises:
+        error: As :func:`parse_json`.
+    """
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             line_of = f"{where}, line {number}"
@@ -52,7 +79,15 @@ def parse_json_lines(text: str, *, where: str, error: type[DiffuMaskError]) -> I
 
 
 def parse_json(text: str | bytes, *, where: str, error: type[DiffuMaskError]) -> Any:
-    """The value that JSON text stands for; ``where`` begins the message of an error.
+    """Parses JSON.
+
+    Args:
+        text: The text.
+        where: Begins the message of an error.
+        error: The class of the error to raise.
+
+    Returns:
+        The value that it stands for.
 
     Raises:
         error: It is not JSON, or is deeper than is read.

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
+from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.models.reference import PIPELINE
 from diffumask_datasets.recipes.augment_settings import AugmentSettings, check_grids, check_named_classes
 from diffumask_datasets.recipes.base import Pin, Texts, check_fields, one_line_errors
@@ -51,7 +52,7 @@ _LATER = (
 class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, AttemptSettings):
     """Everything that decides the content of a dataset: sample k depends on (recipe, k) alone.
 
-    How many samples are wanted is not part of it, so a dataset can grow without changing what it has.
+    How many samples are requested is not part of it, so a dataset can grow without changing what it has.
 
     ``classes`` are names; through :meth:`of` also a vocabulary (``"voc"``, ``"voc:bird,dog"``, ``"my.yaml"``) or a mapping
     from names to terms, whose words go to ``vocabulary``. ``prompt_source`` says where prompts come from: ``prompts``
@@ -94,7 +95,7 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
 
     @classmethod
     def within(cls, fields: Mapping[str, Any]) -> Recipe:
-        """The recipe among the fields of a recipe file, which also says how much of it is wanted and shown."""
+        """The recipe among the fields of a recipe file, which also says how much of it is requested and shown."""
         return cls.of(**{name: value for name, value in fields.items() if name in FIELDS})
 
     def completed(self, defaults: Mapping[str, Any]) -> Recipe:
@@ -189,6 +190,13 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
     def uses_self_attention(self) -> bool:
         """Whether the model's self-attention is read: to spread heat, or to weigh layers."""
         return self.affinity == "self-attention" or self.attention == "auto"
+
+    def without_self_attention(self, model: str, reason: str) -> RecipeError:
+        """The error of a recipe that :attr:`uses_self_attention` with a model that has none to read."""
+        spreads = self.affinity == "self-attention"
+        asked = "affinity 'self-attention'" if spreads else "attention 'auto'"
+        remedy = "leave affinity out" if spreads else "take attention='equal'"
+        return RecipeError(f"{asked} cannot be read from {model}: {reason}; {remedy}")
 
     @property
     def words(self) -> Words:

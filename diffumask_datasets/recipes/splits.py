@@ -1,4 +1,4 @@
-"""How many samples are wanted of which split, and the shards they are made in."""
+"""How many samples are requested of which split, and the shards they are made in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SPLIT_STOPS: Mapping[str, int] = {"train": 90_000_000, "validation": 95_000_000
 
 
 EXTENT = ("num_samples", "splits", "skip", "keep_heat_maps", "keep_threshold_curve")
-"""Fields beside the recipe's own: how much is wanted and what is shown."""
+"""Fields beside the recipe's own: how much is requested and what is shown."""
 
 MAX_SHARDS = 64
 MAX_SKIPPED = 100_000
@@ -63,7 +63,7 @@ class ShardNumber:
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """Samples wanted per split; None stands for without end. Indices in ``skip`` are left out and not counted.
+    """Samples requested per split; None stands for without end. Indices in ``skip`` are left out and not counted.
 
     Raises:
         RecipeError: unknown splits, sizes that are not positive or exceed the split's indices (through :meth:`of`).

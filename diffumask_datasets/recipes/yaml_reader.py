@@ -61,6 +61,9 @@ def read_yaml(path: Path, *, what: str, error: type[DiffuMaskError], most_bytes:
         error: The class of the error to raise.
         most_bytes: The largest size that is read.
 
+    Returns:
+        The value that it holds.
+
     Raises:
         error: The file cannot be read, is not plain YAML, or is larger or deeper than is read.
     """
@@ -69,7 +72,15 @@ def read_yaml(path: Path, *, what: str, error: type[DiffuMaskError], most_bytes:
 
 
 def parse_yaml(text: str, *, where: str, error: type[DiffuMaskError]) -> Any:
-    """The value that YAML text stands for; ``where`` begins the message of an error.
+    """Parses YAML.
+
+    Args:
+        text: The text.
+        where: Begins the message of an error.
+        error: The class of the error to raise.
+
+    Returns:
+        The value that it stands for.
 
     Raises:
         error: It is not plain YAML, or is larger or deeper than is read.

@@ -34,21 +34,28 @@ def install_plugin() -> Path:
 
 
 def launch(dataset: Any, *, address: str = LOCAL, port: int | None = None, wait: bool = True) -> Any:
-    """Opens the App and returns its session; with ``wait``, when the last window is closed.
+    """Opens the App.
 
-    ``address`` is where it listens: this machine alone, unless another is given.
+    Args:
+        dataset: The FiftyOne dataset.
+        address: Where it listens: this machine alone, unless another is given.
+        port: Its port.
+        wait: Return when the last window is closed.
+
+    Returns:
+        Its session.
 
     Raises:
         MissingDependencyError: FiftyOne is not installed, or finds no database.
-        ReviewError: its server did not start.
+        ReviewError: Its server did not start.
     """
     fo = load_fiftyone()
     service = importlib.import_module("fiftyone.core.service")
     try:
         session = fo.launch_app(dataset, address=address, port=port, remote=not wait)
     except service.ServiceException as error:
-        mend = "the port is taken or the machine is busy: try again, or give another --port"
-        raise ReviewError(f"FiftyOne's server did not start ({error}); {mend}") from error
+        remedy = "the port is taken or the machine is busy: try again, or give another --port"
+        raise ReviewError(f"FiftyOne's server did not start ({error}); {remedy}") from error
     if wait:
         session.wait(-1 if address != LOCAL else 3)
     return session

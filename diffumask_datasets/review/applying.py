@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from diffumask_datasets.dataset.decisions import (
     ACCEPTED,
@@ -78,15 +77,14 @@ def apply_decisions(
         raise ReviewError(f"{source} has no recipe.yaml: decisions apply to datasets that generate wrote")
     check_target(target)
     every = {**(opened.decisions or {}), **decisions}
-    foreign = opened.history
-    if foreign and refill:
+    if refill and opened.history:
         raise ReviewError(
-            f"{source} is {' and '.join(foreign)}, not generated: it cannot be refilled; leave --refill out"
+            f"{source} is {' and '.join(opened.history)}, not generated: it cannot be refilled; leave --refill out"
         )
     if refill and not trust_recipe:
         opened.check_trust()
     present = opened.split_of_ids()
-    _check_known(every, present, foreign[max(foreign)]["digest"] if foreign else opened.recipe.digest)
+    _check_known(every, present)
     verdicts = {sample_id: every[sample_id].verdict for sample_id in present if sample_id in every}
     rejected = {_index(sample_id) for sample_id, decision in every.items() if decision.verdict == REJECTED}
     files: dict[str, FileContent] = {DECISIONS_FILE: decisions_text(every.values())}
@@ -104,14 +102,19 @@ def apply_decisions(
     return Applied(accepted, gone, len(present) - len(verdicts), fresh=gone if refill else 0)
 
 
-def _check_known(decisions: Mapping[str, Decision], present: Mapping[str, Any], digest: str) -> None:
+def _check_known(decisions: Mapping[str, Decision], present: Iterable[str]) -> None:
     # Samples of this recipe that are gone were rejected before, or come back with the next regeneration.
-    foreign = [name for name in decisions if name not in present and not name.startswith(f"{digest}-")]
+    digests = {_digest(name) for name in present}
+    foreign = [name for name in decisions if _digest(name) not in digests]
     if foreign:
         raise ReviewError(
             f"{len(foreign)} decisions are for samples of another dataset ({', '.join(foreign[:SHOWN])}…); "
-            f"samples here begin with {digest}-"
+            f"samples here begin with {' or '.join(f'{digest}-' for digest in sorted(digests))}"
         )
+
+
+def _digest(sample_id: str) -> str:
+    return sample_id.rpartition("-")[0]
 
 
 def _index(sample_id: str) -> int:

@@ -23,11 +23,16 @@ COLOUR_GRID = 8
 
 
 def raw_disagreement(row: Row, label: Pixels, *, normalization: str | None = "local") -> float | None:
-    """1 − IoU of the heat maps thresholded at the row's γ and the refined mask, mean over the visible classes.
+    """Measures how far the refinement moved the masks: 1 − IoU with the thresholded heat maps, mean over the visible
+    classes.
 
-    ``normalization`` is the recipe's ``heat_normalization``: γ was chosen for heat maps normalized like that.
+    Args:
+        row: The row, whose γ are taken.
+        label: The refined mask.
+        normalization: The recipe's ``heat_normalization``, for which γ was chosen.
 
-    None where the dataset keeps no heat maps, or no class is visible.
+    Returns:
+        In [0, 1]; None where the dataset keeps no heat maps, or no class is visible.
     """
     if not row.get(HEAT_MAPS):
         return None
@@ -64,7 +69,16 @@ def raw_masks(row: Row, shape: tuple[int, ...], normalization: str | None) -> di
 def embeddings_of(
     images: Sequence[Pixels], *, model: str, revision: str | None = None, checkpoint: str | Path | None = None
 ) -> npt.NDArray[np.float32]:
-    """One vector an image, of length 1: from the user's ``checkpoint``, else from the diffusion model, else from colours.
+    """Embeds images: by the user's checkpoint, else by the diffusion model, else by their colours.
+
+    Args:
+        images: uint8 (height, width, 3) each.
+        model: The diffusion model that made them.
+        revision: Its revision.
+        checkpoint: The folder of a model of transformers.
+
+    Returns:
+        One vector an image, of length 1.
 
     Raises:
         ModelError: ``checkpoint`` is no model.

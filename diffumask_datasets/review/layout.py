@@ -43,7 +43,13 @@ def class_view_name(name: str) -> str:
 
 
 def arrange(fo: Any, dataset: Any, classes: Sequence[str]) -> None:
-    """Sets colours, sidebar and views of a dataset that is filled."""
+    """Sets colours, sidebar and views of a dataset that is filled.
+
+    Args:
+        fo: The module ``fiftyone``.
+        dataset: The FiftyOne dataset.
+        classes: The class names.
+    """
     dataset.app_config.color_scheme = _colours(fo, dataset, classes)
     dataset.app_config.sidebar_groups = _sidebar(fo, dataset)
     # One kind of mask at first: two over each other hide the image.

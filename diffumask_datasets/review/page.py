@@ -69,7 +69,7 @@ def write_page(
 
 
 def _data(opened: OpenDataset, most: int | None, pictures: IO[str]) -> dict[str, Any]:
-    density = Density()
+    density = Density(opened.fewest_objects)
     samples = _cards(opened, most, density, pictures)
     return {
         "file": DECISIONS_FILE,

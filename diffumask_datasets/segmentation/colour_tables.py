@@ -69,10 +69,18 @@ def numbered(colours: Mapping[str, Colour]) -> tuple[dict[int, tuple[str, ...]],
 
 
 def with_values(colours: Mapping[str, Colour], names: Mapping[int, tuple[str, ...]], *, where: Path) -> ColourTable:
-    """The table of classes whose mask values are given by ``names``; grey masks hold these values themselves.
+    """Joins colours and mask values of classes; grey masks hold these values themselves.
+
+    Args:
+        colours: Class → colour.
+        names: Mask value → names of its class.
+        where: The table's file, for messages.
+
+    Returns:
+        The table.
 
     Raises:
-        DataError: a class of the table at ``where`` that ``names`` does not have.
+        DataError: A class of the table that ``names`` does not have.
     """
     values = {plain_name(name): value for value, several in names.items() for name in several}
     values |= {BACKGROUND_NAME: BACKGROUND} | dict.fromkeys(map(plain_name, _IGNORED - values.keys()), IGNORE)

@@ -27,15 +27,22 @@ def train_and_predict(
     hardware: Hardware = ANY_HARDWARE,
     **settings: Any,
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """What a segmenter trained on the rows ``train_on`` sees in the rows ``predict_on``, in order.
+    """Trains a segmenter on some rows and predicts others.
 
-    ``rows`` is a map-style dataset with ``image``, ``label`` and class names. Of each row come the probabilities of the same
-    class ids, float32 (classes, height, width). ``settings`` are those of :class:`TrainingSettings` but ``sources``. The
-    model lies in ``folder``: asked again for the same, it is not trained again, and an interrupted training goes on.
+    Args:
+        rows: A map-style dataset with ``image``, ``label`` and class names.
+        train_on: The numbers of the rows that are learned from.
+        predict_on: The numbers of the rows that are predicted.
+        folder: Where the model lies: asked again for the same, it is not trained again, and an interrupted training goes on.
+        hardware: Device and loader processes.
+        **settings: Fields of :class:`TrainingSettings` but ``sources``.
+
+    Returns:
+        The probabilities of the class ids in each row of ``predict_on``, in order, float32 (classes, height, width).
 
     Raises:
         DataError: ``rows`` lack a column, or ``train_on`` is empty.
-        TrainingError: the training cannot go on.
+        TrainingError: The training cannot go on.
     """
     data = labelled_of(rows)
     chosen = dataclasses.replace(data, rows=data.rows.select(list(train_on)))

@@ -77,14 +77,22 @@ class Evaluation:
 def match_classes(
     model_classes: Sequence[str], data: LabelledImages, *, rename: Mapping[str, str] | None = None
 ) -> Matching:
-    """Matches classes by name, without regard to case, spaces and hyphens, after ``rename`` on both sides.
+    """Matches classes by name, without regard to case, spaces and hyphens.
 
-    Several classes may be renamed to one (person and rider to human). A class that only the benchmark has is background;
-    one that only the model has is an error unless it is renamed to ``background``. Where the model knows no background,
-    the benchmark's other classes are ignored.
+    Several classes may be renamed to one (person and rider to human). A class that only the benchmark has is background; one
+    that only the model has is an error unless it is renamed to ``background``. Where the model knows no background, the
+    benchmark's other classes are ignored.
+
+    Args:
+        model_classes: Those of the model.
+        data: The benchmark.
+        rename: Name → another, on both sides.
+
+    Returns:
+        Which classes are compared, and how.
 
     Raises:
-        UnknownClassError: a class of the model that the benchmark does not have.
+        UnknownClassError: A class of the model that the benchmark does not have.
     """
     renamed = {plain_name(old): new for old, new in (rename or {}).items()}
     offered = {plain_name(renamed.get(plain_name(name), name)) for names in data.names.values() for name in names}

@@ -109,13 +109,20 @@ def read_mask(row: Mapping[str, Any], colours: ColourTable | None = None) -> Pix
 def translation(
     data: LabelledImages, classes: Sequence[str], *, rename: Mapping[str, str], others: int | None, background: int
 ) -> npt.NDArray[np.int16]:
-    """(256,) class id of each mask value: that of the class in ``classes`` with the same name after ``rename``.
+    """Translates mask values into class ids by name.
 
-    The first of ``classes`` has the id 1, or 0 where there is no ``background`` (255). Classes that are not in ``classes``
-    become ``others``, or with None raise; values without a name become ``UNLISTED``.
+    Args:
+        data: Names the mask values.
+        classes: The first has the id 1, or 0 where there is no background.
+        rename: Name in ``data`` → name in ``classes``.
+        others: What classes become that are not in ``classes``; None to raise.
+        background: The id of the background; 255 for none.
+
+    Returns:
+        (256,) class id of each mask value; values without a name become ``UNLISTED``.
 
     Raises:
-        UnknownClassError: a class that maps to none of ``classes`` while ``others`` is None.
+        UnknownClassError: A class that maps to none of ``classes`` while ``others`` is None.
     """
     first = 0 if background == IGNORE else 1
     ids = {plain_name(name): number for number, name in enumerate(classes, start=first)}
@@ -161,7 +168,16 @@ def plain_name(name: str) -> str:
 
 
 def rows_of_paths(names: Sequence[str], images: Sequence[str], masks: Sequence[str]) -> Any:
-    """A map-style dataset of files that are opened when they are read."""
+    """Makes a map-style dataset of files that are opened when they are read.
+
+    Args:
+        names: The ids of the samples.
+        images: The paths of their images.
+        masks: The paths of their masks.
+
+    Returns:
+        The dataset.
+    """
     rows = datasets.Dataset.from_dict({"sample_id": list(names), "image": list(images), "label": list(masks)})
     return undecoded(rows)
 

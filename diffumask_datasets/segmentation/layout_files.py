@@ -72,10 +72,18 @@ class Pairs:
 
 
 def pair_by_name(images: NamedImages, masks: NamedImages, *, suffix: str) -> Pairs:
-    """The masks, in order, each with the image of its name: ``a.jpg`` with ``a.png``, ``a_mask.png`` or ``a.jpg.png``.
+    """Pairs masks with the images of their names: ``a.jpg`` with ``a.png``, ``a_mask.png`` or ``a.jpg.png``.
+
+    Args:
+        images: The images by name.
+        masks: The masks by name.
+        suffix: The ending that an image usually has, for messages.
+
+    Returns:
+        The masks, in order, each with its image.
 
     Raises:
-        DataError: a mask without an image, or two masks of one image.
+        DataError: A mask without an image, or two masks of one image.
     """
     found: dict[str, Path] = {}
     for stem in masks.paths:
@@ -89,10 +97,20 @@ def pair_by_name(images: NamedImages, masks: NamedImages, *, suffix: str) -> Pai
 
 
 def pair_listed(names: Sequence[str], images: NamedImages, masks: NamedImages, *, suffix: str, where: Path) -> Pairs:
-    """The images and masks of these names, which ``where`` lists.
+    """Pairs the images and masks of a list.
+
+    Args:
+        names: The names of the list.
+        images: The images by name.
+        masks: The masks by name.
+        suffix: The ending that an image usually has, for messages.
+        where: The file of the list, for messages.
+
+    Returns:
+        The pairs, in the order of the list.
 
     Raises:
-        DataError: a file that is not there, or two of one name.
+        DataError: A file that is not there, or two of one name.
     """
     return Pairs(
         names,

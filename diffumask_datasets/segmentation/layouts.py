@@ -31,10 +31,18 @@ __all__ = ["read_layout"]
 
 
 def read_layout(layout: str, root: Path, *, split: str | None = None) -> LabelledImages:
-    """The labelled images of a published dataset at ``root``; without ``split``, the one that is evaluated on.
+    """Reads a published dataset.
+
+    Args:
+        layout: The name of its layout.
+        root: Where it lies.
+        split: The split; default: the one that is evaluated on.
+
+    Returns:
+        Its labelled images.
 
     Raises:
-        DataError: a file or folder is missing, or the split is empty; says which.
+        DataError: A file or folder is missing, or the split is empty; says which.
     """
     if not root.is_dir():
         raise DataError(f"{root} is no folder: give the root of the {layout} dataset")

@@ -98,7 +98,15 @@ def write_model(
     digest: str,
     history: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Writes beside ``output`` and moves there in one step; an earlier model is replaced once the new one is whole.
+    """Writes a model beside its place and moves it there in one step; an earlier one is replaced once the new one is whole.
+
+    Args:
+        output: The folder.
+        model: The network.
+        preprocessing: How its images are prepared.
+        settings: What it was trained by.
+        digest: The digest of all that decides it.
+        history: The log of its training.
 
     Raises:
         ExportError: ``output`` cannot be written.

@@ -100,14 +100,21 @@ HEADS = {"mask2former": Mask2FormerConfig, "upernet": UperNetConfig}
 def build_model(
     name: str, classes: Sequence[str], *, from_scratch: bool = False, options: Mapping[str, Any] | None = None
 ) -> PreTrainedModel:
-    """A model for ``classes``, in the order of their ids.
+    """Builds a model.
 
-    ``name`` is one of :data:`SMALL`, a family of :data:`HEADS` with a pretrained backbone (``upernet+BACKBONE``), or a
-    checkpoint, whose head is new where its classes are others; a warning names what is new.
+    Args:
+        name: One of :data:`SMALL`, a family of :data:`HEADS` with a pretrained backbone (``upernet+BACKBONE``), or a
+            checkpoint, whose head is new where its classes are others; a warning names what is new.
+        classes: Its classes, in the order of their ids.
+        from_scratch: Leave the weights random.
+        options: Fields of its config.
+
+    Returns:
+        The model.
 
     Raises:
-        ModelError: no such model, a family that takes other inputs, an option that its config does not have, or weights
-            that do not fit.
+        ModelError: No such model, a family that takes other inputs, an option that its config does not have, or weights that
+            do not fit.
     """
     config, backbone = check_model(name, options), name.partition("+")[2]
     _name_classes(config, classes)
@@ -195,7 +202,16 @@ def class_names(model: PreTrainedModel) -> tuple[str, ...]:
 
 
 def inputs_of(model_type: str, pixels: Tensor, labels: Tensor) -> dict[str, Any]:
-    """What a model of that family takes to give a loss: pixels (N, 3, H, W) and labels int64 (N, H, W), 255 ignored."""
+    """Gives what a model takes to compute its loss.
+
+    Args:
+        model_type: Its family.
+        pixels: (N, 3, H, W).
+        labels: int64 (N, H, W), 255 ignored.
+
+    Returns:
+        The arguments of its call.
+    """
     if model_type not in UNIVERSAL:
         return {"pixel_values": pixels, "labels": labels}
     visible = [torch.unique(label[label != IGNORE]) for label in labels]

@@ -16,7 +16,6 @@ from diffumask_datasets.recipes.base import check_fields, first_problem
 from diffumask_datasets.recipes.file import read_mapping, read_recipe_file
 
 __all__ = [
-    "BENCHMARKS",
     "LAYOUTS",
     "EvaluationSettings",
     "Source",
@@ -27,9 +26,6 @@ __all__ = [
 
 LAYOUTS = ("voc", "cityscapes", "ade20k", "folder")
 """Datasets on disk that are read as their authors publish them."""
-
-BENCHMARKS = (*LAYOUTS, "dataset")
-"""What ``diffumask evaluate`` reads: a layout, or anything that ``load_dataset`` does."""
 
 _NOTES = ("name", "about", "paper", "run")
 """Fields of an experiment file that are for its reader alone."""

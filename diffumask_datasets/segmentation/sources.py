@@ -90,12 +90,19 @@ def open_source(source: Source, *, split: str = "train") -> LabelledImages:
 
 
 def labelled_of(rows: Any, *, label_column: str = "label", where: object = "dataset") -> LabelledImages:
-    """The labelled images of a ``datasets`` dataset with the columns ``image`` and ``label``.
+    """Takes the labelled images of a dataset. Class names are those of its ClassLabel features, or of the ``id2label.json``
+    beside it.
 
-    The class names are those of its ClassLabel features, or of the ``id2label.json`` beside it.
+    Args:
+        rows: A ``datasets`` dataset with the column ``image``.
+        label_column: The column of the masks.
+        where: The dataset, for messages.
+
+    Returns:
+        The labelled images.
 
     Raises:
-        DataError: a column or the class names are missing.
+        DataError: A column or the class names are missing.
     """
     features = rows.features or {}
     for column in ("image", label_column):
@@ -118,12 +125,19 @@ def labelled_of(rows: Any, *, label_column: str = "label", where: object = "data
 def mix(
     sources: Sequence[Source], data: Sequence[LabelledImages], *, classes: Sequence[str] | None, seed: int
 ) -> Mixture:
-    """One run of rows, in which each source has the share of its weight.
+    """Mixes sources to one run of rows, in which each has the share of its weight.
 
-    Without ``classes`` the model learns all classes that a source has (after renaming), in order of appearance.
+    Args:
+        sources: Weights, names and shares of the sources.
+        data: Their labelled images.
+        classes: What the model learns; None for all classes that a source has (after renaming), in order of appearance.
+        seed: Decides the order.
+
+    Returns:
+        The mixture.
 
     Raises:
-        UnknownClassError: a source has a class that is not in ``classes`` and does not say what becomes of it.
+        UnknownClassError: A source has a class that is not in ``classes`` and does not say what becomes of it.
     """
     with_background = any(part.background is not None for part in data) or any(
         s.others == "background" for s in sources

@@ -18,10 +18,18 @@ _HEADS = {"class_predictor", "criterion"}
 
 
 def load_for_tuning(kind: Any, name: str, config: PretrainedConfig) -> PreTrainedModel:
-    """The checkpoint ``name`` with the classes of ``config``. A head that it lacks or has for other classes is new.
+    """Loads a checkpoint to fine-tune it. A head that it lacks or has for other classes is new.
+
+    Args:
+        kind: The class of the model.
+        name: The checkpoint.
+        config: Says its classes.
+
+    Returns:
+        The model.
 
     Raises:
-        ModelError: weights of the body are missing or have another shape.
+        ModelError: Weights of the body are missing or have another shape.
     """
     what = f"the model {name!r}"
     model, missing, misshaped = load_reported(kind, name, what=what, config=config)

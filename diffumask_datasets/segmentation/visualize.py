@@ -51,7 +51,13 @@ def save_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def save_confusion(confusion: Counts, classes: Sequence[str], path: Path) -> None:
-    """Share of each true class (row) that was predicted as each class (column), in percent."""
+    """Draws the share of each true class (row) that was predicted as each class (column), in percent.
+
+    Args:
+        confusion: The counts.
+        classes: The class names.
+        path: The picture.
+    """
     side = max(4.0, 0.45 * len(classes) + 2)
     figure = _figure(side, side)
     if figure is None:
@@ -71,10 +77,10 @@ def save_confusion(confusion: Counts, classes: Sequence[str], path: Path) -> Non
     figure.savefig(path, dpi=120)
 
 
-def worst_sheet(mistakes: Sequence[Mistake], *, columns: int = 2) -> Image.Image:
+def worst_sheet(mistakes: Sequence[Mistake]) -> Image.Image:
     """Image | truth | prediction of each, worst first."""
     cards = [_card(mistake) for mistake in sorted(mistakes, key=lambda mistake: (mistake.iou, mistake.name))]
-    return sheet_of(cards, columns=columns)
+    return sheet_of(cards, columns=2)
 
 
 def _card(mistake: Mistake) -> Image.Image:

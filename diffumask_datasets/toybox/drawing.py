@@ -76,14 +76,14 @@ def ellipse_points(
     return np.stack([centre_x + x * cos - y * sin, centre_y + x * sin + y * cos], axis=1)
 
 
-def smooth_points(corners: Sequence[tuple[float, float]], *, steps: int = 6) -> Points:
-    """Closed Catmull-Rom curve through ``corners``: (len(corners) * steps, 2)."""
+def smooth_points(corners: Sequence[tuple[float, float]]) -> Points:
+    """Closed Catmull-Rom curve through ``corners``, six points for each: (6 * len(corners), 2)."""
     p1 = np.asarray(corners, dtype=np.float64)
     p0, p2, p3 = np.roll(p1, 1, 0), np.roll(p1, -1, 0), np.roll(p1, -2, 0)
-    t = np.linspace(0.0, 1.0, steps, endpoint=False)[None, :, None]
+    t = np.linspace(0.0, 1.0, 6, endpoint=False)[None, :, None]
     a, b, c, d = (p[:, None, :] for p in (p0, p1, p2, p3))
     curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-    return curve.reshape(-1, 2)  # (corners, steps, 2) -> (corners * steps, 2)
+    return curve.reshape(-1, 2)  # (corners, 6, 2) -> (corners * 6, 2)
 
 
 @dataclass

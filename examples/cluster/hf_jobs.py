@@ -75,7 +75,7 @@ def main() -> None:
     for job in started:
         done = api.wait_for_job(job_id=job.id)
         if done.status.stage != "COMPLETED":
-            raise SystemExit(f"{job.url} ended as {done.status.stage}: mend it and run this script again")
+            raise SystemExit(f"{job.url} ended as {done.status.stage}: fix it and run this script again")
     print(run_job(image=IMAGE, command=["bash", "-c", last], timeout=options.timeout, secrets=secrets).url)
 
 

@@ -22,7 +22,7 @@ Pictures = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Label ids and instance ids, (height, width) each."""
 
 BRIDGE_OVER_INSTANCE = 1e4
-"""Cost of a pixel that nothing drawn later would mend."""
+"""Cost of a pixel that nothing drawn later would repair."""
 
 
 class Layers:
@@ -65,7 +65,7 @@ def layers_of(sample: ExportSample, table: LabelTable) -> Layers:
 
 
 def polygons_of(layers: Layers, table: LabelTable) -> dict[str, Any]:
-    """The content of polygons.json: instances first, then the regions that have none, then what bridges spoilt.
+    """The content of polygons.json: instances first, then the regions that have none, then what bridges damaged.
 
     The official tools draw these to the very same pictures, except where two instances of several parts are so
     interleaved that no bridge avoids the other: one polygon an instance cannot say that.
@@ -77,7 +77,7 @@ def polygons_of(layers: Layers, table: LabelTable) -> dict[str, Any]:
     for value in np.unique(layers.values[no_instance]).tolist():
         row = table.row(value)
         region = no_instance & (layers.values == value)
-        # The tools begin with a picture full of background: only what was spoilt is drawn again.
+        # The tools begin with a picture full of background: only what was damaged is drawn again.
         wrong = region & (canvas != row.number)
         if not wrong.any():
             continue
@@ -107,13 +107,22 @@ def draw_polygons(annotation: dict[str, Any], table: LabelTable) -> Pictures:
 
 
 def polygon_loss(layers: Layers, annotation: dict[str, Any], table: LabelTable) -> Loss | None:
-    """What the polygons lose of the pictures; None where they hold everything, as they do without interleaved parts."""
+    """Says what polygons lose of the pictures.
+
+    Args:
+        layers: The sample.
+        annotation: Its polygons.
+        table: The labels of Cityscapes.
+
+    Returns:
+        The loss; None where they hold everything, as they do without interleaved parts.
+    """
     if all(len(parts_of(mask)) == 1 for _, mask in layers.drawn):
         return None
     _, instances = draw_polygons(annotation, table)
     overlaps = [mask_iou(instances == layers.instances[mask][0], mask) for _, mask in layers.drawn]
-    spoilt = [overlap for overlap in overlaps if overlap < 1]
-    return Loss(len(spoilt), min(spoilt)) if spoilt else None
+    damaged = [overlap for overlap in overlaps if overlap < 1]
+    return Loss(len(damaged), min(damaged)) if damaged else None
 
 
 def _instance_polygons(layers: Layers) -> list[tuple[int, list[tuple[int, int]]]]:

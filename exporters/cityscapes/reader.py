@@ -55,11 +55,11 @@ class CityscapesReader:
         wanted_labels, wanted_instances = draw_polygons(polygons_of(layers, table), table)
         _add(tally, "labelIds from polygons", labels, wanted_labels)
         _add(tally, "instanceIds from polygons", instances, wanted_instances)
-        spoilt = int((wanted_instances != layers.instances).sum())
+        damaged = int((wanted_instances != layers.instances).sum())
         # One polygon an instance cannot say everything of parts that are interleaved; the pictures can.
         several = any(len(parts_of(mask)) > 1 for _, mask in layers.drawn)
         name = f"polygons against pictures, {'instances of several parts' if several else 'connected instances'}"
-        tally.add(name, differing=spoilt, compared=layers.values.size, lossy=several)
+        tally.add(name, differing=damaged, compared=layers.values.size, lossy=several)
         image = (self._folder / writer.image_path(sample)).read_bytes()
         tally.add("images", differing=int(image != png_file(sample)), compared=1)
 

@@ -30,7 +30,16 @@ Annotation = dict[str, Any]
 def instance_annotations(
     sample: ExportSample, classes: Sequence[FormatClass], *, polygons: bool = False
 ) -> list[Annotation]:
-    """One annotation per object, without its id, which counts over the whole file."""
+    """Makes one annotation per object, without its id, which counts over the whole file.
+
+    Args:
+        sample: The sample.
+        classes: The format's classes.
+        polygons: Polygons in place of run lengths.
+
+    Returns:
+        The annotations.
+    """
     found = []
     for annotation in sample.objects:
         segmentation: Any = annotation.segmentation
@@ -52,13 +61,21 @@ def instance_annotations(
 def panoptic_segments(
     sample: ExportSample, classes: Sequence[FormatClass], *, stuff: Collection[int]
 ) -> tuple[npt.NDArray[np.int32], list[Annotation]]:
-    """Segment ids (height, width), 0 void, and ``segments_info``.
+    """Makes the segments of COCO's panoptic task.
 
-    Objects are segments, numbered as in the sample, unless their class id is in ``stuff``: such a class is one segment.
-    Pixels of a thing class that no object holds become a crowd segment, which panoptic quality leaves out.
+    Objects are segments, numbered as in the sample, unless their class is stuff. Pixels of a thing class that no object
+    holds become a crowd segment, which panoptic quality leaves out.
+
+    Args:
+        sample: The sample.
+        classes: The format's classes.
+        stuff: The class ids that are one segment each.
+
+    Returns:
+        Segment ids (height, width), 0 void, and ``segments_info``.
 
     Raises:
-        ExportError: two objects overlap.
+        ExportError: Two objects overlap.
     """
     segments = sample.places().astype(np.int32)
     region = np.where(segments == 0, sample.label, 0).astype(np.int32)
@@ -96,7 +113,16 @@ def segment_ids(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 def stuff_annotations(
     sample: ExportSample, classes: Sequence[FormatClass], *, stuff: Collection[int]
 ) -> list[Annotation]:
-    """One annotation per class of ``stuff`` that the semantic mask shows, without its id."""
+    """Makes one annotation per class of stuff that the semantic mask shows, without its id.
+
+    Args:
+        sample: The sample.
+        classes: The format's classes.
+        stuff: The class ids of stuff.
+
+    Returns:
+        The annotations.
+    """
     found = []
     for class_id in np.unique(sample.label).tolist():
         if class_id in stuff:
@@ -115,7 +141,16 @@ def stuff_annotations(
 
 
 def stuff_map(sample: ExportSample, classes: Sequence[FormatClass], *, stuff: Collection[int]) -> npt.NDArray[np.uint8]:
-    """(height, width): category ids of stuff, 0 for everything else, 255 where the mask is unsure."""
+    """Makes the map of COCO's stuff task.
+
+    Args:
+        sample: The sample.
+        classes: The format's classes.
+        stuff: The class ids of stuff.
+
+    Returns:
+        uint8 (height, width): category ids of stuff, 0 for everything else, 255 where the mask is unsure.
+    """
     numbers = [known.number if class_id in stuff else VOID for class_id, known in enumerate(classes, start=1)]
     return lookup(numbers, background=VOID)[sample.label]
 

@@ -23,13 +23,18 @@ Values = npt.NDArray[np.uint8]
 
 
 def segmentation_masks(sample: ExportSample, classes: Sequence[FormatClass], *, ring: int = 0) -> tuple[Values, Values]:
-    """SegmentationClass and SegmentationObject, (height, width) each.
+    """Makes the masks of VOC. Objects are numbered from 1 in the sample's order. Unsure pixels are void in both.
 
-    Objects are numbered from 1 in the sample's order. Unsure pixels are void in both; ``ring`` pixels on each side of
-    every border are made void too.
+    Args:
+        sample: The sample.
+        classes: The format's classes.
+        ring: So many pixels on each side of every border are made void too.
+
+    Returns:
+        SegmentationClass and SegmentationObject, (height, width) each.
 
     Raises:
-        ExportError: more than 254 objects, or two that overlap.
+        ExportError: More than 254 objects, or two that overlap.
     """
     if len(sample.objects) > MAX_OBJECTS:
         raise ExportError(
@@ -57,7 +62,16 @@ def bndbox(bbox_xywh: tuple[float, float, float, float]) -> tuple[int, int, int,
 
 
 def annotation_xml(sample: ExportSample, classes: Sequence[FormatClass], *, folder: str) -> bytes:
-    """The file in Annotations."""
+    """Makes the file in Annotations.
+
+    Args:
+        sample: The sample.
+        classes: The format's classes.
+        folder: The name of the folder that it speaks of.
+
+    Returns:
+        Its text.
+    """
     root = ElementTree.Element("annotation")
     _add(root, folder=folder, filename=f"{sample.sample_id}.jpg")
     _add(_group(root, "source"), database=DATABASE, annotation=DATABASE, image=DATABASE)

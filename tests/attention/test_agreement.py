@@ -5,6 +5,7 @@ import torch
 
 from diffumask_datasets.attention.agreement import combine_layers, layer_agreements, layer_weights
 from diffumask_datasets.attention.maps import LayerSums
+from diffumask_datasets.errors import CaptureError
 
 GRID = (2, 4)
 
@@ -63,6 +64,13 @@ def test_layers_are_combined_by_their_weights() -> None:
     equal = combine_layers(sums, {GRID: LEFT_AND_RIGHT})
     assert equal.counts == {GRID: 3}
     torch.testing.assert_close(equal.grids[GRID], (2 * (halves() + stripes()) + halves()) / 3)
+
+
+def test_layers_are_never_counted_alike_in_place_of_weighing_them() -> None:
+    with pytest.raises(
+        CaptureError, match=r"attention 'auto': no self-attention was recorded .* take attention='equal'"
+    ):
+        combine_layers(LayerSums(("car", "boat"), {"points": halves()}, {"points": 1}), {}, attention="auto")
 
 
 def test_a_coarse_layer_is_judged_on_the_grid_of_the_affinity() -> None:

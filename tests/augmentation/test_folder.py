@@ -8,6 +8,7 @@ from datasets import load_dataset
 
 from diffumask_datasets import generate
 from diffumask_datasets.augmentation.folder import augment_folder
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.errors import ExportError, RecipeError
 from tests.helpers.scenes import check_row
 
@@ -65,8 +66,24 @@ def test_a_dense_dataset(source: Path, tmp_path: Path) -> None:
         check_row(row)
         assert 3 <= len(row["objects"]["id"]) <= 5
         assert set(row["classes"]) <= set(row["heat_maps"]["category"])
+    sparse = sum(len(row["objects"]["id"]) < 5 for row in rows)
+    assert sparse > 0
+    assert str(density).endswith(f"; {sparse} of 22 images hold fewer than 5, as no more fit")
     written = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
     assert written["augmented"]["augment"][0]["objects"] == [5, 5]
+    assert open_dataset(tmp_path / "out").fewest_objects == 5
+    assert open_dataset(source).fewest_objects == 0
+
+
+def test_generating_says_once_how_many_images_hold_fewer_objects(
+    planted: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    crowd = {**COMPOSE, "objects": [30, 40]}
+    generate(tmp_path / "ds", num_samples=4, preview=True, **{**planted, "augment": crowd})
+    assert [message for message in caplog.messages if "fewer" in message] == [
+        "4 images hold fewer than 30 objects, as no more fit: take fewer or smaller ones"
+    ]
+    assert open_dataset(tmp_path / "ds").fewest_objects == 30
 
 
 def test_the_recipe_says_which_classes_occur_together(planted: dict[str, Any], tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ def test_density_of_a_dataset() -> None:
     )
 
 
+def test_images_with_fewer_objects_than_asked_for_are_counted() -> None:
+    total = Density(fewest=2)
+    for boxes in ([(0, 0, 8, 8), (0, 9, 8, 19), (40, 40, 50, 50)], [(0, 0, 8, 8), (40, 40, 50, 50)], [(0, 0, 8, 8)]):
+        total.add(image_density(row_of(*boxes)))
+    assert str(total).endswith("look partly hidden; 1 of 3 images hold fewer than 2, as no more fit")
+
+
 def test_sizes_of_objects_by_class() -> None:
     rows = [row_of((0, 0, side, side), (40, 0, 48, 8)) for side in range(8, 29)]
     for row in rows:

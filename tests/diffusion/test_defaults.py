@@ -12,6 +12,7 @@ import diffusers
 import pytest
 
 from diffumask_datasets.attention.recorder import select_layers
+from diffumask_datasets.diffusion.attention_defaults import AUTO
 from diffumask_datasets.diffusion.defaults import model_defaults
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.recipe import Recipe
@@ -148,17 +149,12 @@ def test_distilled_models_are_known_by_name_too(name: str, steps: int, guidance:
 def test_the_log_says_what_was_chosen_and_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     folder = written(tmp_path, "FluxPipeline", transformer={"guidance_embeds": False})
-    fields = model_defaults(Recipe.of(classes=["car"], model=str(folder), height=512, width=768))
+    fields = model_defaults(Recipe.of(classes=["car"], model=str(folder), height=512, width=768, **AUTO))
     assert fields == {"num_inference_steps": 4, "guidance_scale": 0.0}
     assert caplog.messages == [
         f"{folder}: num_inference_steps 4, guidance_scale 0 (distilled: it has no guidance embedding); "
         "give these fields to choose other values"
     ]
-
-
-def test_nothing_is_read_where_all_is_given() -> None:
-    fields = {"height": 64, "width": 64, "num_inference_steps": 2, "guidance_scale": 1}
-    assert model_defaults(Recipe.of(classes=["car"], model="./missing", **fields)) == {}
 
 
 def test_a_pipeline_without_a_page_does_what_its_call_does(tmp_path: Path) -> None:

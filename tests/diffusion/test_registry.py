@@ -16,6 +16,7 @@ from diffumask_datasets.diffusion.families.flux import FLUX
 from diffumask_datasets.diffusion.registry import load_model, register_family
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
+from tests.helpers.plugins import offer
 from tests.helpers.tiny_models import models
 from tests.helpers.tiny_models.cases import CASES, REQUESTS
 
@@ -71,14 +72,9 @@ def test_a_declared_family_is_used(monkeypatch):
 
 
 def test_an_installed_package_offers_a_family(tmp_path, monkeypatch):
-    own = tmp_path / "own_families-1.0.dist-info"
-    own.mkdir()
-    (own / "METADATA").write_text("Metadata-Version: 2.1\nName: own-families\nVersion: 1.0\n")
-    (own / "entry_points.txt").write_text(
-        "[diffumask_datasets.families]\nNewPipeline = own_families:FAMILY\nFluxPipeline = own_families:OTHER\n"
-    )
-    (tmp_path / "own_families.py").write_text("from diffumask_datasets.diffusion.fake_model import FakeModel as FAMILY")
-    monkeypatch.syspath_prepend(tmp_path)
+    points = "[diffumask_datasets.families]\nNewPipeline = own_families:FAMILY\nFluxPipeline = own_families:OTHER\n"
+    code = "from diffumask_datasets.diffusion.fake_model import FakeModel as FAMILY"
+    offer(tmp_path / "site", monkeypatch, points=points, own_families=code)
     assert registry.find_family("m", "NewPipeline") is FakeModel
     # Ours win, so that no package changes what a registered model gives.
     assert registry.find_family("m", "FluxPipeline") is FLUX

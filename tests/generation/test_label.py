@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,28 @@ def test_the_place_that_attends_to_the_word_is_labelled(tmp_path, fields, monkey
     assert read_recipe_file(tmp_path / "ds" / "recipe.yaml")["labelled"]["timesteps"] == [100, 300]
 
 
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"attention": "auto"}, r"attention 'auto' cannot be read from '.*': .*; take attention='equal'"),
+        ({"affinity": "self-attention"}, r"affinity 'self-attention' cannot be read from '.*': .*; leave affinity out"),
+    ],
+)
+def test_self_attention_that_a_model_does_not_show_is_refused(
+    tmp_path: Path, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch, own: dict[str, Any], message: str
+) -> None:
+    observe = DiffusersModel.observe
+
+    def without(*given: Any, **options: Any) -> Any:
+        return replace(observe(*given, **options), affinities={})
+
+    monkeypatch.setattr(DiffusersModel, "observe", without)
+    save(tmp_path / "photos" / "car" / "one.png")
+    with pytest.raises(RecipeError, match=message):
+        label_folder(tmp_path / "photos", tmp_path / "ds", timesteps=[500], **{**fields, **own})
+    assert not (tmp_path / "ds").exists()
+
+
 def test_a_label_depends_on_image_prompt_and_recipe_alone(tmp_path, fields):
     """Not on the neighbours nor on the store; another image has other ids."""
     save(tmp_path / "a" / "car" / "one.png", seed=1)
@@ -99,6 +122,10 @@ def test_a_label_depends_on_image_prompt_and_recipe_alone(tmp_path, fields):
     (alone,), (beside,) = table(tmp_path / "ds-a"), table(tmp_path / "ds-b")[1:]
     assert alone.pop("sample_id")[:12] != beside.pop("sample_id")[:12]
     assert alone == beside
+    entries = [
+        {path.name: path.read_bytes() for path in (tmp_path / f"store-{name}").rglob("*.sample")} for name in "ab"
+    ]
+    assert entries[0].items() < entries[1].items()  # nor on the folder
     label_folder(tmp_path / "b", tmp_path / "again", store=tmp_path / "store-a", **fields)
     assert table(tmp_path / "again") == table(tmp_path / "ds-b")
 
@@ -112,8 +139,9 @@ def test_two_processes_label_what_is_missing(tmp_path, fields):
     for entry in left:
         entry.unlink()
     how = {"store": tmp_path / "store", "timesteps": [500], "workers": 2}
+    (tmp_path / "photos").rename(tmp_path / "moved")
     with forbidden_here():
-        label_folder(tmp_path / "photos", tmp_path / "two", **how, **fields)
+        label_folder(tmp_path / "moved", tmp_path / "two", **how, **fields)
     assert [entry.read_bytes() for entry in left] == before
     assert table(tmp_path / "two") == table(tmp_path / "one")
 

@@ -33,6 +33,14 @@ def test_what_is_put_is_got(tmp_path: Path) -> None:
     assert entry(tmp_path, 7) == tmp_path / "abc" / "00000" / "00000007.sample"
 
 
+def test_entries_of_long_indices_are_known_by_their_names(tmp_path: Path) -> None:
+    """Those of labelled images have up to seventeen digits."""
+    store = SampleStore(tmp_path, "abc")
+    store.put(12_345_678_901_234_567, b"far")
+    assert store.present(12_345_678_901_234_567, 12_345_678_901_234_568) == {12_345_678_901_234_567}
+    assert store.present(12_345_678_901_234_568, 12_345_678_901_234_569) == set()
+
+
 @given(entries=st.dictionaries(st.integers(0, 10**8 - 1), st.binary(max_size=200), max_size=20))
 def test_a_store_is_a_dict_on_disk(tmp_path_factory: pytest.TempPathFactory, entries: dict[int, bytes]) -> None:
     root = tmp_path_factory.mktemp("store")

@@ -14,13 +14,17 @@ from diffumask_datasets.masks.densecrf import DenseCrf
 from diffumask_datasets.masks.thresholds import (
     PAPER_GAMMAS,
     adaptive_search,
-    adaptive_threshold,
     check_heat_map,
     coarse_to_fine,
     matching_search,
     otsu_threshold,
 )
 from diffumask_datasets.masks.unary import best_labels, label_probabilities
+
+
+def adaptive_threshold(heat: np.ndarray, image: np.ndarray) -> float:
+    return adaptive_search(heat, image)[0]
+
 
 CHOICES = [otsu_threshold, lambda heat: adaptive_threshold(heat, np.zeros((*heat.shape, 3), np.uint8))]
 

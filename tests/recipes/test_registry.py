@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from diffumask_datasets import generate
+from diffumask_datasets.diffusion.family import Defaults, Family
+from diffumask_datasets.diffusion.registry import find_family
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.registry import PROMPT_SOURCES, REFINEMENTS, THRESHOLDS
 from diffumask_datasets.recipes.trust import check_trust
+from tests.helpers.plugins import contributed, offer
 
 CODE = """
 import numpy as np
@@ -57,12 +60,7 @@ gone = plugged_in:nothing
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = tmp_path / "site" / "plugged_in-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-in\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text(POINTS, encoding="utf-8")
-    (tmp_path / "site" / "plugged_in.py").write_text(CODE, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path / "site")
+    offer(tmp_path / "site", monkeypatch, points=POINTS, plugged_in=CODE)
 
 
 def recipe(**fields: Any) -> Recipe:
@@ -134,3 +132,17 @@ def test_one_of_ours_needs_no_more_than_its_line(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("registry", [PROMPT_SOURCES, THRESHOLDS, REFINEMENTS], ids=lambda registry: registry.noun)
 def test_ours_can_be_imported(registry: Any) -> None:
     assert all(callable(registry.make(name).func) for name in registry.own)
+
+
+def test_the_plugins_of_the_contributing_guide_run_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points, modules = contributed()
+    assert set(modules) == {"my_families", "my_formats", "my_prompts", "my_refinement"}
+    offer(tmp_path / "contributed", monkeypatch, points=points, **modules)
+    fields = {"prompt_source": {"kind": "shouts", "mark": "?"}, "refinement": {"kind": "clip", "least": 0.2}}
+    generate(tmp_path / "ds", classes=["car", "boat"], model="planted", num_samples=2, **fields)
+    rows = list(datasets.load_dataset(str(tmp_path / "ds"), split="train"))
+    assert [row["prompt"] for row in rows] == ["look? a car", "look? a boat"]
+    assert [set(np.unique(np.asarray(row["label"]))) - {0, 255} for row in rows] == [{1}, {2}]
+    family = find_family("m", "MyPipeline")
+    assert isinstance(family, Family)
+    assert (family.name, family.defaults) == ("My model", Defaults(50, 4.0, size=1024))

@@ -7,6 +7,7 @@ import yaml
 from datasets import load_dataset
 
 from diffumask_datasets import generate
+from diffumask_datasets.augmentation.folder import augment_folder
 from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.errors import ExportError, ReviewError
 from diffumask_datasets.review import Decision, apply_decisions, decisions_text, read_decisions
@@ -93,6 +94,19 @@ def test_decisions_for_another_dataset(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ReviewError, match=r"1 decisions are for samples of another dataset \(ffffffffffff-00000001…\)"):
         apply_decisions(folder, foreign, tmp_path / "good")
     assert not (tmp_path / "good").exists()
+
+
+def test_ids_of_an_augmented_dataset_of_labelled_images_are_known_by_what_they_begin_with(
+    folder: Path, tmp_path: Path
+) -> None:
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "labelled": {"images": 8, "digest": "0123456789ab"}}))
+    augment_folder(folder, tmp_path / "augmented", augment="blur")
+    # The last was rejected in a review before, so that it is gone.
+    decisions = verdicts(tmp_path / "augmented", accepted=[0], rejected=[77])
+    done = apply_decisions(tmp_path / "augmented", decisions, tmp_path / "good")
+    assert (done.accepted, done.rejected) == (1, 0)
+    assert ends(tmp_path / "good") == [0]
 
 
 def test_nothing_accepted(folder: Path, tmp_path: Path) -> None:

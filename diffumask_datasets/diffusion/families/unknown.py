@@ -68,9 +68,19 @@ def load(
 ) -> DiffusersModel:
     """Loads a pipeline of a class that nobody registered, and finds out how to read it.
 
+    Args:
+        model: A folder or Hub id.
+        revision: That of a Hub model.
+        device: torch's name of the device; default: the best there is.
+        dtype: torch's name of the dtype; default: that of the device.
+        options: How it is loaded.
+
+    Returns:
+        The model.
+
     Raises:
         ModelError: diffusers has no such class, or it cannot be loaded.
-        CaptureError: its attention to the prompt could not be found.
+        CaptureError: Its attention to the prompt could not be found.
     """
     pipeline = load_pipeline(model, revision=revision, device=device, dtype=dtype, options=options)
     pipeline.set_progress_bar_config(disable=True)

@@ -123,7 +123,16 @@ def do_all(
 
 
 def runs_of(shards: Sequence[Shard], *, workers: int, batch_size: int) -> list[Shard]:
-    """The indices of ``shards`` cut into runs, in order, between the batches that indices always lie in."""
+    """Cuts ranges of indices into runs, between the batches that indices always lie in.
+
+    Args:
+        shards: The ranges.
+        workers: How many share the runs.
+        batch_size: The size of a batch.
+
+    Returns:
+        The runs, in order.
+    """
     total = sum(stop - start for start, stop in shards)
     batches = -(-total // (workers * RUNS_PER_WORKER * batch_size))
     length = batch_size * min(max(batches, 1), MOST_BATCHES)

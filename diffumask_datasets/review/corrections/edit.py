@@ -50,7 +50,15 @@ class Edits:
 
 
 def class_id_of(name: object, classes: Sequence[str], *, where: str) -> int:
-    """The class id of a class by its name; spellings such as ``Potted-Plant`` count where no name is the same.
+    """Finds a class by its name; spellings such as ``Potted-Plant`` count where no name is the same.
+
+    Args:
+        name: The name.
+        classes: The names of the class ids from 1 up.
+        where: Begins the message of an error.
+
+    Returns:
+        The class id.
 
     Raises:
         ReviewError: The dataset has no such class, or several by that spelling.
@@ -66,7 +74,16 @@ def class_id_of(name: object, classes: Sequence[str], *, where: str) -> int:
 
 
 def check_shape(found: tuple[object, ...], shape: Shape, *, where: str) -> None:
-    """Raises ReviewError unless the size found, (height, width), is that of the sample."""
+    """Checks the size of a mask.
+
+    Args:
+        found: Its height and width.
+        shape: Those of the sample.
+        where: Begins the message of an error.
+
+    Raises:
+        ReviewError: They differ.
+    """
     if found != shape:
         height, width = found
         raise ReviewError(
