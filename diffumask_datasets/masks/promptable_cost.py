@@ -43,7 +43,16 @@ def tell_cost(model: str, revision: str | None = None) -> None:
 
 @functools.lru_cache(maxsize=4)
 def encoding_operations(model: str, kind: str, revision: str | None = None) -> float:
-    """Multiplications and additions of encoding one image, counted without weights."""
+    """Counts the operations of encoding one image, without loading weights.
+
+    Args:
+        model: The segmenter, a folder or Hub id.
+        kind: Its family.
+        revision: That of a Hub model.
+
+    Returns:
+        Multiplications and additions.
+    """
     import torch
     import transformers
     from torch.utils.flop_counter import FlopCounterMode

@@ -58,7 +58,16 @@ class Region:
 
 
 def regions_of(label: int, mask: Mask, *, smallest: int = SMALLEST) -> list[Region]:
-    """The components of the mask of a label, largest first."""
+    """Finds the components of a mask.
+
+    Args:
+        label: What the mask is of.
+        mask: (height, width).
+        smallest: Components with fewer pixels are left out.
+
+    Returns:
+        The components, largest first.
+    """
     components, count = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
     if not count:
         return []
@@ -108,9 +117,15 @@ def prompt_of(
 
 
 def deepest_points(mask: Mask, weight: Values | None = None, *, most: int) -> list[tuple[int, int]]:
-    """Up to ``most`` points (row, column) deep within a mask, deepest first and apart from each other.
+    """Finds points deep within a mask: far from the outside, and apart from each other.
 
-    Depth is the distance to the outside, times ``weight`` where one is given.
+    Args:
+        mask: (height, width).
+        weight: What the distance to the outside is multiplied by.
+        most: The most points that are found.
+
+    Returns:
+        (row, column) of each, the deepest first.
     """
     if not mask.any() or not most:
         return []
