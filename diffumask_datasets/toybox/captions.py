@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from diffumask_datasets.toybox.world import BACKGROUNDS, CLASS_NAMES, COLOURS
+from diffumask_datasets.toybox.world import CLASS_NAMES
 
 PREFIXES: Final = ("a photo of ", "", "a picture of ", "an image of ")
 PREFIX_SHARES: Final = (0.6, 0.2, 0.1, 0.1)
@@ -43,23 +43,6 @@ class Mention:
     colour: str
     x: float
     y: float
-
-
-def caption_words() -> tuple[str, ...]:
-    """Every word a caption may hold, sorted: the tokenizer's whole words."""
-    phrases = [
-        *PREFIXES,
-        *SIDES,
-        *RELATIONS,
-        *COLOURS,
-        *CLASS_NAMES,
-        *PLURALS.values(),
-        *NUMBERS.values(),
-        *BACKGROUNDS,
-        "a an and , .",
-    ]
-    phrases += [phrase for choices in PLACES.values() for phrase in choices]
-    return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
 
 
 def with_article(words: str) -> str:

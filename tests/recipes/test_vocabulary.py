@@ -17,7 +17,8 @@ from diffumask_datasets.recipes.vocabulary import (
     styles,
 )
 from diffumask_datasets.toybox import CLASS_NAMES, COLOURS
-from diffumask_datasets.toybox.captions import PLACES, caption_words
+from diffumask_datasets.toybox.captions import PLACES
+from tests.helpers.toybox_words import caption_words
 
 HOMONYMS = """
 aeroplane apple bar barrel base basket bat bench blind box bridge cabinet canopy case column counter cup fan field fork

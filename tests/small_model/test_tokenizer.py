@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from diffumask_datasets.toybox.captions import caption_words
 from diffumask_datasets.toybox.scene import render_with_captions
 from examples.small_model.tokenizer import END, MAX_LENGTH, START, build_tokenizer, split_word, word_merges
+from tests.helpers.toybox_words import caption_words
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES, COLOURS
-from diffumask_datasets.toybox.captions import NUMBERS, PLACES, PLURALS, Mention, caption_words, write_caption
+from diffumask_datasets.toybox.captions import NUMBERS, PLACES, PLURALS, Mention, write_caption
 from diffumask_datasets.toybox.scene import Scene, render_with_captions
+from tests.helpers.toybox_words import caption_words
 
 SCENES = [render_with_captions(seed, size=(32, 32), phrasings=6) for seed in range(150)]
 SINGULARS = {plural: name for name, plural in PLURALS.items() if plural != name}
