@@ -14,13 +14,13 @@ from diffusers import (
 )
 from diffusers.models.attention_processor import Attention, JointAttnProcessor2_0
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from examples.small_model.denoiser import draw_times
 from examples.small_model.text import with_projection
 from examples.small_model.training import mixed_precision
 
-__all__ = ["EMPTY_TOKENS", "CollapsedAttention", "MMDiTDenoiser"]
+__all__ = ["EMPTY_TOKENS", "CollapsedAttention", "MMDiTDenoiser", "mmdit_pipeline"]
 
 SIZES = {"tiny": (2, 2), "small": (6, 5), "medium": (10, 10)}
 """Layers, and heads of 32 channels; ``small`` has 6 million parameters."""
@@ -127,23 +127,39 @@ class MMDiTDenoiser(nn.Module):
         return bias[:, None, None]
 
     def pipeline(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> StableDiffusion3Pipeline:
-        """An ordinary pipeline without T5: both of its CLIPs are the text encoder.
+        """An ordinary pipeline without T5; see :func:`mmdit_pipeline`."""
+        return mmdit_pipeline(self.transformer, self.text_encoder, vae, tokenizer)
 
-        diffusers itself loads it with ``text_encoder_3=None, tokenizer_3=None``, like every one without T5.
-        """
-        self.transformer.set_attn_processor(JointAttnProcessor2_0())
-        vae.register_to_config(shift_factor=vae.config.shift_factor or 0.0)  # the pipeline adds it unasked
-        return StableDiffusion3Pipeline(
-            transformer=self.transformer,
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
-            vae=vae,
-            text_encoder=self.text_encoder,
-            tokenizer=tokenizer,
-            text_encoder_2=copy.deepcopy(self.text_encoder),
-            tokenizer_2=tokenizer,
-            text_encoder_3=None,
-            tokenizer_3=None,
-        )
+
+def mmdit_pipeline(
+    transformer: SD3Transformer2DModel,
+    text_encoder: CLIPTextModelWithProjection,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+) -> StableDiffusion3Pipeline:
+    """A pipeline without T5, both of whose CLIPs are the text encoder.
+
+    diffusers itself loads it with ``text_encoder_3=None, tokenizer_3=None``, like every one without T5.
+
+    Args:
+        transformer: Denoises latents; its attention becomes that of the pipeline.
+        text_encoder: See ``examples.small_model.text.with_projection``.
+        vae: The autoencoder of the latents.
+        tokenizer: That of the text encoder.
+    """
+    transformer.set_attn_processor(JointAttnProcessor2_0())
+    vae.register_to_config(shift_factor=vae.config.shift_factor or 0.0)  # the pipeline adds it unasked
+    return StableDiffusion3Pipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        text_encoder_2=copy.deepcopy(text_encoder),
+        tokenizer_2=tokenizer,
+        text_encoder_3=None,
+        tokenizer_3=None,
+    )
 
 
 @torch.no_grad()

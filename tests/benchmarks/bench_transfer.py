@@ -1,13 +1,16 @@
 """Attention settings that know nothing of a model, against settings tuned to it. Run by ``make bench-transfer``.
 
 Held-out drawn scenes are shown to the shipped model with ``attention="auto"`` and nothing of the toybox's own fields, and
-with those fields; finished masks are compared with exact truth. ``ablation_…`` are on fewer scenes, the same for every row.
-``PARTS=families`` counts, over the families of docs/models.md, those with the right defaults and the sizes refused.
+with those fields; finished masks are compared with exact truth. ``PARTS=mmdit`` does the same with a joint-attention model of
+the same world (tests/models/mmdit), and has the judge name what it generates. ``ablation_…`` are on fewer scenes, the same
+for every row. ``PARTS=families`` counts, over the families of docs/models.md, those with the right defaults and the sizes refused.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,48 +26,62 @@ from diffumask_datasets.toybox.world import RECIPE_DEFAULTS
 from tests.benchmarks import mask_methods as methods
 from tests.benchmarks.harness import run
 from tests.benchmarks.transfer_families import family_figures
+from tests.benchmarks.transfer_mmdit import MMDIT_TUNED, judged
+from tests.helpers.small_mmdit import save_small_mmdit
 
-GRIDS = (4, 8, 16)
-"""All that the toybox has at 128 pixels."""
+TUNED = {"unet": dict(RECIPE_DEFAULTS), "mmdit": MMDIT_TUNED}
+"""What ``diffumask tune-attention`` found for each model."""
 
-AUTO: dict[str, Any] = {**ATTENTION, "attention_grids": GRIDS}
-
-VARIANTS: dict[str, dict[str, Any]] = {
-    "auto": AUTO,
-    "tuned": dict(RECIPE_DEFAULTS),
-    "paper": {"attention_grids": GRIDS, "attention_timesteps": (0, 1000)},
-    "auto_without_weights": {**AUTO, "attention": "equal"},
-    "auto_without_self_attention": {**AUTO, "affinity": None},
-    "auto_without_competition": {**AUTO, "competition": 0},
-    "auto_without_phrases": {**AUTO, "attention_words": "class"},
-    "auto_all_timesteps": {**AUTO, "attention_timesteps": (0, 1000)},
-}
-"""Fields of each recipe. ``paper`` is DiffuMask's fusion of all layers and steps, with our masks."""
+GRIDS = {"unet": (4, 8, 16), "mmdit": (16,)}
+"""All that the models have at 128 pixels."""
 
 
-PARTS = ("unet", "families")
+def variants(world: str) -> dict[str, dict[str, Any]]:
+    """Fields of each recipe. ``paper`` is DiffuMask's fusion of all layers and steps, with our masks."""
+    grids = {"attention_grids": GRIDS[world]}
+    auto: dict[str, Any] = {**ATTENTION, **grids}
+    return {
+        "auto": auto,
+        "tuned": TUNED[world],
+        "paper": {**grids, "attention_timesteps": (0, 1000)},
+        "auto_without_weights": {**auto, "attention": "equal"},
+        "auto_without_self_attention": {**auto, "affinity": None},
+        "auto_without_competition": {**auto, "competition": 0},
+        "auto_without_phrases": {**auto, "attention_words": "class"},
+        "auto_all_timesteps": {**auto, "attention_timesteps": (0, 1000)},
+    }
+
+
+PARTS = ("unet", "mmdit", "families")
 
 
 def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
-    figures = _unet(quick=quick) if "unet" in chosen else {}
-    return {**figures, **(family_figures(quick=quick) if "families" in chosen else {})}
+    figures: dict[str, float] = {}
+    if "unet" in chosen:
+        figures |= _world("unet", "toybox", quick=quick)
+    if "mmdit" in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            model = save_small_mmdit(Path(folder))
+            figures |= _world("mmdit", str(model), quick=quick)
+            figures |= judged(model, per_class=1 if quick else 10)
+    return figures | (family_figures(quick=quick) if "families" in chosen else {})
 
 
-def _unet(*, quick: bool) -> dict[str, float]:
-    model = load_model("toybox", device="cpu")
+def _world(world: str, name: str, *, quick: bool) -> dict[str, float]:
+    model = load_model(name, device="cpu")
     assert isinstance(model, Observer)
     scenes, few = (4, 2) if quick else (200, 50)
     demands = {"single": lambda _: Demand(count=1), "multi": methods.different_classes}
     figures: dict[str, float] = {"scenes": scenes, "ablation_scenes": few}
     with single_thread():
         for kind, demand in demands.items():
-            for name, fields in VARIANTS.items():
+            for variant, fields in variants(world).items():
                 recipe = Recipe.of(classes=CLASS_NAMES, **fields)
-                wanted = scenes if name in ("auto", "tuned") else few
+                wanted = scenes if variant in ("auto", "tuned") else few
                 ious = [np.mean(_ious(model, recipe, seed, demand(seed))) for seed in range(wanted)]
-                figures[f"ablation_{name}_{kind}"] = float(np.mean(ious[:few]))
+                figures[f"{world}_ablation_{variant}_{kind}"] = float(np.mean(ious[:few]))
                 if wanted == scenes:
-                    figures[f"unet_{name}_{kind}"] = float(np.mean(ious))
+                    figures[f"{world}_{variant}_{kind}"] = float(np.mean(ious))
     return figures
 
 
