@@ -1,9 +1,10 @@
 """Attention settings that know nothing of a model, against settings tuned to it. Run by ``make bench-transfer``.
 
 Held-out drawn scenes are shown to the shipped model with ``attention="auto"`` and nothing of the toybox's own fields, and
-with those fields; finished masks are compared with exact truth. ``PARTS=mmdit`` does the same with a joint-attention model of
-the same world (tests/models/mmdit), and has the judge name what it generates. ``ablation_…`` are on fewer scenes, the same
-for every row. ``PARTS=families`` counts, over the families of docs/models.md, those with the right defaults and the sizes refused.
+with those fields; finished masks are compared with exact truth. ``PARTS=mmdit`` does the same with a joint-attention
+model of the same world (tests/models/mmdit), and has the judge name what it generates. ``ablation_…`` are on fewer
+scenes, the same for every row. ``PARTS=families`` counts, over the families of docs/models.md, those with the right
+defaults and the sizes refused.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ MMDIT_TUNED: dict[str, Any] = {}
 
 
 def judged(model: Path, *, per_class: int) -> dict[str, float]:
-    """Share of generated images whose class the judge names, and IoU of their masks with the judge's, all by default settings."""
+    """Share of generated images whose class the judge names, and IoU of their masks with the judge's; all by default."""
     with tempfile.TemporaryDirectory() as folder:
         rows = load_dataset(
             "diffumask",

@@ -21,10 +21,15 @@ WEIGHTS = Path(__file__).parents[1] / "models" / "mmdit"
 def save_small_mmdit(folder: Path) -> Path:
     """Writes the whole pipeline to ``folder``, as ``model=`` takes it."""
     transformer = load_whole(
-        SD3Transformer2DModel, WEIGHTS / "transformer", what="the transformer of tests/models/mmdit", dtype=torch.float32
+        SD3Transformer2DModel,
+        WEIGHTS / "transformer",
+        what="the transformer of tests/models/mmdit",
+        dtype=torch.float32,
     )
     tokenizer, text = load_text(TOYBOX)
-    mmdit_pipeline(transformer, with_projection(text), load_autoencoder(TOYBOX / "vae"), tokenizer).save_pretrained(folder)
+    mmdit_pipeline(transformer, with_projection(text), load_autoencoder(TOYBOX / "vae"), tokenizer).save_pretrained(
+        folder
+    )
     return folder
 
 
