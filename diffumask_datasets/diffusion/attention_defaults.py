@@ -12,7 +12,7 @@ from typing import Any
 from diffumask_datasets.diffusion.family import Family
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["AUTO", "attention_defaults", "open_attention"]
+__all__ = ["AUTO", "JOINT", "attention_defaults", "open_attention"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,13 @@ AUTO: Mapping[str, Any] = {
     "affinity_power": 1,
 }
 """Layers weighed by agreement with the image, whole phrases, the second half of denoising, one step of self-attention."""
+
+JOINT: Mapping[str, Any] = {**AUTO, "affinity_power": 4}
+"""For joint attention, whose image tokens attend to few others at once: heat needs more steps to reach a whole object.
+
+On 40 drawn scenes 4 steps instead of 1 gain 10 points of IoU (several objects) with the MMDiT of ``bench-transfer``, and
+lose 6 with the UNet.
+"""
 
 WITHOUT_SELF_ATTENTION: Mapping[str, Any] = {**AUTO, "attention": "equal", "competition": 0.0, "affinity": None}
 """The same where self-attention cannot be read: nothing to weigh by, and competition would sharpen noise."""
@@ -55,10 +62,14 @@ def attention_defaults(recipe: Recipe, family: Any, *, num_inference_steps: int)
         logger.info(
             "%s: all layers count alike, and heat does not spread along self-attention: %s", recipe.model, reason
         )
-    values = {**(WITHOUT_SELF_ATTENTION if reason else AUTO)}
+    values = {**(WITHOUT_SELF_ATTENTION if reason else _suited(family))}
     if num_inference_steps <= FEW_STEPS:
         values["attention_timesteps"] = (0, 1000)
     return {name: values[name] for name in names}
+
+
+def _suited(family: Family) -> Mapping[str, Any]:
+    return AUTO if family.layout.order == "cross" else JOINT
 
 
 def _unreadable(family: Any) -> str | None:

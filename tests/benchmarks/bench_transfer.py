@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from diffumask_datasets.diffusion.attention_defaults import AUTO as ATTENTION
+from diffumask_datasets.diffusion.attention_defaults import AUTO, JOINT
 from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.models.determinism import single_thread
@@ -33,6 +33,9 @@ from tests.helpers.small_mmdit import save_small_mmdit
 TUNED = {"unet": dict(RECIPE_DEFAULTS), "mmdit": MMDIT_TUNED}
 """What ``diffumask tune-attention`` found for each model."""
 
+DEFAULTS = {"unet": AUTO, "mmdit": JOINT}
+"""What models of these kinds get that no recipe says anything of."""
+
 GRIDS = {"unet": (4, 8, 16), "mmdit": (16,)}
 """All that the models have at 128 pixels."""
 
@@ -40,7 +43,7 @@ GRIDS = {"unet": (4, 8, 16), "mmdit": (16,)}
 def variants(world: str) -> dict[str, dict[str, Any]]:
     """Fields of each recipe. ``paper`` is DiffuMask's fusion of all layers and steps, with our masks."""
     grids = {"attention_grids": GRIDS[world]}
-    auto: dict[str, Any] = {**ATTENTION, **grids}
+    auto: dict[str, Any] = {**DEFAULTS[world], **grids}
     return {
         "auto": auto,
         "tuned": TUNED[world],
@@ -48,6 +51,8 @@ def variants(world: str) -> dict[str, dict[str, Any]]:
         "auto_without_weights": {**auto, "attention": "equal"},
         "auto_without_self_attention": {**auto, "affinity": None},
         "auto_without_competition": {**auto, "competition": 0},
+        "auto_one_step": {**auto, "affinity_power": 1},
+        "auto_four_steps": {**auto, "affinity_power": 4},
         "auto_without_phrases": {**auto, "attention_words": "class"},
         "auto_all_timesteps": {**auto, "attention_timesteps": (0, 1000)},
     }

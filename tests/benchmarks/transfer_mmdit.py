@@ -15,8 +15,16 @@ from diffumask_datasets.toybox import CLASS_NAMES
 from diffumask_datasets.toybox.captions import with_article
 from diffumask_datasets.toybox.judge import load_judge
 
-MMDIT_TUNED: dict[str, Any] = {}
-"""The fields that ``diffumask tune-attention --model`` recommends for it, on scenes that bench_transfer does not use."""
+MMDIT_TUNED: dict[str, Any] = {
+    "attention_words": "phrase",
+    "attention_grids": (16,),
+    "attention_timesteps": (350, 350),
+    "contrast": "words",
+    "competition": 8.0,
+    "affinity": "self-attention",
+    "affinity_power": 4,
+}
+"""What ``diffumask tune-attention --model … --images 16 --phrases`` recommends for it, on scenes that no figure uses."""
 
 
 def judged(model: Path, *, per_class: int) -> dict[str, float]:

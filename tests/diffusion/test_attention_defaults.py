@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from diffumask_datasets.diffusion.attention_defaults import AUTO
+from diffumask_datasets.diffusion.attention_defaults import AUTO, JOINT
 from diffumask_datasets.diffusion.defaults import model_defaults
 from diffumask_datasets.recipes.json_reader import read_json
 from diffumask_datasets.recipes.recipe import Recipe
@@ -68,5 +68,5 @@ def test_the_index_is_read_once_for_all_that_is_open(tmp_path: Path, monkeypatch
         return read_json(path, **options)
 
     monkeypatch.setattr("diffumask_datasets.diffusion.model_index.read_json", counted)
-    assert defaults_of(tmp_path, "FluxPipeline", guidance_scale=None) == {"guidance_scale": 3.5, **AUTO}
+    assert defaults_of(tmp_path, "FluxPipeline", guidance_scale=None) == {"guidance_scale": 3.5, **JOINT}
     assert read == [tmp_path / "model_index.json"]
