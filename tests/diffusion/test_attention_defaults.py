@@ -23,16 +23,22 @@ def defaults_of(folder: Path, pipeline: str, *, steps: int = 28, **fields: Any) 
 
 
 @pytest.mark.parametrize(
-    "pipeline", ["StableDiffusionPipeline", "StableDiffusionXLPipeline", "StableDiffusion3Pipeline", "FluxPipeline"]
+    ("pipeline", "steps"),
+    [
+        ("StableDiffusionPipeline", 1),
+        ("StableDiffusionXLPipeline", 1),
+        ("StableDiffusion3Pipeline", 4),
+        ("FluxPipeline", 4),
+    ],
 )
-def test_layers_are_weighed_and_heat_spreads_along_self_attention(pipeline: str, tmp_path: Path) -> None:
+def test_layers_are_weighed_and_heat_spreads_along_self_attention(pipeline: str, steps: int, tmp_path: Path) -> None:
     assert defaults_of(tmp_path, pipeline) == {
         "attention": "auto",
         "attention_words": "phrase",
         "attention_timesteps": (0, 550),
         "competition": 16.0,
         "affinity": "self-attention",
-        "affinity_power": 1,
+        "affinity_power": steps,
     }
 
 
@@ -47,7 +53,7 @@ def test_where_self_attention_cannot_be_read_the_log_says_why(
 
 def test_models_of_few_steps_are_read_at_all_of_them(tmp_path: Path) -> None:
     fields = defaults_of(tmp_path, "FluxPipeline", steps=4)
-    assert fields == {**AUTO, "attention_timesteps": (0, 1000)}
+    assert fields == {**JOINT, "attention_timesteps": (0, 1000)}
 
 
 def test_what_is_given_stays(tmp_path: Path) -> None:
