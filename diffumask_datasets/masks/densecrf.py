@@ -116,6 +116,11 @@ class DenseCrf:
         self._parameters = parameters or default_parameters(labels)
         self._crf = _build(image, labels, self._parameters)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image."""
+        return self._shape[1:]
+
     def refine(
         self, probabilities: npt.NDArray[np.float32], heat_maps: npt.NDArray[np.float32] | None = None
     ) -> npt.NDArray[np.float32]:
@@ -139,6 +144,38 @@ class DenseCrf:
         # (labels, height, width) -> (labels, height * width), rows first as in the lattice
         found = self._mean_field(np.ascontiguousarray(energy.reshape(labels, -1)), heat_maps)
         return found.reshape(self._shape)
+
+    def refine_each(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """:meth:`refine` for several unaries of one image at once: much faster than one after the other.
+
+        The lattice filters each label by itself, so that it can hold the labels of all of them. Both arrays are float32
+        (unaries, labels, height, width); their product is the number of labels that the lattice was built for.
+
+        Raises:
+            ShapeError: another shape or dtype than the one built for, or NaN.
+        """
+        rows, height, width = self._shape
+        unaries, labels = probabilities.shape[:2]
+        shape = (unaries, rows // unaries, height, width)
+        check_array("probabilities", probabilities, shape=shape, dtype="float32")
+        if not np.isfinite(probabilities).all():
+            raise ShapeError("probabilities: expected finite numbers, got NaN or infinity")
+        energy = -np.log(np.clip(probabilities, _SMALLEST_PROBABILITY, 1.0))
+        self._crf.setUnaryEnergy(np.ascontiguousarray(energy.reshape(rows, -1)))
+        marginals, *scratch = self._crf.startInference()
+        # (pixels, unaries, labels), as they lie in memory: written to, the lattice goes on with what is written
+        all_labels = np.asarray(marginals).T.reshape(-1, unaries, labels)
+        all_labels /= all_labels.sum(axis=2, keepdims=True)
+        found, moving = all_labels.copy(), np.ones(unaries, dtype=bool)
+        for _ in range(self._parameters.iterations):
+            before = all_labels.copy()
+            self._crf.stepInference(marginals, *scratch)
+            all_labels /= all_labels.sum(axis=2, keepdims=True)
+            found[:, moving] = all_labels[:, moving]
+            moving &= 0.5 * np.abs(all_labels - before).sum(axis=2).mean(axis=0) >= _SETTLED
+            if not moving.any():
+                break
+        return np.ascontiguousarray(np.moveaxis(found, 0, 2).reshape(shape))
 
     def _mean_field(
         self, energy: npt.NDArray[np.float32], heat_maps: npt.NDArray[np.float32] | None

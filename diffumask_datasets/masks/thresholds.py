@@ -124,12 +124,17 @@ def adaptive_search(
         ModelError: a constant heat map.
         MissingDependencyError: pydensecrf is not installed.
     """
-    check_heat_map(heat_map)
     check_array("image", image, shape=(*heat_map.shape, 3), dtype="uint8")
-    heat, pixels = _shrunk(heat_map, image, _SEARCH_SIDE)
+    return _adaptive(heat_map, _search_lattice(image), several=several)
+
+
+def _adaptive(heat_map: npt.NDArray[np.float32], crf: DenseCrf, *, several: bool) -> tuple[float, ThresholdCurve]:
+    check_heat_map(heat_map)
+    heat = shrink_maps(heat_map[None], crf.size)[0]
     low, high = float(heat.min()), float(heat.max())
     gammas = low + _CANDIDATES * (high - low)
-    masks = _refined_masks(heat, pixels, gammas)
+    refined = crf.refine_each(np.stack([label_probabilities(heat[None], [gamma]) for gamma in gammas]))
+    masks = [best_labels(probabilities) == 1 for probabilities in refined]
     scores = _scores(heat, masks, several=several)
     curve = ThresholdCurve(tuple(gammas.tolist()), tuple(scores.tolist()))
     shares = np.array([mask.mean() for mask in masks])
@@ -168,7 +173,8 @@ def adaptive_thresholds(
     Returns:
         γ of each heat map, and the scores of all that were tried.
     """
-    return [adaptive_search(heat_map, image, several=len(heat_maps) > 1) for heat_map in heat_maps]
+    crf = _search_lattice(image)
+    return [_adaptive(heat_map, crf, several=len(heat_maps) > 1) for heat_map in heat_maps]
 
 
 def affinity_thresholds(
@@ -191,7 +197,8 @@ def affinity_thresholds(
         raise ShapeError("affinity_maps: the threshold 'affinity' needs the heat maps after affinity, got none")
     check_array("affinity_maps", affinity_maps, shape=heat_maps.shape, dtype="float32")
     labels = affinity_labels(affinity_maps)
-    return [matching_search(heat, image, labels == index) for index, heat in enumerate(heat_maps, start=1)]
+    crf = _matching_lattice(image)
+    return [_matching(heat, crf, labels == index) for index, heat in enumerate(heat_maps, start=1)]
 
 
 def _scores(heat: npt.NDArray[np.float32], masks: list[Mask], *, several: bool) -> npt.NDArray[np.float64]:
@@ -225,12 +232,15 @@ def matching_search(
         ModelError: A constant heat map.
         MissingDependencyError: pydensecrf is not installed.
     """
-    check_heat_map(heat_map)
     check_array("image", image, shape=(*heat_map.shape, 3), dtype="uint8")
     check_array("wanted", wanted, shape=heat_map.shape, dtype="bool")
-    heat, pixels = _shrunk(heat_map, image, _MATCHING_SIDE)
-    target = shrink_maps(wanted[None].astype(np.float32), pixels.shape[:2])[0] >= 0.5
-    crf = DenseCrf(pixels, parameters=_PAPER_SEARCH_PARAMETERS)
+    return _matching(heat_map, _matching_lattice(image), wanted)
+
+
+def _matching(heat_map: npt.NDArray[np.float32], crf: DenseCrf, wanted: Mask) -> tuple[float, ThresholdCurve]:
+    check_heat_map(heat_map)
+    heat = shrink_maps(heat_map[None], crf.size)[0]
+    target = shrink_maps(wanted[None].astype(np.float32), crf.size)[0] >= 0.5
 
     def overlap(index: int) -> float:
         return iou(best_labels(crf.refine(hard_probabilities(heat[None], [PAPER_GAMMAS[index]]))) == 1, target)
@@ -263,20 +273,19 @@ def coarse_to_fine(
     return max(scores, key=lambda index: (scores[index], -index)), scores
 
 
-def _refined_masks(
-    heat: npt.NDArray[np.float32], pixels: npt.NDArray[np.uint8], gammas: npt.NDArray[np.float64]
-) -> list[Mask]:
-    crf = DenseCrf(pixels, parameters=_SEARCH_PARAMETERS)
-    return [best_labels(crf.refine(label_probabilities(heat[None], [gamma]))) == 1 for gamma in gammas]
+def _search_lattice(image: npt.NDArray[np.uint8]) -> DenseCrf:
+    """On which all γ of a class are tried at once, and those of every class of an image."""
+    return DenseCrf(_small(image, _SEARCH_SIDE), 2 * len(_CANDIDATES), parameters=_SEARCH_PARAMETERS)
 
 
-def _shrunk(
-    heat_map: npt.NDArray[np.float32], image: npt.NDArray[np.uint8], side: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Both with about ``side`` squared pixels at most."""
-    height, width = heat_map.shape
-    size = working_size(height, width, side=side)
-    return shrink_maps(heat_map[None], size)[0], shrink_image(image, size)
+def _matching_lattice(image: npt.NDArray[np.uint8]) -> DenseCrf:
+    return DenseCrf(_small(image, _MATCHING_SIDE), parameters=_PAPER_SEARCH_PARAMETERS)
+
+
+def _small(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Of about ``side`` squared pixels at most."""
+    height, width, _ = image.shape
+    return shrink_image(image, working_size(height, width, side=side))
 
 
 def _stability(masks: list[Mask]) -> npt.NDArray[np.float64]:

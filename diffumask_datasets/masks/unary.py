@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -74,9 +74,18 @@ def without_background(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np
     return np.asarray(classes / classes.sum(axis=0), dtype=np.float32)
 
 
-def best_labels(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-    """The likeliest label of each pixel (height, width): 0 for background, else 1 + index of the class."""
-    return np.asarray(np.argmax(probabilities, axis=0), dtype=np.intp)
+def best_labels(probabilities: Iterable[npt.NDArray[np.float32]]) -> npt.NDArray[np.intp]:
+    """The likeliest label of each pixel (height, width): 0 for background, else 1 + index of the class.
+
+    ``probabilities`` are those of one label after the other, (height, width) each; ties go to the first.
+    """
+    rest = iter(probabilities)
+    best = next(rest)
+    labels = np.zeros(best.shape, dtype=np.intp)
+    for label, values in enumerate(rest, start=1):
+        labels[values > best] = label
+        best = np.maximum(best, values)
+    return labels
 
 
 def certainty(probabilities: npt.NDArray[np.float32], *, temperature: float = 1.0) -> npt.NDArray[np.float32]:
@@ -85,7 +94,13 @@ def certainty(probabilities: npt.NDArray[np.float32], *, temperature: float = 1.
     The two are compared with each other alone, after their log-odds were divided by ``temperature``. Mean field takes
     every neighbour for evidence of its own and is far too sure: as it stands, a margin of 0.1 would mark hardly any pixel.
     """
-    runner_up, best = np.log(np.partition(probabilities, -2, axis=0)[-2:] + np.finfo(np.float32).tiny)
+    one, other, *others = probabilities
+    runner_up, best = np.minimum(one, other), np.maximum(one, other)
+    for values in others:
+        runner_up = np.maximum(runner_up, np.minimum(best, values))
+        best = np.maximum(best, values)
+    tiny = np.finfo(np.float32).tiny
+    runner_up, best = np.log(runner_up + tiny), np.log(best + tiny)
     return np.asarray(np.tanh((best - runner_up) / (2 * temperature)), dtype=np.float32)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from skimage.transform import resize_local_mean
+from scipy import sparse
 
 from diffumask_datasets.masks.unary import best_labels
 
@@ -37,8 +40,9 @@ def shrink_image(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDA
     """An image, uint8 (height, width, 3), at ``size`` (height, width), by area mean; itself where it has that size."""
     if image.shape[:2] == size:
         return image
-    pixels = resize_local_mean(image, size, channel_axis=2, preserve_range=True)
-    return np.asarray(pixels.round(), dtype=np.uint8)
+    # A channel at a time, so that memory does not hold a large image in float64.
+    channels = [_area_mean(image[..., channel], size).round() for channel in range(image.shape[2])]
+    return np.stack(channels, axis=-1).astype(np.uint8)
 
 
 def shrink_maps(maps: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -46,7 +50,7 @@ def shrink_maps(maps: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDA
     if maps.shape[1:] == size:
         return maps
     # A mean may leave the range by a rounding error.
-    return np.stack([np.clip(resize_local_mean(one, size), one.min(), one.max()) for one in maps]).astype(np.float32)
+    return np.stack([np.clip(_area_mean(one, size), one.min(), one.max()) for one in maps]).astype(np.float32)
 
 
 def enlarge(values: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -62,12 +66,28 @@ def enlarged_labels(probabilities: npt.NDArray[np.float32], size: tuple[int, int
 
     One label at a time, so that memory does not grow with their number.
     """
-    if probabilities.shape[1:] == size:
-        return best_labels(probabilities)
-    best = enlarge(probabilities[0], size).copy()
-    labels = np.zeros(size, dtype=np.intp)
-    for label in range(1, len(probabilities)):
-        values = enlarge(probabilities[label], size)
-        labels[values > best] = label
-        np.maximum(best, values, out=best)
-    return labels
+    return best_labels(enlarge(one, size) for one in probabilities)
+
+
+def _area_mean(values: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Values (height, width) at a smaller ``size`` (height, width): the mean over the area of each new pixel."""
+    height, width = (_area_weights(old, new) for old, new in zip(values.shape, size, strict=True))
+    return np.asarray((width @ (height @ values).T).T)
+
+
+@functools.lru_cache(maxsize=16)
+def _area_weights(old: int, new: int) -> Any:
+    """The share of each of ``old`` pixels in each of ``new`` ones, sparse (new, old); rows sum to 1."""
+    edges = np.linspace(0, old, new + 1)
+    first = np.floor(edges[:-1]).astype(np.intp)
+    most = int((np.ceil(edges[1:]) - first).max())
+    pixels = np.minimum(first[:, None] + np.arange(most), old - 1)  # (new, most)
+    shares = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    shares[:, 1:][pixels[:, 1:] == pixels[:, :-1]] = 0  # beyond the last pixel
+    shares = np.maximum(shares, 0)
+    rows = np.repeat(np.arange(new), most)
+    weights = sparse.csr_array(
+        ((shares / shares.sum(axis=1, keepdims=True)).ravel(), (rows, pixels.ravel())), (new, old)
+    )
+    weights.eliminate_zeros()
+    return weights

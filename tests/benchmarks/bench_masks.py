@@ -7,7 +7,6 @@ of the twenty worst, ``docs/masks_worst.png`` (``build/benchmarks/masks_worst.pn
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -27,19 +26,18 @@ from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.masks.affinity_net import AffinityNet, AffinityNetSettings, spread_heat
 from diffumask_datasets.masks.affinity_training import AffinityTraining, make_examples, train_affinity_net
 from diffumask_datasets.masks.components import separate_instances
-from diffumask_datasets.masks.pipeline import make_masks
 from diffumask_datasets.masks.unary import affinity_labels
 from diffumask_datasets.masks.watershed import part_touching
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.settings import MaskSettings
-from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
+from diffumask_datasets.toybox import CLASS_NAMES, Demand
 from diffumask_datasets.toybox.judge import JUDGE_FILE, load_judge
 from tests.benchmarks import mask_methods as methods
 from tests.benchmarks.harness import ROOT, run
+from tests.benchmarks.mask_cost import cost_figures
 from tests.benchmarks.mask_methods import Heat, Shown
 from tests.benchmarks.mask_noise import noise_figures
-from tests.benchmarks.official_masks import official_mask
 
 GAMMAS = tuple(round(0.15 + 0.05 * step, 2) for step in range(14))
 CEILING_GAMMAS = tuple(round(0.2 + 0.04 * step, 2) for step in range(16))
@@ -58,7 +56,7 @@ def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
         "methods": lambda: _methods(model, recipe, count=count, quick=quick),
         "instances": lambda: _instances(model, recipe, count=count // 2),
         "generated": lambda: _generated(count=count // 2),
-        "cost": lambda: _cost(repeats=1 if quick else 5),
+        "cost": lambda: cost_figures(repeats=1 if quick else 5),
         "noise": lambda: noise_figures(scenes=30 if quick else 500, epochs=2 if quick else EPOCHS),
     }
     figures: dict[str, float] = {}
@@ -212,38 +210,6 @@ def _generated(*, count: int) -> dict[str, float]:
                     )
         figures |= {f"iou_generated_{name}": float(np.mean(ious)), f"judged_objects_{name}": len(ious)}
     return figures
-
-
-def _cost(*, repeats: int) -> dict[str, float]:
-    """Processor seconds of binarization and refinement at 512x512, against the official procedure on the same input."""
-    ours, official, ious = [], [], []
-    default = MaskSettings()
-    matching = methods.PAPER
-    for seed in range(repeats):
-        image, heat, wanted = _drawn_512(seed)
-        started = time.process_time()
-        make_masks(image, heat[None], class_ids=[1], settings=default)
-        ours.append(time.process_time() - started)
-        started = time.process_time()
-        theirs = official_mask(image, heat, wanted)
-        official.append(time.process_time() - started)
-        spread = wanted[None].astype(np.float32)
-        same = make_masks(image, heat[None], class_ids=[1], settings=matching, affinity_maps=spread).semantic == 1
-        ious.append(np.count_nonzero(same & theirs) / max(1, np.count_nonzero(same | theirs)))
-    return {
-        "refine_seconds_512": float(np.median(ours)),
-        "refine_speedup_official": float(np.median(np.array(official) / np.array(ours))),
-        "refine_iou_official": float(np.mean(ious)),
-    }
-
-
-def _drawn_512(seed: int) -> tuple[npt.NDArray[np.uint8], Heat, npt.NDArray[np.bool_]]:
-    """A scene, a heat map as coarse as attention on 32x32 cells, and a mask that an affinity net could have made."""
-    scene = render_scene(seed, size=(512, 512), split="test", demand=Demand(count=1))
-    mask = (scene.semantic > 0).astype(np.float32)
-    noise = ndimage.gaussian_filter(np.random.default_rng(seed).random((512, 512)), 40)
-    heat = ndimage.gaussian_filter(mask, 16) + 0.15 * (noise - noise.min()) / np.ptp(noise)
-    return scene.image, (heat / heat.max()).astype(np.float32), ndimage.gaussian_filter(mask, 6) > 0.5
 
 
 def _write_worst(shown: Sequence[Shown], recipe: Recipe, folder: Path) -> None:

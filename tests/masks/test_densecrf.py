@@ -139,6 +139,25 @@ def test_calls_do_not_depend_on_each_other() -> None:
     assert np.array_equal(crf.refine(guess()), first)
 
 
+def test_several_unaries_at_once_are_refined_as_one_after_the_other() -> None:
+    shares = (0.1, 0.3, 0.45)
+    alone = DenseCrf(picture(), parameters=SEVERAL_CLASSES)
+    together = DenseCrf(picture(), 2 * len(shares), parameters=SEVERAL_CLASSES)
+    guesses = np.stack([guess(share) for share in shares])
+    expected = [alone.refine(one) for one in guesses]
+    for _ in range(2):  # nothing is left of the first call
+        found = together.refine_each(guesses)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    # Each stops by itself: alone, the others would have gone on.
+    few = DenseCrf(picture(), 2, parameters=SEVERAL_CLASSES)
+    np.testing.assert_allclose(few.refine_each(guesses[:1])[0], expected[0], atol=1e-4)
+    with pytest.raises(ShapeError, match=r"probabilities: expected .*\(3, 2, 40, 72\)"):
+        together.refine_each(np.stack([guess()[:1]] * 3))
+    with pytest.raises(ShapeError, match="probabilities: expected finite numbers"):
+        together.refine_each(np.full((3, 2, HEIGHT, WIDTH), np.nan, np.float32))
+
+
 def test_read_only_and_strided_images_are_taken_and_left_alone() -> None:
     image = picture()
     image.flags.writeable = False

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage.transform import resize_local_mean
 
 from diffumask_datasets.masks.pipeline import make_masks
 from diffumask_datasets.masks.working_size import enlarge, enlarged_labels, shrink_image, shrink_maps, working_size
@@ -34,6 +35,24 @@ def test_shrinking_is_the_area_mean() -> None:
     assert shrink_maps(maps, (1, 2)).tolist() == [[[0.5, 0.5]]]
     image = np.repeat(np.array([[[10], [20]], [[30], [40]]], np.uint8), 3, axis=2)
     assert shrink_image(image, (1, 1)).tolist() == [[[25, 25, 25]]]
+
+
+def test_shrinking_shares_pixels_between_their_neighbours() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+    expected = resize_local_mean(image, (23, 31), channel_axis=2, preserve_range=True)
+    assert np.array_equal(shrink_image(image, (23, 31)), expected.round().astype(np.uint8))
+    maps = np.random.default_rng(1).random((2, 37, 53), dtype=np.float32)
+    wanted = np.stack([resize_local_mean(one.astype(np.float64), (37, 31)) for one in maps])
+    np.testing.assert_allclose(shrink_maps(maps, (37, 31)), wanted, atol=1e-7)
+
+
+def test_a_strip_takes_no_more_memory_than_it_has_pixels() -> None:
+    # A table of every new and every old pixel would have 10^11 entries.
+    strip = np.zeros((1, 1, 400_000), np.float32)
+    strip[..., :200_000] = 1
+    shrunk = shrink_maps(strip, (1, 242_863))[0, 0]
+    assert (shrunk[:121_431].min(), shrunk[121_432:].max()) == (1, 0)
+    assert shrunk[121_431] == pytest.approx(0.5)
 
 
 def test_labels_are_enlarged_between_the_probabilities() -> None:
