@@ -199,7 +199,9 @@ def _fill(
     """Has other processes fill the store, where several are asked for or are faster; ends the progress if so."""
     recipe, timesteps, device, dtype, root = given
     if workers is None:
-        workers = best_workers(recipe, device=device, dtype=dtype, samples=len(missing), tasks=len(missing))
+        steps = len(timesteps) / 2  # without guidance
+        count_of = {"samples": len(missing), "tasks": len(missing)}
+        workers = best_workers(recipe, device=device, dtype=dtype, steps=steps, **count_of)
     workers = min(workers, len(missing))
     if workers > 1:
         progress.update(len(tasks) - len(missing))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +26,20 @@ CLASSES = ["car", "boat", "tree", "house", "mushroom"]
 BATCH = 4
 
 
-def measure(quick: bool) -> Mapping[str, float]:
+PARTS = ("capture", "laziness", "import", "identity", "default")
+
+
+def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
     recipe = prepare(Recipe.of(classes=CLASSES))
-    return {
-        **_capture_time(recipe, rounds=5 if quick else 11),
-        **_capture_memory(),
-        **_laziness(),
-        **_import_time(rounds=5 if quick else 11),
-        **_identity(recipe, 8 if quick else 32),
-        **_default_speedup(8 if quick else 60),
+    rounds = 5 if quick else 11
+    parts: dict[str, Callable[[], dict[str, float]]] = {
+        "capture": lambda: {**_capture_time(recipe, rounds=rounds), **_capture_memory()},
+        "laziness": _laziness,
+        "import": lambda: _import_time(rounds=rounds),
+        "identity": lambda: _identity(recipe, 8 if quick else 32),
+        "default": lambda: _default_speedup(16 if quick else 60),
     }
+    return {figure: value for part in chosen for figure, value in parts[part]().items()}
 
 
 def _toybox() -> DiffusersModel:
@@ -157,4 +161,4 @@ def _iou(one: np.ndarray, other: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    run("spine", measure)
+    run("spine", measure, parts=PARTS, keeps=True)

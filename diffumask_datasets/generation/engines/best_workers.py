@@ -20,8 +20,18 @@ __all__ = ["best_workers", "check_workers", "cores", "free_memory"]
 
 logger = logging.getLogger(__name__)
 
-FEWEST_SAMPLES = 4
-"""Two processes on two cores are faster from here on: loading libraries once more takes as long as 1.4 toybox samples."""
+FEWEST_ON_GPUS = 4
+"""Samples; a second GPU must load the model first."""
+
+START_SECONDS = 4.0
+"""What loading libraries in processes of their own costs before they can load the model, beside this process, which then
+need not load it."""
+
+STEP_SECONDS, OTHER_SECONDS = 0.11, 0.15
+"""A guided denoising step of the toybox on a core of the same machine, and all else that one of its samples takes."""
+
+STEP_PARAMETERS, STEP_PIXELS = 12_000_000, 128 * 128
+"""The toybox's; a step costs in proportion to both."""
 
 PROCESS_MEMORY = 800_000_000
 """Bytes of a process beside its model: 0.7 GB with the toybox, which has 12 million parameters."""
@@ -33,8 +43,10 @@ _GROUP = Path("/sys/fs/cgroup")
 """The limits of a container, where there are some."""
 
 
-def best_workers(recipe: Recipe, *, device: str | None, dtype: str | None, samples: int, tasks: int) -> int:
-    """The number of processes that make samples fastest; one line of the log says so where it is more than one.
+def best_workers(
+    recipe: Recipe, *, device: str | None, dtype: str | None, samples: int, tasks: int, steps: float | None = None
+) -> int:
+    """The number of processes that make samples fastest; one line of the log says so where the machine has room for several.
 
     It is one in a process that multiprocessing or ``num_proc`` has started: those share the machine already.
 
@@ -44,23 +56,24 @@ def best_workers(recipe: Recipe, *, device: str | None, dtype: str | None, sampl
         dtype: torch's name of the dtype, None for that of the device.
         samples: Samples to make.
         tasks: Pieces that they can be made in, such as batches.
+        steps: Guided denoising steps of a sample; None for those of the recipe.
 
     Returns:
         A number from 1 up.
     """
-    if recipe.model == "planted" or _is_child() or min(samples // FEWEST_SAMPLES, tasks - 1) < 1:
-        return 1
-    if is_registered_here(recipe.model, recipe.revision):
+    if recipe.model == "planted" or tasks < 2 or _is_child() or is_registered_here(recipe.model, recipe.revision):
         return 1
     gpus = gpu_count() if device in (None, "cuda") else 0
-    if not gpus and device not in (None, "cpu"):
+    if gpus:
+        workers = min(gpus, tasks) if samples >= FEWEST_ON_GPUS else 1
+        return _told(workers, samples, most=gpus, where=f"each on a GPU of its own ({gpus} here)")
+    parameters = parameter_count(PIPELINE.named(recipe.model, recipe.revision), variant=recipe.variant)
+    if device not in (None, "cpu") or parameters is None:
         return 1
-    most = gpus or min(cores(), _fitting(recipe, dtype))
-    workers = max(1, min(most, tasks))
-    if workers > 1:
-        where = f"each on a GPU of its own ({gpus} here)" if gpus else f"on {cores()} cores"
-        logger.info("%d samples are made by %d processes, %s; workers=1 takes one", samples, workers, where)
-    return workers
+    most = max(1, min(cores(), tasks, _fitting(parameters, dtype)))
+    seconds = _sample_seconds(recipe, parameters, recipe.num_inference_steps if steps is None else steps)
+    workers = _first_to_end(most, tasks, seconds * samples / tasks)
+    return _told(workers, samples, most=most, where=f"on {cores()} cores")
 
 
 def check_workers(workers: int | None) -> None:
@@ -90,11 +103,31 @@ def free_memory() -> int:
     return free
 
 
-def _fitting(recipe: Recipe, dtype: str | None) -> int:
-    """How many processes with the model free memory carries; one where its size is unknown."""
-    parameters = parameter_count(PIPELINE.named(recipe.model, recipe.revision), variant=recipe.variant)
-    if parameters is None:
-        return 1
+def _told(workers: int, samples: int, *, most: int, where: str) -> int:
+    if workers > 1:
+        logger.info("%d samples are made by %d processes, %s; workers=1 takes one", samples, workers, where)
+    elif most > 1:
+        logger.info("%d samples are made by one process: others would take longer to start than they save", samples)
+    return workers
+
+
+def _first_to_end(most: int, tasks: int, task_seconds: float) -> int:
+    """The number of processes after which the last task ends first; the fewest of them where several do."""
+
+    def end(workers: int) -> float:
+        return (START_SECONDS if workers > 1 else 0.0) + -(-tasks // workers) * task_seconds
+
+    return min(range(1, most + 1), key=lambda workers: (end(workers), workers))
+
+
+def _sample_seconds(recipe: Recipe, parameters: int, steps: float) -> float:
+    """About what a sample takes on one core; too much for large models, for which it makes no difference."""
+    share = parameters / STEP_PARAMETERS * recipe.height * recipe.width / STEP_PIXELS
+    return OTHER_SECONDS + STEP_SECONDS * steps * share
+
+
+def _fitting(parameters: int, dtype: str | None) -> int:
+    """How many processes with the model free memory carries."""
     width = 4 if dtype in (None, "float32") else 2
     return int(free_memory() // (PROCESS_MEMORY + MEMORY_OF_PARAMETERS * width * parameters))
 

@@ -53,9 +53,24 @@ def test_cores_batches_and_gpus_bound_the_number(
     assert workers(toybox, device="cpu") == 8
 
 
-def test_a_few_samples_are_made_here(toybox: Recipe) -> None:
-    assert [workers(toybox, samples=number) for number in (0, 1, 3, 4)] == [1, 1, 1, 4]
-    assert workers(toybox, samples=64, tasks=1) == 1
+def test_a_few_samples_are_made_here(
+    toybox: Recipe, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process takes four seconds to start; a sample of the toybox takes 2.4 of 20 steps, 0.6 of 4."""
+    slow, quick = (toybox.model_copy(update={"num_inference_steps": steps}) for steps in (20, 4))
+    assert [workers(slow, samples=number) for number in (0, 1, 2, 3, 4)] == [1, 1, 1, 3, 4]
+    assert [workers(quick, samples=number) for number in (4, 6, 8, 16)] == [1, 1, 8, 8]
+    assert workers(slow, samples=64, tasks=1) == 1
+    assert workers(slow, samples=9) == 5  # eight would not end before: one of them makes two
+    set_machine(monkeypatch, own_cores=2)
+    assert [workers(slow, samples=number) for number in (2, 3, 4, 16)] == [1, 1, 2, 2]
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        assert [workers(quick, samples=number) for number in (8, 13, 14, 16)] == [1, 1, 2, 2]
+    assert caplog.messages[0] == "8 samples are made by one process: others would take longer to start than they save"
+    assert workers(quick.model_copy(update={"height": 256}), samples=8) == 2
+    # Without guidance half as many steps count.
+    assert [workers(slow, samples=6, steps=steps) for steps in (20, 4.5)] == [2, 1]
 
 
 def test_memory_for_the_model_bounds_the_number(toybox: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
