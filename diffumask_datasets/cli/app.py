@@ -49,6 +49,7 @@ def _common(
 
 for command in (
     *(generation.generate, generation.merge, generation.prompts, generation.augment, generation.reproduce),
+    generation.tune_sampler,
     *(masks.label, masks.remask, masks.curate, masks.train_affinity, masks.tune_attention),
     *(dataset.export, dataset.verify, dataset.review, dataset.correct, dataset.show, dataset.push),
     *(segmentation.train, segmentation.evaluate),

@@ -1,4 +1,4 @@
-"""Commands that make samples: generate, merge, prompts, augment, reproduce."""
+"""Commands that make samples: generate, merge, prompts, augment, reproduce, tune-sampler."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from diffumask_datasets.cli.options import (
     BESIDE_THE_RECIPE,
@@ -27,7 +28,7 @@ from diffumask_datasets.cli.options import (
     yaml_value,
 )
 
-__all__ = ["augment", "generate", "merge", "prompts", "reproduce"]
+__all__ = ["augment", "generate", "merge", "prompts", "reproduce", "tune_sampler"]
 
 CLOSE_ENOUGH = 0.98
 """Share of equal mask pixels; other machines and batch sizes round differently."""
@@ -181,3 +182,42 @@ def reproduce(
         typer.echo(f"{sample_id}: {difference} at most")
         if done.mask_agreement < CLOSE_ENOUGH:
             raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def tune_sampler(
+    output: Annotated[Path, typer.Option(parser=local_path, help="Folder for sampler.json and sampler.png.")],
+    classes: Classes = None,
+    config: Config = None,
+    model: Annotated[str | None, typer.Option(help="toybox, a Hub id or a local folder.")] = None,
+    images: Annotated[int, typer.Option(help="Images for each sampler.", min=1)] = 16,
+    scheduler: Annotated[
+        list[str] | None,
+        typer.Option(help="Class of diffusers to try; repeatable; default: the common ones that fit the model."),
+    ] = None,
+    steps: Annotated[
+        list[int] | None, typer.Option(help="Number of steps to try; repeatable; default: 30 to 100 % of the model's.")
+    ] = None,
+    seed: Seed = None,
+    prompt: Prompts = None,
+    set_: Assignments = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")] = None,
+) -> None:
+    """Find the cheapest scheduler and number of steps whose masks are as good as those of the model's own."""
+    from diffumask_datasets.generation.prepare import prepare
+    from diffumask_datasets.generation.sampler_search import tune_sampler as search
+    from diffumask_datasets.generation.sampler_search import write_report
+    from diffumask_datasets.recipes.recipe import Recipe
+
+    fields = recipe_fields(config, classes, prompt, {"model": model, "seed": seed}, set_)
+    recipe = prepare(Recipe.of(**{name: value for name, value in fields.items() if name not in BESIDE_THE_RECIPE}))
+    tuning = search(
+        recipe,
+        images=images,
+        schedulers=scheduler,
+        steps=steps,
+        device=device,
+        progress=lambda message: typer.echo(message, err=True),
+    )
+    write_report(tuning, output)
+    typer.echo(yaml.safe_dump(tuning.recipe_fields, sort_keys=False).rstrip())
+    typer.echo(f"wrote {output / 'sampler.json'} and {output / 'sampler.png'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from diffumask_datasets.attention.observation import LayerStep
 from diffumask_datasets.attention.search import Annotated, AttentionChoice, choice_iou, layer_step_ious, search_choice
-from diffumask_datasets.dataset.atomic import atomic_file
 from diffumask_datasets.dataset.schema import Row, image_of, label_of
 from diffumask_datasets.diffusion.protocol import DiffusionModel, Observer
 from diffumask_datasets.errors import ModelError, RecipeError
+from diffumask_datasets.generation import tuning_report
+from diffumask_datasets.generation.tuning_report import Cell, table_picture
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.phrases import attended
@@ -33,7 +33,6 @@ __all__ = [
     "Tuning",
     "annotated_rows",
     "rendered_scenes",
-    "table_picture",
     "tune_attention",
     "write_report",
 ]
@@ -42,8 +41,6 @@ TIMESTEPS = (50, 150, 250, 350, 450, 550, 650, 750, 850)
 
 MAX_TRUTH_SIDE = 64
 """Masks are compared at this longer side at most: attention has no finer detail."""
-
-_CELL_WH = (54, 18)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,32 +179,12 @@ def annotated_rows(
         yield AnnotatedImage(image_of(row), label_of(row), prompt, names)
 
 
-def table_picture(tuning: Tuning) -> Image.Image:
-    """IoU of every layer (rows, with its grid) at every timestep (columns), the chosen ones framed."""
-    layers, timesteps = list(tuning.grids), sorted({timestep for _, timestep in tuning.places})
-    left = 8 + 7 * max(len(_short(layer, tuning)) for layer in layers)
-    width, height = _CELL_WH
-    picture = Image.new("RGB", (left + width * len(timesteps) + 8, height * (len(layers) + 2)), "white")
-    draw = ImageDraw.Draw(picture)
-    for column, timestep in enumerate(timesteps):
-        draw.text((left + column * width + 14, 4), str(timestep), fill="black")
-    top = max(tuning.places.values())
-    for row, layer in enumerate(layers, start=1):
-        draw.text((4, row * height + 3), _short(layer, tuning), fill="black")
-        for column, timestep in enumerate(timesteps):
-            iou = tuning.places[layer, timestep]
-            box = (left + column * width, row * height, left + (column + 1) * width - 2, (row + 1) * height - 2)
-            draw.rectangle(
-                box, fill=_shade(iou / top if top else 0.0), outline=_frame(tuning, layer, timestep), width=2
-            )
-            draw.text((box[0] + 13, box[1] + 3), f"{iou:.2f}", fill="black")
-    caption = f"best-threshold IoU of each layer alone; chosen together: {tuning.ious.mean():.3f}"
-    draw.text((4, (len(layers) + 1) * height + 3), caption, fill="black")
-    return picture
-
-
 def write_report(tuning: Tuning, folder: Path) -> None:
-    """``attention.json`` and ``attention.png`` in ``folder``."""
+    """``attention.json`` and ``attention.png`` in ``folder``.
+
+    Raises:
+        ExportError: they cannot be written.
+    """
     report = {
         "recipe": tuning.recipe_fields,
         "iou": _mean(tuning.ious),
@@ -221,10 +198,22 @@ def write_report(tuning: Tuning, folder: Path) -> None:
             for (layer, timestep), iou in tuning.places.items()
         ],
     }
-    with atomic_file(folder / "attention.json") as draft:
-        draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    with atomic_file(folder / "attention.png") as draft:
-        table_picture(tuning).save(draft, format="PNG")
+    tuning_report.write_report(folder, "attention", report=report, picture=_picture(tuning))
+
+
+def _picture(tuning: Tuning) -> Image.Image:
+    """IoU of every layer (rows, with its grid) at every timestep (columns), the chosen ones framed."""
+    layers, timesteps = list(tuning.grids), sorted({timestep for _, timestep in tuning.places})
+    top, (first, last) = max(tuning.places.values()) or 1.0, tuning.choice.timesteps
+
+    def cell_at(row: int, column: int) -> Cell:
+        layer, timestep = layers[row], timesteps[column]
+        iou = tuning.places[layer, timestep]
+        return Cell(f"{iou:.2f}", iou / top, layer in tuning.choice.layers and first <= timestep <= last)
+
+    caption = f"best-threshold IoU of each layer alone; chosen together: {tuning.ious.mean():.3f}"
+    names = [_short(layer, tuning) for layer in layers]
+    return table_picture(names, list(map(str, timesteps)), cell_at, caption=caption)
 
 
 def _prompt(text: str, classes: tuple[str, ...], attention_words: str) -> Prompt:
@@ -256,14 +245,3 @@ def _short(layer: str, tuning: Tuning) -> str:
     height, width = tuning.grids[layer]
     name = layer.removesuffix(".attn2").replace(".transformer_blocks", "").replace("attentions.", "")
     return f"{name} {height}x{width}"
-
-
-def _shade(share: float) -> tuple[int, int, int]:
-    low, high = np.array((250, 245, 230)), np.array((60, 160, 120))
-    red, green, blue = (int(value) for value in low + (high - low) * max(0.0, share) ** 2)
-    return red, green, blue
-
-
-def _frame(tuning: Tuning, layer: str, timestep: int) -> str | None:
-    first, last = tuning.choice.timesteps
-    return "black" if layer in tuning.choice.layers and first <= timestep <= last else None
