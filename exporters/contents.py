@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from diffumask_datasets.dataset.checked_row import CheckedRow
 from diffumask_datasets.dataset.image_io import is_upright
-from diffumask_datasets.dataset.schema import Row, encoded_bytes, image_of, png_cell
+from diffumask_datasets.dataset.schema import Row, encoded_bytes, png_cell
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.masks import rle
 from diffumask_datasets.sample import BACKGROUND, IGNORE, ObjectAnnotation
@@ -65,7 +66,8 @@ class Part:
 class ExportSample:
     """A row, checked. ``ordinal`` counts from 1 over all splits, ``position`` from 0 in its split.
 
-    ``image`` is the encoded file as the dataset holds it, or upright as PNG where a camera's orientation turns it.
+    ``image`` is the encoded file as the dataset holds it, or upright as PNG where a camera's orientation turns it;
+    ``picture`` is it decoded, for formats that want another file.
     ``values`` are those that ``label`` has. ``objects`` carry area and box of their mask, computed anew. ``row`` is for
     what describes the sample beyond that.
     """
@@ -74,6 +76,7 @@ class ExportSample:
     split: str
     ordinal: int
     position: int
+    picture: Image.Image
     image: bytes
     image_format: str
     label: npt.NDArray[np.uint8]  # (height, width)
@@ -95,7 +98,8 @@ class ExportSample:
             split,
             ordinal,
             position,
-            encoded_bytes(checked.row["image"] if upright else png_cell(image_of(checked.row))),
+            checked.picture,
+            encoded_bytes(checked.row["image"] if upright else png_cell(checked.pixels)),
             str(checked.picture.format) if upright else "PNG",
             checked.label,
             checked.values,

@@ -62,7 +62,7 @@ def palette_png(values: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -
 
 def _pixels(sample: ExportSample) -> Image.Image:
     try:
-        return Image.fromarray(read_image(sample.image, name=f"the image of sample {sample.sample_id}"))
+        return Image.fromarray(read_image(sample.picture, name=f"the image of sample {sample.sample_id}"))
     except DataError as error:
         raise ExportError(str(error)) from error
 

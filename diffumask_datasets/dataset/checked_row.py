@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from diffumask_datasets.dataset.image_io import open_image, upright_size
+from diffumask_datasets.dataset.image_io import Pixels, open_image, read_image, upright_size
 from diffumask_datasets.dataset.objects import checked_objects
 from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_label, encoded_bytes
 from diffumask_datasets.dataset.values import INT64, class_id, finite, list_of, text, whole
@@ -38,6 +38,15 @@ class CheckedRow:
     label: npt.NDArray[np.uint8]  # (height, width)
     values: tuple[int, ...]
     objects: tuple[ObjectAnnotation, ...]
+
+    @property
+    def pixels(self) -> Pixels:
+        """The image upright as RGB, uint8 (height, width, 3), without decoding it again.
+
+        Raises:
+            DataError: values whose range is not clear.
+        """
+        return read_image(self.picture, name=f"the image of sample {self.sample_id}")
 
     @classmethod
     def of(cls, row: Mapping[str, Any], class_count: int) -> CheckedRow:

@@ -174,18 +174,25 @@ class OpenDataset:
         Raises:
             ExportError: a row that is not one of the config ``default``, or a sample id that comes twice.
         """
+        return ((split, checked.row) for split, checked in self.checked())
+
+    def checked(self) -> Iterator[tuple[str, CheckedRow]]:
+        """(split, row) as :meth:`rows`, with the image and the mask that checking has decoded."""
         seen: set[str] = set()
         for split in self.sizes:
-            for row in self.split_rows(split, seen):
-                yield split, row
+            for checked in self.split_checked(split, seen):
+                yield split, checked
 
     def split_rows(self, split: str, seen: set[str] | None = None) -> Iterator[Row]:
         """The rows of one split, checked as in :meth:`rows`."""
-        seen = set() if seen is None else seen
+        return (checked.row for checked in self.split_checked(split, set() if seen is None else seen))
+
+    def split_checked(self, split: str, seen: set[str]) -> Iterator[CheckedRow]:
+        """The rows of one split as in :meth:`checked`; ids that are in ``seen``, to which theirs are added, come twice."""
         for given in self.read(split, columns=(*COLUMNS, *self.optional)):
             _check_id(given["sample_id"], seen)
             seen.add(given["sample_id"])
-            yield CheckedRow.of(given, len(self.classes)).row
+            yield CheckedRow.of(given, len(self.classes))
 
     def split_of_ids(self) -> dict[str, str]:
         """Sample id → split, in the order of :meth:`rows`; nothing else is read.

@@ -10,6 +10,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from diffumask_datasets.dataset.image_io import Pixels
 from diffumask_datasets.dataset.schema import (
     Row,
     features_of,
@@ -136,7 +137,13 @@ def view_features(
 
 
 def view_row(
-    row: Row, view: str, *, classes: Sequence[str], heat_maps: bool = False, threshold_curve: bool = False
+    row: Row,
+    view: str,
+    *,
+    classes: Sequence[str],
+    label: Pixels | None = None,
+    heat_maps: bool = False,
+    threshold_curve: bool = False,
 ) -> Row:
     """Gives the row of a view.
 
@@ -144,18 +151,16 @@ def view_row(
         row: The ``default`` row.
         view: One of :data:`VIEWS`.
         classes: The class names.
+        label: The mask of the row, where it is decoded already.
         heat_maps: Whether there is the column ``heat_maps``.
         threshold_curve: Whether there is the column ``threshold_curve``.
 
     Returns:
         The row.
     """
-    if view == "instance":
-        return _instance_view(row, classes)
-    if view == "detection":
-        return _detection_view(row)
-    if view == "panoptic":
-        return _panoptic_view(row)
+    made = _MADE.get(view)
+    if made is not None:
+        return made(row, classes, label_of(row) if label is None else label)
     row = row if heat_maps else without_heat_maps(row)
     return row if threshold_curve else without_threshold_curve(row)
 
@@ -171,8 +176,7 @@ def _instance_features(classes: Sequence[str]) -> datasets.Features:
     )
 
 
-def _instance_view(row: Row, classes: Sequence[str]) -> Row:
-    label = label_of(row)
+def _instance_view(row: Row, classes: Sequence[str], label: Pixels) -> Row:
     annotation = np.zeros((*label.shape, 3), dtype=np.uint8)
     # The Mask2Former example makes an instance of every pair found, so unsure pixels are background here, not 255.
     annotation[..., 0] = np.where(label == IGNORE, 0, label)
@@ -208,8 +212,8 @@ def _detection_features(category: datasets.ClassLabel) -> datasets.Features:
     )
 
 
-def _detection_view(row: Row) -> Row:
-    height, width = label_of(row).shape
+def _detection_view(row: Row, classes: Sequence[str], label: Pixels) -> Row:
+    height, width = label.shape
     objects = row["objects"]
     return {
         "image_id": _image_id(row["sample_id"]),
@@ -247,9 +251,9 @@ def _panoptic_features(category: datasets.ClassLabel) -> datasets.Features:
     )
 
 
-def _panoptic_view(row: Row) -> Row:
+def _panoptic_view(row: Row, classes: Sequence[str], label: Pixels) -> Row:
     objects = row["objects"]
-    segments = np.zeros(label_of(row).shape, dtype=np.uint32)
+    segments = np.zeros(label.shape, dtype=np.uint32)
     for instance_id, mask in _instance_masks(row, segments.shape):
         segments[mask] = instance_id
     # COCO panoptic: id = R + 256 G + 65536 B, 0 is void.
@@ -273,3 +277,6 @@ def _panoptic_view(row: Row) -> Row:
 def _instance_masks(row: Row, shape: tuple[int, ...]) -> list[tuple[int, npt.NDArray[np.bool_]]]:
     objects = row["objects"]
     return [(number, decode(rle, shape)) for number, rle in zip(objects["id"], objects["segmentation"], strict=True)]
+
+
+_MADE = {"instance": _instance_view, "detection": _detection_view, "panoptic": _panoptic_view}

@@ -24,7 +24,8 @@ import yaml
 
 from diffumask_datasets.dataset.atomic import atomic_folder
 from diffumask_datasets.dataset.decisions import DECISIONS_FILE
-from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, class_names, features_of
+from diffumask_datasets.dataset.image_io import Pixels
+from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, class_names, features_of, label_of
 from diffumask_datasets.dataset.storage import Location, join, list_files, name_of, read_file
 from diffumask_datasets.dataset.views import CONFIG_FOLDERS, card_configs, check_shown, view_features, view_row
 from diffumask_datasets.errors import ExportError, RecipeError
@@ -155,6 +156,7 @@ def write_files(
     counts: Mapping[str, int],
     files: Mapping[str, FileContent],
     views: Iterable[str],
+    label_of: Callable[[Row], Pixels] = label_of,
     **parquet: Any,
 ) -> None:
     """Writes rows in several views, and files, into an empty folder.
@@ -166,6 +168,7 @@ def write_files(
         counts: The number of rows of each split.
         files: Name → text, or what gives the bytes of the file once the rows are written.
         views: The views that are written.
+        label_of: Gives the mask of a row, where another view needs it; called once a row, in their order.
         **parquet: Options of ``ParquetWriter``.
     """
     classes = class_names(features)
@@ -177,7 +180,7 @@ def write_files(
         remaining, count = iter(split_rows), -(-counts[split] // ROWS_PER_FILE)
         for number in range(count):
             name = f"{split}-{number:05d}-of-{count:05d}.parquet"
-            _write_part(folder, name, islice(remaining, ROWS_PER_FILE), schemas, classes, parquet)
+            _write_part(folder, name, islice(remaining, ROWS_PER_FILE), schemas, classes, label_of, parquet)
     labels = json.dumps(id2label(classes), indent=2, ensure_ascii=False)
     for name, content in {"id2label.json": labels + "\n", **files}.items():
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content())
@@ -189,6 +192,7 @@ def _write_part(
     rows: Iterator[Row],
     schemas: Mapping[str, pa.Schema],
     classes: Sequence[str],
+    label_of: Callable[[Row], Pixels],
     options: Mapping[str, Any],
 ) -> None:
     with ExitStack() as stack:
@@ -197,8 +201,12 @@ def _write_part(
             for view, schema in schemas.items()
         }
         for group in _groups(rows, schemas["default"].names):
+            labels = [label_of(row) for row in group] if len(writers) > 1 else []
             for view, writer in writers.items():
-                cells = group if view == "default" else [view_row(row, view, classes=classes) for row in group]
+                cells = group
+                if view != "default":
+                    pairs = zip(group, labels, strict=True)
+                    cells = [view_row(row, view, classes=classes, label=label) for row, label in pairs]
                 writer.write_table(pa.Table.from_pylist(cells, schema=schemas[view]))
 
 

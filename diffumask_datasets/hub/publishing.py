@@ -20,6 +20,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from diffumask_datasets.dataset.contact_sheet import contact_sheet
 from diffumask_datasets.dataset.density import Density
+from diffumask_datasets.dataset.image_io import Pixels
 from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
 from diffumask_datasets.dataset.rewrite import beside, recipe_text_of
 from diffumask_datasets.dataset.schema import Row
@@ -133,16 +134,25 @@ def _write_data(folder: Path, source: OpenDataset, decided: Mapping[str, str]) -
     """Writes all but the card; the same dataset gives the same bytes."""
     summary = Summary(source.classes, density=Density(source.fewest_objects))
     seen = set[str]()
+    labels: dict[str, Pixels] = {}
     files: dict[str, FileContent] = {**decided}
+
+    def watched(split: str) -> Iterator[Row]:
+        for checked in source.split_checked(split, seen):
+            summary.see(split, checked.row)
+            labels[checked.sample_id] = checked.label
+            yield checked.row
+
     if source.recipe_fields is not None:
         files[RECIPE_FILE] = recipe_text_of(source, sizes=source.counts)
     write_files(
         folder,
-        {split: _watched(source.split_rows(split, seen), split, summary) for split in source.counts},
+        {split: watched(split) for split in source.counts},
         features=source.features,
         counts=source.counts,
         files=files,
         views=CONFIG_FOLDERS,
+        label_of=lambda row: labels.pop(row["sample_id"]),
         write_page_index=True,
         **({"use_content_defined_chunking": True} if int(pa.__version__.split(".")[0]) >= CHUNKING_SINCE else {}),
     )
@@ -150,12 +160,6 @@ def _write_data(folder: Path, source: OpenDataset, decided: Mapping[str, str]) -
     contact_sheet(summary.first_rows, source.classes).save(folder / "assets" / "samples.png")
     area_histogram(summary).save(folder / "assets" / "areas.png")
     return summary
-
-
-def _watched(rows: Iterator[Row], split: str, summary: Summary) -> Iterator[Row]:
-    for row in rows:
-        summary.see(split, row)
-        yield row
 
 
 def _commit(api: HfApi, repo_id: str, folder: Path, message: str) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from diffumask_datasets.dataset.checked_row import CheckedRow
 from diffumask_datasets.dataset.decisions import ACCEPTED, REJECTED, SHOWN, Decision
 from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
-from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, encoded_bytes, image_of, label_of, objects_of
+from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, encoded_bytes, objects_of
 from diffumask_datasets.dataset.storage import dataset_location, name_of
 from diffumask_datasets.errors import DiffuMaskError, ExportError, ReviewError
 from diffumask_datasets.masks.quality import covered_share
@@ -169,22 +170,23 @@ def _add_samples(
         (folder / place).mkdir(parents=True, exist_ok=True)
 
     def samples() -> Iterator[Any]:
-        for split, row in opened.rows():
+        for split, checked in opened.checked():
             if keep_images:
-                images.append(image_of(row))
-            yield _sample(fo, split, row, opened, folder, decisions.get(row["sample_id"]))
+                images.append(checked.pixels)
+            yield _sample(fo, split, checked, opened, folder, decisions.get(checked.sample_id))
 
     dynamic = opened.heat_maps
     dataset.add_samples(samples(), expand_schema=dynamic, num_samples=opened.total)
     return images
 
 
-def _sample(fo: Any, split: str, row: Row, opened: OpenDataset, folder: Path, decision: Decision | None) -> Any:
-    sample_id = row["sample_id"]
+def _sample(
+    fo: Any, split: str, checked: CheckedRow, opened: OpenDataset, folder: Path, decision: Decision | None
+) -> Any:
+    sample_id, row, label = checked.sample_id, checked.row, checked.label
     image, mask = folder / "images" / f"{sample_id}.png", folder / "masks" / f"{sample_id}.png"
     image.write_bytes(encoded_bytes(row["image"]))
     mask.write_bytes(encoded_bytes(row["label"]))
-    label = label_of(row)
     height, width = label.shape
     return fo.Sample(
         filepath=str(image),

@@ -86,11 +86,10 @@ def _cards(opened: OpenDataset, most: int | None, density: Density, pictures: IO
     """What the page knows of each sample from the start; the pictures go into a file, as they need not fit into memory."""
     normalization = (opened.recipe_fields or {}).get("heat_normalization", "local")
     cards: list[dict[str, Any]] = []
-    for split, row in itertools.islice(opened.rows(), most):
-        pictures.write(
-            _script(f' type="application/json" id="p{len(cards)}"', json.dumps(pictures_of(row, normalization)))
-        )
-        cards.append(_card(split, row, density))
+    for split, checked in itertools.islice(opened.checked(), most):
+        shown = pictures_of(checked.row, checked.pixels, checked.label, normalization=normalization)
+        pictures.write(_script(f' type="application/json" id="p{len(cards)}"', json.dumps(shown)))
+        cards.append(_card(split, checked.row, density))
         if len(cards) % PER_STEP == 0:
             pictures.write(_script("", f"arrived({len(cards)})"))
     pictures.write(_script("", f"arrived({len(cards)})"))

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from diffumask_datasets.dataset.contact_sheet import class_colours
-from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, image_of, label_of, soft_maps_of
+from diffumask_datasets.dataset.image_io import Pixels
+from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, soft_maps_of
 from diffumask_datasets.review.features import raw_masks
 
 __all__ = ["pictures_of"]
@@ -27,14 +28,18 @@ COLOURS = 256
 Label = npt.NDArray[np.uint8]
 
 
-def pictures_of(row: Row, normalization: str | None) -> list[str]:
+def pictures_of(row: Row, image: Pixels, label: Label, *, normalization: str | None) -> list[str]:
     """Image and mask of a row, and where it has heat maps also heat map and raw mask.
 
-    ``normalization`` is the recipe's ``heat_normalization``.
+    Args:
+        row: The row.
+        image: Its image, uint8 (height, width, 3).
+        label: Its mask, uint8 (height, width).
+        normalization: The recipe's ``heat_normalization``.
     """
-    image, label = Image.fromarray(image_of(row)), label_of(row)
-    size_wh = _fitted(image.size)
-    jpeg = image.resize(size_wh, Image.Resampling.LANCZOS)
+    picture = Image.fromarray(image)
+    size_wh = _fitted(picture.size)
+    jpeg = picture.resize(size_wh, Image.Resampling.LANCZOS)
     pictures = [_data_uri(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0), _mask(label, size_wh)]
     heat = row.get(HEAT_MAPS)
     if heat and heat["map"]:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from diffumask_datasets.dataset.contact_sheet import class_colours
-from diffumask_datasets.dataset.schema import png_cell
+from diffumask_datasets.dataset.schema import Row, image_of, label_of, png_cell
 from diffumask_datasets.review.page import write_page
 from diffumask_datasets.review.pictures import pictures_of
 from tests.helpers.made_datasets import dataset, drawn, made_row
@@ -48,8 +48,12 @@ def test_pictures_come_after_all_that_is_known_of_the_samples(tmp_path: Path) ->
     assert json.loads(re.findall(r'id="data">(.*?)</script>', text)[0])["heat_maps"] is False
 
 
+def shown(row: Row) -> list[str]:
+    return pictures_of(row, image_of(row), label_of(row), normalization=None)
+
+
 def test_the_raw_mask_is_what_the_heat_maps_say() -> None:
-    _, mask, _, raw = map(picture, pictures_of(with_heat_maps(), None))
+    _, mask, _, raw = map(picture, shown(with_heat_maps()))
     colours = class_colours()
     np.testing.assert_array_equal(mask[..., 3] == 255, [[True, True, False, False], [True, False, True, True]])
     np.testing.assert_array_equal(raw[..., 3] == 255, [[True, False, True, False], [False, False, True, True]])
@@ -58,7 +62,7 @@ def test_the_raw_mask_is_what_the_heat_maps_say() -> None:
 
 
 def test_the_heat_map_is_as_opaque_as_it_is_hot_in_the_colour_of_the_hottest_class() -> None:
-    heat = picture(pictures_of(with_heat_maps(), None)[2])
+    heat = picture(shown(with_heat_maps())[2])
     expected = np.array([[255, 0, 128, 0], [0, 64, 255, 255]])
     assert np.abs(heat[..., 3].astype(int) - expected).max() <= 2  # 128 levels a class
     np.testing.assert_array_equal(heat[0, 0, :3], class_colours()[1])
