@@ -50,7 +50,7 @@ demo: $(INSTALLED)  ## generate 20 labelled images and a picture of them in out/
 	$(BIN)/python examples/quickstart.py --output out/demo
 
 test: $(READY)  ## run the default test suite
-	$(BIN)/python -m pytest $(DEFAULT_TESTS)
+	$(BIN)/python -m pytest --durations=10 $(DEFAULT_TESTS)
 
 $(MINIMUM)/.ready: pyproject.toml constraints-min.txt
 	@sh tools/check_setup.sh $(PYTHON)

@@ -67,8 +67,10 @@ def best_workers(
     if gpus:
         workers = min(gpus, tasks) if samples >= FEWEST_ON_GPUS else 1
         return _told(workers, samples, most=gpus, where=f"each on a GPU of its own ({gpus} here)")
+    if device not in (None, "cpu"):
+        return 1
     parameters = parameter_count(PIPELINE.named(recipe.model, recipe.revision), variant=recipe.variant)
-    if device not in (None, "cpu") or parameters is None:
+    if parameters is None:
         return 1
     most = max(1, min(cores(), tasks, _fitting(parameters, dtype)))
     seconds = _sample_seconds(recipe, parameters, recipe.num_inference_steps if steps is None else steps)
