@@ -95,6 +95,9 @@ def tune_sampler(
         device: torch's name of the device, None for the best there is.
         progress: Called with one line about each sampler.
 
+    Returns:
+        All trials and the recommendation.
+
     Raises:
         ModelError: the model has no scheduler, or its own sampler gives nothing.
         RecipeError: numbers that are not positive.

@@ -37,6 +37,9 @@ def table_picture(
         columns: The name of each column.
         cell_at: What stands in (row, column); None where nothing was tried.
         caption: A line below the table.
+
+    Returns:
+        The picture.
     """
     left = 8 + 7 * max(map(len, rows))
     width, height = _CELL_WH

@@ -125,7 +125,8 @@ def adaptive_search(
         MissingDependencyError: pydensecrf is not installed.
     """
     check_array("image", image, shape=(*heat_map.shape, 3), dtype="uint8")
-    return _adaptive(heat_map, _search_lattice(image), several=several)
+    crf = _lattice(image, _SEARCH_SIDE, labels=2 * len(_CANDIDATES), parameters=_SEARCH_PARAMETERS)
+    return _adaptive(heat_map, crf, several=several)
 
 
 def _adaptive(heat_map: npt.NDArray[np.float32], crf: DenseCrf, *, several: bool) -> tuple[float, ThresholdCurve]:
@@ -173,7 +174,7 @@ def adaptive_thresholds(
     Returns:
         γ of each heat map, and the scores of all that were tried.
     """
-    crf = _search_lattice(image)
+    crf = _lattice(image, _SEARCH_SIDE, labels=2 * len(_CANDIDATES), parameters=_SEARCH_PARAMETERS)
     return [_adaptive(heat_map, crf, several=len(heat_maps) > 1) for heat_map in heat_maps]
 
 
@@ -197,7 +198,7 @@ def affinity_thresholds(
         raise ShapeError("affinity_maps: the threshold 'affinity' needs the heat maps after affinity, got none")
     check_array("affinity_maps", affinity_maps, shape=heat_maps.shape, dtype="float32")
     labels = affinity_labels(affinity_maps)
-    crf = _matching_lattice(image)
+    crf = _lattice(image, _MATCHING_SIDE, labels=2, parameters=_PAPER_SEARCH_PARAMETERS)
     return [_matching(heat, crf, labels == index) for index, heat in enumerate(heat_maps, start=1)]
 
 
@@ -234,7 +235,7 @@ def matching_search(
     """
     check_array("image", image, shape=(*heat_map.shape, 3), dtype="uint8")
     check_array("wanted", wanted, shape=heat_map.shape, dtype="bool")
-    return _matching(heat_map, _matching_lattice(image), wanted)
+    return _matching(heat_map, _lattice(image, _MATCHING_SIDE, labels=2, parameters=_PAPER_SEARCH_PARAMETERS), wanted)
 
 
 def _matching(heat_map: npt.NDArray[np.float32], crf: DenseCrf, wanted: Mask) -> tuple[float, ThresholdCurve]:
@@ -273,19 +274,9 @@ def coarse_to_fine(
     return max(scores, key=lambda index: (scores[index], -index)), scores
 
 
-def _search_lattice(image: npt.NDArray[np.uint8]) -> DenseCrf:
-    """On which all γ of a class are tried at once, and those of every class of an image."""
-    return DenseCrf(_small(image, _SEARCH_SIDE), 2 * len(_CANDIDATES), parameters=_SEARCH_PARAMETERS)
-
-
-def _matching_lattice(image: npt.NDArray[np.uint8]) -> DenseCrf:
-    return DenseCrf(_small(image, _MATCHING_SIDE), parameters=_PAPER_SEARCH_PARAMETERS)
-
-
-def _small(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Of about ``side`` squared pixels at most."""
+def _lattice(image: npt.NDArray[np.uint8], side: int, *, labels: int, parameters: DenseCrfParameters) -> DenseCrf:
     height, width, _ = image.shape
-    return shrink_image(image, working_size(height, width, side=side))
+    return DenseCrf(shrink_image(image, working_size(height, width, side=side)), labels, parameters=parameters)
 
 
 def _stability(masks: list[Mask]) -> npt.NDArray[np.float64]:

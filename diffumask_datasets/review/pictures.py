@@ -36,6 +36,9 @@ def pictures_of(row: Row, image: Pixels, label: Label, *, normalization: str | N
         image: Its image, uint8 (height, width, 3).
         label: Its mask, uint8 (height, width).
         normalization: The recipe's ``heat_normalization``.
+
+    Returns:
+        Their data URIs.
     """
     picture = Image.fromarray(image)
     size_wh = _fitted(picture.size)

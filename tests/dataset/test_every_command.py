@@ -282,7 +282,6 @@ def test_labels_are_written_to_a_url(bucket: str, run: Any, pipeline_folder: Pat
         "evaluate model ds --predictions",
         "train-affinity ds --output",
         "tune-attention ds --output",
-        "tune-sampler car --output",
         "reproduce 0123456789ab-00000000 --recipe ds --output",
     ],
 )
