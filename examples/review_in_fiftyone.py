@@ -1,7 +1,8 @@
 """Generate, look, keep what is good: a draft in the FiftyOne App, and the accepted samples as a dataset of their own.
 
 Needs pip install 'diffumask-datasets[fiftyone]'. In the App select samples and press Accept or Reject above the grid, or
-tag them "accepted" and "rejected"; the saved view "worst quality" is where to begin. Close the window to go on.
+tag them "accepted" and "rejected"; labels that you edit come back too. The saved view "worst quality" is where to begin.
+Close the window to go on.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import argparse
 import diffumask_datasets
 from diffumask_datasets.review import apply_decisions
 from diffumask_datasets.review.app import install_plugin, launch
+from diffumask_datasets.review.corrections import corrections_of
 from diffumask_datasets.review.fiftyone_dataset import decisions_of
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -37,5 +39,6 @@ else:
     install_plugin()
     launch(dataset)
 
-done = apply_decisions(arguments.draft, decisions_of(dataset.name), arguments.output)
+decisions, corrected = decisions_of(dataset.name), corrections_of(dataset.name, arguments.draft)
+done = apply_decisions(arguments.draft, decisions, arguments.output, corrected=corrected)
 print(f"wrote {arguments.output}: {done.accepted} accepted, {done.rejected} rejected, {done.undecided} undecided")

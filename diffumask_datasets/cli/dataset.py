@@ -196,19 +196,23 @@ def _apply_review(
     **how: Any,
 ) -> None:
     from diffumask_datasets.review import apply_decisions, merge_decisions, read_decisions
+    from diffumask_datasets.review.corrections import corrections_of
     from diffumask_datasets.review.fiftyone_dataset import dataset_name, decisions_of
 
+    corrected = None
     if files:
         decisions = merge_decisions([read_decisions(path) for path in files], conflicts=conflicts)
     else:
-        decisions = decisions_of(name or dataset_name(source))
-    done = apply_decisions(source, decisions, output, **how)
+        name = name or dataset_name(source)
+        decisions, corrected = decisions_of(name), corrections_of(name, source)
+    done = apply_decisions(source, decisions, output, corrected=corrected, **how)
     rest = (
         f"{done.fresh} fresh, {done.undecided + done.fresh} to review"
         if how["refill"]
         else f"{done.undecided} undecided"
     )
-    typer.echo(f"wrote {output}: {done.accepted} accepted, {done.rejected} rejected, {rest}")
+    corrections = f" ({done.corrected} of them corrected)" if done.corrected else ""
+    typer.echo(f"wrote {output}: {done.accepted} accepted{corrections}, {done.rejected} rejected, {rest}")
 
 
 def _options_file(path: Path) -> dict[str, Any]:

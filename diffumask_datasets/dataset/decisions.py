@@ -20,6 +20,7 @@ from diffumask_datasets.recipes.text_lists import decode_text
 
 __all__ = [
     "ACCEPTED",
+    "BY_HAND",
     "CORRECTED",
     "DECISIONS_FILE",
     "REJECTED",
@@ -36,6 +37,9 @@ DECISIONS_FILE = "decisions.jsonl"
 
 CORRECTED = "corrected"
 """The tag of samples whose masks a person corrected."""
+
+BY_HAND = "corrected by hand"
+"""The reason of their decision, unless the reviewer gave one."""
 
 CONFLICTS = ("error", "reject", "last")
 SHOWN = 3

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from diffumask_datasets.dataset.decisions import (
     ACCEPTED,
+    BY_HAND,
+    CORRECTED,
     DECISIONS_FILE,
     REJECTED,
     SHOWN,
@@ -28,18 +30,23 @@ from diffumask_datasets.errors import ReviewError
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.splits import SPLIT_STARTS, SplitPlan
+from diffumask_datasets.review.corrections.fiftyone import with_corrections
 
 __all__ = ["Applied", "apply_decisions"]
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was written: samples accepted, rejected, not decided (left out unless refilled) and freshly generated."""
+    """What was written: samples accepted, rejected, not decided (left out unless refilled) and freshly generated.
+
+    ``corrected`` counts those among the accepted whose masks were corrected.
+    """
 
     accepted: int
     rejected: int
     undecided: int
     fresh: int
+    corrected: int = 0
 
 
 def apply_decisions(
@@ -47,6 +54,7 @@ def apply_decisions(
     decisions: Mapping[str, Decision],
     output: str | Path,
     *,
+    corrected: Mapping[str, Row] | None = None,
     refill: bool = False,
     trust_recipe: bool = False,
     batch_size: int | None = None,
@@ -58,6 +66,8 @@ def apply_decisions(
         source: A folder, a URL or a Hub dataset ``owner/name``.
         decisions: Sample id → decision; those that lie in ``source`` are added.
         output: A folder or a URL.
+        corrected: Sample id → row with corrected masks, as :func:`diffumask_datasets.review.corrections_of` gives them. Such
+            a sample is accepted, with the tag ``corrected``, unless it was rejected.
         refill: Keep undecided samples too, and replace every rejected one by a fresh sample of the next index, so that the
             result is as large as ``source``; review it again until nothing is undecided.
         trust_recipe: Generate with the local models and files that the recipe of ``source`` names.
@@ -76,7 +86,8 @@ def apply_decisions(
     if opened.recipe_fields is None:
         raise ReviewError(f"{source} has no recipe.yaml: decisions apply to datasets that generate wrote")
     check_target(target)
-    every = {**(opened.decisions or {}), **decisions}
+    every = _with_corrected({**(opened.decisions or {}), **decisions}, corrected or {})
+    opened = with_corrections(opened, corrected or {})
     if refill and opened.history:
         raise ReviewError(
             f"{source} is {' and '.join(opened.history)}, not generated: it cannot be refilled; leave --refill out"
@@ -99,7 +110,18 @@ def apply_decisions(
         rewrite_subset(opened, target, kept, skip=rejected, files=files)
     accepted = sum(verdict == ACCEPTED for verdict in verdicts.values())
     gone = len(verdicts) - accepted
-    return Applied(accepted, gone, len(present) - len(verdicts), fresh=gone if refill else 0)
+    changed = sum(verdicts.get(sample_id) == ACCEPTED for sample_id in corrected or ())
+    return Applied(accepted, gone, len(present) - len(verdicts), fresh=gone if refill else 0, corrected=changed)
+
+
+def _with_corrected(decisions: Mapping[str, Decision], corrected: Collection[str]) -> dict[str, Decision]:
+    every = dict(decisions)
+    for sample_id in corrected:
+        known = every.get(sample_id, Decision(sample_id, ACCEPTED))
+        if known.verdict == ACCEPTED:
+            tags = tuple(dict.fromkeys((*known.tags, CORRECTED)))
+            every[sample_id] = Decision(sample_id, ACCEPTED, known.reason or BY_HAND, tags)
+    return every
 
 
 def _check_known(decisions: Mapping[str, Decision], present: Iterable[str]) -> None:

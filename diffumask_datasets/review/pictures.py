@@ -23,7 +23,10 @@ LONGER_SIDE = 320
 JPEG_QUALITY = 82
 
 COLOURS = 256
-"""Entries of a palette: a few hundred bytes hold a mask, about a thousand a heat map."""
+"""Entries of a palette."""
+
+LEVELS = 32
+"""The most levels of a heat map: the eye tells no more apart, and a picture of few colours is small."""
 
 Label = npt.NDArray[np.uint8]
 
@@ -63,7 +66,7 @@ def _mask(label: Label, size_wh: tuple[int, int]) -> str:
 def _heat(row: Row, size_wh: tuple[int, int]) -> str:
     """The heat maps in the colours of their classes, the strongest at each place, the more opaque the hotter."""
     class_ids, soft_maps = soft_maps_of(row)
-    levels = COLOURS // len(class_ids)
+    levels = min(LEVELS, COLOURS // len(class_ids))
     strongest = soft_maps.argmax(axis=0)
     level = soft_maps.max(axis=0).astype(np.int64) * (levels - 1) // 255
     picture = Image.fromarray((strongest * levels + level).astype(np.uint8))

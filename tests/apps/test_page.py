@@ -1,9 +1,11 @@
 import json
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
@@ -12,10 +14,14 @@ from selenium.webdriver.support.ui import Select
 
 from diffumask_datasets import generate
 from diffumask_datasets.dataset.reader import open_dataset
+from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.review import Decision, decisions_text, read_decisions, write_page
+from diffumask_datasets.review.pictures import pictures_of
 from tests.conftest import PLANTED
-from tests.helpers.browser import chromium
+from tests.helpers.browser import chromium, opening
+from tests.helpers.made_datasets import dataset, drawn
+from tests.helpers.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +39,28 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
         yield chrome
 
 
-@pytest.fixture
-def page(browser: Chrome, folder: Path, tmp_path: Path) -> Chrome:
-    browser.get(write_page(folder, tmp_path / "review.html").as_uri())
+def fresh(browser: Chrome, page: Path) -> Chrome:
+    browser.get(page.as_uri())
     browser.execute_script("localStorage.clear()")
     browser.refresh()
     return browser
+
+
+@pytest.fixture
+def page(browser: Chrome, folder: Path, tmp_path: Path) -> Chrome:
+    return fresh(browser, write_page(folder, tmp_path / "review.html"))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of 10,000 samples. Making their pictures would take minutes: each has the same, of the usual weight."""
+    row = drawn(0)
+    noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
+    pictures = pictures_of({**row, "image": png_cell(noise), "label": png_cell(noise[..., 0] // 128)}, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diffumask_datasets.review.page.pictures_of", lambda *_: pictures)
+        rows = [{**row, "sample_id": f"made-{k:05d}", "quality": k * 7 % 10_000 / 10_000} for k in range(10_000)]
+        return write_page(dataset(rows), tmp_path_factory.mktemp("many") / "review.html")
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
@@ -66,13 +88,16 @@ def change(browser: Chrome, name: str, value: str) -> None:
 
 
 def downloaded(browser: Chrome) -> Path:
+    return after(browser, browser.find_element(By.ID, "download").click)
+
+
+def after(browser: Chrome, act: Callable[[], None]) -> Path:
+    """The file that an act downloads."""
     folder: Path = browser.downloads_folder  # type: ignore[attr-defined]
     for old in folder.iterdir():
         old.unlink()
-    browser.find_element(By.ID, "download").click()
-    deadline = time.monotonic() + 60
-    while not (folder / "decisions.jsonl").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    act()
+    wait_until((folder / "decisions.jsonl").exists, "the download", seconds=60)
     return folder / "decisions.jsonl"
 
 
@@ -191,3 +216,57 @@ def test_earlier_decisions_are_on_the_page(folder: Path, tmp_path: Path) -> None
 def test_a_page_needs_a_name_that_a_browser_opens(folder: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(ExportError, match=r"give a file that ends in \.html"):
         write_page(folder, tmp_path / name)
+
+
+def test_ten_thousand_samples_show_the_first_while_the_rest_is_read(browser: Chrome, many: Path) -> None:
+    assert many.stat().st_size > 200 * 2**20
+    seen = opening(browser, many)
+    assert seen.state == "loading"
+    assert seen.first_picture < seen.whole / 2
+    assert len(shown(browser)) == 60
+    assert browser.find_element(By.ID, "loading").text == ""
+    assert "10000 shown" in browser.find_element(By.ID, "counts").text
+    press(browser, "q")  # worst first: their pictures lie all over the file
+    assert shown(browser)[:3] == ["made-00000", "made-02858", "made-05716"]
+    loaded = browser.execute_script("return [...document.querySelectorAll('main img')].map((i) => i.naturalWidth)")
+    assert loaded == [120] * 120
+    press(browser, "q", "n")  # best first, second page
+    assert shown(browser)[0] == "made-06980"
+
+
+def test_heat_maps_and_raw_masks_on_demand(browser: Chrome, tmp_path: Path) -> None:
+    fields = {**PLANTED, "classes": PLANTED["classes"][:1]}
+    generate(tmp_path / "ds", num_samples=3, keep_heat_maps=True, workers=1, store=tmp_path / "store", **fields)
+    page = fresh(browser, write_page(tmp_path / "ds", tmp_path / "review.html"))
+
+    def layer() -> tuple[str, list[str]]:
+        masks = page.find_elements(By.CSS_SELECTOR, "img.mask")
+        sources = [mask.get_attribute("src") for mask in masks]
+        return masks[0].get_attribute("alt"), sources
+
+    mask, heat, raw = layer(), (press(page, "h"), layer())[1], (press(page, "t"), layer())[1]
+    assert [mask[0], heat[0], raw[0]] == ["mask", "heat map", "raw mask"]
+    text = (tmp_path / "review.html").read_text(encoding="utf-8")
+    pictures = [json.loads(one) for one in re.findall(r'id="p\d+">(.*?)</script>', text)]
+    assert [mask[1], heat[1], raw[1]] == [[one[number] for one in pictures] for number in (1, 2, 3)]
+    press(page, "t")
+    assert layer() == mask
+
+
+def test_a_dataset_without_heat_maps_has_no_such_pictures(page: Chrome) -> None:
+    assert not page.find_element(By.ID, "layer").is_enabled()
+    press(page, "h")
+    assert {one.get_attribute("alt") for one in page.find_elements(By.CSS_SELECTOR, "img.mask")} == {"mask"}
+
+
+def test_a_review_needs_no_mouse(page: Chrome, folder: Path) -> None:
+    ids = [row["sample_id"] for row in rows_of(folder)]
+    per_row = page.execute_script("return perRow()")
+    assert 1 < per_row < 8
+    press(page, Keys.ARROW_DOWN, "r", Keys.ARROW_LEFT, "/")
+    page.switch_to.active_element.send_keys("no mast", Keys.ESCAPE)
+    press(page, Keys.ARROW_UP, "a")
+    assert read_decisions(after(page, lambda: press(page, "d"))) == {
+        ids[0]: Decision(ids[0], "accepted"),
+        ids[per_row]: Decision(ids[per_row], "rejected", "no mast"),
+    }

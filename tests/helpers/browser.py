@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from selenium import webdriver
@@ -28,3 +29,32 @@ def chromium(downloads: Path, *, offline: bool = True) -> Iterator[webdriver.Chr
         yield chrome
     finally:
         chrome.quit()
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a page came up: seconds until its first picture, what ``document.readyState`` was then, seconds until the end."""
+
+    first_picture: float
+    state: str
+    whole: float
+
+
+_WATCH = """
+document.addEventListener("load", (event) => {
+  if (event.target.tagName === "IMG" && !window.firstPicture)
+    window.firstPicture = [performance.now() / 1000, document.readyState];
+}, true);
+"""
+
+
+def opening(chrome: webdriver.Chrome, page: Path) -> Opening:
+    """Opens a page and watches it come up."""
+    watch = chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _WATCH})
+    try:
+        chrome.get(page.as_uri())
+        seconds, state = chrome.execute_script("return window.firstPicture")
+        whole = chrome.execute_script("return performance.getEntriesByType('navigation')[0].loadEventStart / 1000")
+    finally:
+        chrome.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", watch)
+    return Opening(seconds, state, whole)

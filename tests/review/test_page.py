@@ -64,6 +64,6 @@ def test_the_raw_mask_is_what_the_heat_maps_say() -> None:
 def test_the_heat_map_is_as_opaque_as_it_is_hot_in_the_colour_of_the_hottest_class() -> None:
     heat = picture(shown(with_heat_maps())[2])
     expected = np.array([[255, 0, 128, 0], [0, 64, 255, 255]])
-    assert np.abs(heat[..., 3].astype(int) - expected).max() <= 2  # 128 levels a class
+    assert np.abs(heat[..., 3].astype(int) - expected).max() <= 8  # 32 levels
     np.testing.assert_array_equal(heat[0, 0, :3], class_colours()[1])
     np.testing.assert_array_equal(heat[1, 3, :3], class_colours()[3])

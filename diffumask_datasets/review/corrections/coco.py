@@ -113,7 +113,7 @@ def _edit(
 def _mask(segmentation: object, shape: Shape, *, where: str) -> Mask:
     try:
         if isinstance(segmentation, list):
-            mask = _rasterized(list(_polygons(segmentation)), shape)
+            mask = rasterized(list(_polygons(segmentation)), shape)
         else:
             mask = rle.decode(segmentation, shape)
     except (DataError, ShapeError) as error:
@@ -130,7 +130,7 @@ def _polygons(segmentation: Sequence[object]) -> Iterator[list[float]]:
         yield [finite(number, "a coordinate") for number in polygon]
 
 
-def _rasterized(polygons: Sequence[Sequence[float]], shape: Shape) -> Mask:
+def rasterized(polygons: Sequence[Sequence[float]], shape: Shape) -> Mask:
     if not polygons:
         return np.zeros(shape, dtype=bool)
     height, width = shape

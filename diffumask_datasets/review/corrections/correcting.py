@@ -10,6 +10,7 @@ from typing import Any
 
 from diffumask_datasets.dataset.decisions import (
     ACCEPTED,
+    BY_HAND,
     CORRECTED,
     DECISIONS_FILE,
     SHOWN,
@@ -133,6 +134,6 @@ def _decisions(opened: OpenDataset, found: Edits, done: Corrected) -> str:
     for sample_id in done.corrected:
         tags = decisions[sample_id].tags if sample_id in decisions else ()
         origin = found.origins[sample_id]
-        reason = f"{CORRECTED} by hand: {origin}" if origin else f"{CORRECTED} by hand"
+        reason = f"{BY_HAND}: {origin}" if origin else BY_HAND
         decisions[sample_id] = Decision(sample_id, ACCEPTED, reason, tuple(dict.fromkeys((*tags, CORRECTED))))
     return decisions_text(decisions.values())

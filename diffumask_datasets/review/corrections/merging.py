@@ -13,7 +13,7 @@ from diffumask_datasets.masks import rle
 from diffumask_datasets.review.corrections.edit import Edit, Mask, Objects
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
-__all__ = ["merged_row"]
+__all__ = ["merged_row", "objects_in", "same_objects"]
 
 Label = npt.NDArray[np.uint8]
 
@@ -35,19 +35,25 @@ def merged_row(row: Row, edit: Edit) -> Row | None:
         threshold 0.
     """
     label = label_of(row)
-    before = [(found.category, rle.decode(found.segmentation, label.shape)) for found in objects_of(row)]
+    before = objects_in(row)
     if edit.label is None:
         objects = list(edit.objects or ())
-        if _same(before, objects):
+        if same_objects(before, objects):
             return None
         return _row(row, _redrawn(label, before, objects), objects)
     objects = _completed(label, edit.label, before if edit.objects is None else edit.objects)
-    if np.array_equal(label, edit.label) and (edit.objects is None or _same(before, objects)):
+    if np.array_equal(label, edit.label) and (edit.objects is None or same_objects(before, objects)):
         return None
     return _row(row, edit.label, objects)
 
 
-def _same(one: Objects, other: Objects) -> bool:
+def objects_in(row: Row) -> list[tuple[int, Mask]]:
+    """The objects of a checked row."""
+    shape = label_of(row).shape
+    return [(found.category, rle.decode(found.segmentation, shape)) for found in objects_of(row)]
+
+
+def same_objects(one: Objects, other: Objects) -> bool:
     """Whether both hold the same masks of the same classes, in whatever order."""
     keys = [sorted((category, rle.encode(mask)["counts"]) for category, mask in objects) for objects in (one, other)]
     return keys[0] == keys[1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.review.corrections import correct
+from tests.helpers.made_datasets import CLASSES
 
 SIZE = (40, 56)
 
@@ -75,6 +78,38 @@ def test_coco_of_cvat(ds: Path, tmp_path: Path) -> None:
     assert {value: int((label == value).sum()) for value in (1, 2, 3, 255)} == {1: 144, 2: 4, 3: 0, 255: 70}
     (line,) = (tmp_path / "out/decisions.jsonl").read_text().splitlines()
     assert json.loads(line)["reason"] == "corrected by hand"
+
+
+def test_a_task_in_cvat_and_back(ds: Path, tmp_path: Path) -> None:
+    export(ds, tmp_path / "edits", format="coco")
+    given = json.loads((tmp_path / "edits/annotations/instances_train2017.json").read_text())
+    images = {image["id"]: image["file_name"] for image in given["images"]}
+    names = {category["id"]: category["name"] for category in given["categories"]}
+    cvat = cvat_coco([])
+    numbers = {category["name"]: category["id"] for category in cvat["categories"]}
+    # CVAT sorts frames by their names, counts anew, and writes a zip.
+    cvat["images"] = [
+        {**cvat["images"][0], "id": number, "file_name": f"train2017/{name}"}
+        for number, name in enumerate(sorted(images.values()), start=1)
+    ]
+    frames = {image["file_name"].rpartition("/")[2]: image["id"] for image in cvat["images"]}
+    deleted = next(one for one in given["annotations"] if images[one["image_id"]].startswith("made-0001"))
+    for number, one in enumerate((one for one in given["annotations"] if one is not deleted), start=1):
+        own = {"id": number, "image_id": frames[images[one["image_id"]]], "attributes": {"occluded": False}}
+        own["category_id"] = numbers[names[one["category_id"]].replace("potted plant", "pottedplant")]
+        cvat["annotations"].append({**one, **own})
+    with zipfile.ZipFile(tmp_path / "task_annotations_coco.zip", "w") as archive:
+        archive.writestr("annotations/instances_default.json", json.dumps(cvat))
+    shutil.unpack_archive(tmp_path / "task_annotations_coco.zip", tmp_path / "cvat")
+    done = correct(ds, tmp_path / "out", edits=tmp_path / "cvat", format="coco")
+    assert (done.corrected, done.unchanged, done.untouched) == (["made-0001"], 2, 1)
+    before, after = (
+        {row["sample_id"]: row for _, row in open_dataset(tmp_path / name).rows()} for name in ("ds", "out")
+    )
+    assert {name for name in before if before[name] != after[name]} == {"made-0001"}
+    gone = names[deleted["category_id"]]
+    kept = [category for category in before["made-0001"]["classes"] if category != CLASSES.index(gone) + 1]
+    assert after["made-0001"]["classes"] == kept != before["made-0001"]["classes"]
 
 
 def test_voc_of_cvat(ds: Path, tmp_path: Path) -> None:
