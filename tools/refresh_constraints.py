@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-EXTRAS = "dev,docs,fiftyone,ray,s3,segmentation"
+EXTRAS = "dev,docs,fiftyone,gs,kolors,lora,ray,s3,segmentation"
 MARKER = ' ; python_version >= "3.11"'
 HELD = "torch"
 """Stays as it is: it is pinned to a CPU build, and its newest version need not have one."""

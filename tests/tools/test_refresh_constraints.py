@@ -1,4 +1,11 @@
-from tools.refresh_constraints import refreshed
+import re
+from pathlib import Path
+
+import tomllib
+
+from tools.refresh_constraints import EXTRAS, LEFT_OPEN, PIN, normal, refreshed
+
+ROOT = Path(__file__).parents[2]
 
 BEFORE = """# The versions that the suite passes with.
 PyYAML==6.0.1 ; python_version >= "3.11"
@@ -36,3 +43,13 @@ def test_what_only_a_gpu_build_needs_is_not_pinned() -> None:
         "diffumask-datasets": "0",
     }
     assert refreshed("# pins\n", versions) == "# pins\n"
+
+
+def test_every_requirement_of_every_extra_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    assert sorted(EXTRAS.split(",")) == sorted(extras)
+    needed = {normal(re.split(r"[^\w.-]", line)[0]) for line in [*project["dependencies"], *sum(extras.values(), [])]}
+    pins = (PIN.fullmatch(line) for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
+    pinned = {normal(pin["name"]) for pin in pins if pin}
+    assert {name for name in needed - pinned if not LEFT_OPEN.fullmatch(name)} == set()
