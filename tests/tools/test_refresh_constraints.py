@@ -1,3 +1,4 @@
+import itertools
 import re
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def test_every_requirement_of_every_extra_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     assert sorted(EXTRAS.split(",")) == sorted(extras)
-    needed = {normal(re.split(r"[^\w.-]", line)[0]) for line in [*project["dependencies"], *sum(extras.values(), [])]}
+    lines = itertools.chain(project["dependencies"], *extras.values())
+    needed = {normal(re.split(r"[^\w.-]", line)[0]) for line in lines}
     pins = (PIN.fullmatch(line) for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
     pinned = {normal(pin["name"]) for pin in pins if pin}
     assert {name for name in needed - pinned if not LEFT_OPEN.fullmatch(name)} == set()
