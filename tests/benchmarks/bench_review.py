@@ -1,7 +1,8 @@
 """What review costs: our import into FiftyOne beside FiftyOne's own COCO importer. Run by ``make bench-review``.
 
 Both get the same images, boxes and instance masks; ours also brings semantic masks, heat maps, facts, colours and views.
-Needs the extra [fiftyone] and its database.
+Also how heavy the review page is, and how soon a browser shows its first picture.
+Needs the extra [fiftyone] and its database, chromium and chromium-driver.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import concatenate_datasets, load_dataset
 
 from diffumask_datasets import generate, to_fiftyone
 from diffumask_datasets.dataset.reader import open_dataset
@@ -22,6 +24,7 @@ from diffumask_datasets.masks.rle import decode
 from diffumask_datasets.review.database import load_fiftyone
 from diffumask_datasets.review.page import write_page
 from tests.benchmarks.harness import paired_ratio, run
+from tests.helpers.browser import chromium, opening
 
 FIELDS: dict[str, Any] = {
     "classes": ["car", "potted plant", "boat"],
@@ -45,14 +48,31 @@ def measure(quick: bool) -> Mapping[str, float]:
         ours()
         theirs()
         ratio, spread = paired_ratio(ours, theirs, rounds=3 if quick else 5)
-        page = write_page(folder, Path(root, "review.html"), num_samples=500)
         return {
             "fiftyone_vs_coco_importer_time": ratio,
             "fiftyone_vs_coco_importer_time_spread": spread,
             "masks_lost": _masks_lost(folder, Path(root, "media")),
             "samples": samples,
-            "page_kb_per_sample": page.stat().st_size / 1024 / min(samples, 500),
+            **_page(folder, Path(root)),
         }
+
+
+def _page(folder: Path, root: Path) -> dict[str, float]:
+    """The review page of twice the samples, each under two ids, in a browser without a network."""
+    once = load_dataset(str(folder), split="train", cache_dir=str(root / "cache"))
+    again = once.map(lambda row: {"sample_id": f"{row['sample_id'][:-8]}{int(row['sample_id'][-8:]) + 50_000_000}"})
+    page = write_page(concatenate_datasets([once, again]), root / "review.html")
+    assert isinstance(page, Path)
+    (root / "downloads").mkdir()
+    with chromium(root / "downloads") as chrome:
+        seen = opening(chrome, page)
+    return {
+        "page_samples": 2 * len(once),
+        "page_kb_per_sample": page.stat().st_size / 1024 / (2 * len(once)),
+        "page_mb": page.stat().st_size / 2**20,
+        "page_seconds_to_first_picture": seen.first_picture,
+        "page_seconds_to_last_picture": seen.whole,
+    }
 
 
 def _ours(folder: Path, media: Path) -> None:

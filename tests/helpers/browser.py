@@ -9,6 +9,9 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
+PATIENCE_SECONDS = 1200
+"""A page of hundreds of megabytes on a busy machine."""
+
 
 @contextmanager
 def chromium(downloads: Path, *, offline: bool = True) -> Iterator[webdriver.Chrome]:
@@ -24,6 +27,8 @@ def chromium(downloads: Path, *, offline: bool = True) -> Iterator[webdriver.Chr
         options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     chrome = webdriver.Chrome(options=options, service=Service(driver))
+    chrome.command_executor.client_config.timeout = PATIENCE_SECONDS
+    chrome.set_page_load_timeout(PATIENCE_SECONDS)
     chrome.downloads_folder = downloads  # type: ignore[attr-defined]
     try:
         yield chrome
