@@ -14,7 +14,6 @@ from selenium.webdriver.support.ui import Select
 
 from diffumask_datasets import generate
 from diffumask_datasets.dataset.reader import open_dataset
-from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ExportError
 from diffumask_datasets.review import Decision, decisions_text, read_decisions, write_page
 from diffumask_datasets.review.pictures import pictures_of
@@ -56,9 +55,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of 10,000 samples. Making their pictures would take minutes: each has the same, of the usual weight."""
     row = drawn(0)
     noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
-    pictures = pictures_of({**row, "image": png_cell(noise), "label": png_cell(noise[..., 0] // 128)}, None)
+    pictures = pictures_of(row, noise, noise[..., 0] // 128, normalization=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("diffumask_datasets.review.page.pictures_of", lambda *_: pictures)
+        patch.setattr("diffumask_datasets.review.page.pictures_of", lambda *_, **how: pictures)
         rows = [{**row, "sample_id": f"made-{k:05d}", "quality": k * 7 % 10_000 / 10_000} for k in range(10_000)]
         return write_page(dataset(rows), tmp_path_factory.mktemp("many") / "review.html")
 
