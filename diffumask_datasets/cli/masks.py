@@ -119,6 +119,13 @@ def curate(
     ] = None,
     side: Annotated[int | None, typer.Option(help="Side of the images it is trained on; default: 96.", min=32)] = None,
     epochs: Annotated[int, typer.Option(help="Passes of each fold's training.", min=1)] = 60,
+    presence: Annotated[
+        str | None, typer.Option(help="CLIP or SigLIP that must see each class, e.g. openai/clip-vit-base-patch32.")
+    ] = None,
+    segmenter: Annotated[
+        str | None, typer.Option(help="SAM that must confirm each mask, e.g. facebook/sam2.1-hiera-tiny.")
+    ] = None,
+    min_agreement: Annotated[float, typer.Option(help="IoU of a mask with the segmenter's, at least.")] = 0.7,
 ) -> None:
     """Keep the samples of DATASET whose masks are confirmed; every dropped one gets its reason in rejections.jsonl."""
     from diffumask_datasets.curation.curate import curate as curate_folder
@@ -132,6 +139,9 @@ def curate(
         min_quality=min_quality,
         epochs=epochs,
         training={name: value for name, value in training.items() if value is not None},
+        presence=presence,
+        segmenter=segmenter,
+        min_agreement=min_agreement,
     )
     told = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
     typer.echo(f"wrote {output}; rejected {told}")

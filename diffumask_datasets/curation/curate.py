@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,17 @@ from tqdm import tqdm
 from diffumask_datasets.curation.agreement import SampleAgreement
 from diffumask_datasets.curation.noise import EPOCHS, cross_validated_agreements, noise_training
 from diffumask_datasets.curation.noise_flags import check_drop_share, flag_noisy
+from diffumask_datasets.curation.opinions import Heard, Opinion, Presence, SegmenterAgreement
 from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
 from diffumask_datasets.dataset.atomic import exclusive
 from diffumask_datasets.dataset.parquet import split_files
 from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
 from diffumask_datasets.dataset.rewrite import rewrite_subset
 from diffumask_datasets.dataset.storage import Location, access, name_of, parse_location, same_location, work_folder
-from diffumask_datasets.dataset.writer import REJECTIONS_FILE, check_target
+from diffumask_datasets.dataset.writer import OPINIONS_FILE, REJECTIONS_FILE, check_target
 from diffumask_datasets.errors import ExportError, RecipeError
 
-__all__ = ["REJECTIONS_FILE", "curate", "rejected_folder"]
+__all__ = ["OPINIONS_FILE", "REJECTIONS_FILE", "curate", "rejected_folder"]
 
 
 def curate(
@@ -38,30 +39,37 @@ def curate(
     min_quality: float = 0.0,
     epochs: int = EPOCHS,
     training: Mapping[str, Any] | None = None,
+    presence: str | None = None,
+    segmenter: str | None = None,
+    min_agreement: float = 0.7,
 ) -> Counter[str]:
     """Writes the samples whose masks are confirmed to ``output``, the others to :func:`rejected_folder` of it.
 
-    A sample is rejected where no object has a mask, a mask floods the image, its quality is too low, or a segmenter trained
-    on the other samples does not confirm the mask. Both folders hold ``rejections.jsonl``: sample id, filter, reason and
-    score of every rejected sample. Interrupted and called again, finished folds are not trained again.
+    A sample is rejected where no object has a mask, a mask floods the image, its quality is too low, a model that is asked
+    objects, or noise learning does not confirm the mask. Interrupted and called again, finished folds are not trained again.
+    Both folders hold ``rejections.jsonl``: sample id, filter, reason and score of every rejected sample; where models were
+    asked, ``opinions.jsonl`` has their score of every sample.
 
     Args:
-        dataset: A folder, a URL or a Hub dataset ``owner/name``.
-        output: A folder or a URL.
-        folds: Parts of the dataset, each judged by a segmenter trained on the others; 0 trains none.
-        drop_share: Drop this share of each class, the least confirmed, in place of what stands out.
-        min_quality: The lowest quality that is kept.
-        epochs: How often a segmenter sees every sample.
+        dataset: A folder, a URL or a Hub id.
+        output: The folder or URL of the samples that are kept.
+        folds: Parts of noise learning: a segmenter trained on the others judges each. 0 leaves it out.
+        drop_share: The share of each class that noise learning drops; None for what stands out.
+        min_quality: The least quality.
+        epochs: How often the segmenter of noise learning sees every sample.
         training: Fields of :class:`diffumask_datasets.segmentation.settings.TrainingSettings` on top of those of
             :data:`diffumask_datasets.curation.noise.NOISE_TRAINING`.
+        presence: An image-text model (CLIP, SigLIP), a folder or Hub id, that must see each class where its mask is.
+        segmenter: A promptable segmenter (SAM), a folder or Hub id, that must confirm each mask.
+        min_agreement: The least IoU of a mask with what the promptable segmenter finds.
 
     Returns:
         How many samples each filter rejected.
 
     Raises:
-        ExportError: ``dataset`` is no dataset, nothing would be left, or ``output`` cannot be written.
-        RecipeError: Options that are out of range, or too few samples for the folds.
-        ModelError, TrainingError: The segmenter cannot be loaded, or its training cannot go on.
+        ExportError: ``dataset`` is no dataset folder, or nothing would be left, or ``output`` cannot be written.
+        RecipeError: options that are out of range, or too few samples for the folds.
+        ModelError, TrainingError: a model cannot be loaded, or the training of the segmenter cannot go on.
     """
     target = parse_location(output)
     _check_options(min_quality, drop_share)
@@ -72,9 +80,10 @@ def curate(
         raise ExportError(f"--output {output} is the dataset itself: choose another folder, so that nothing is lost")
     check_target(target)
     check_target(rejected_target)
+    opinions = _opinions(source, presence, segmenter, min_agreement)
     work = work_folder(target, "folds")
     with exclusive(work, target):
-        rejections, rest = _by_themselves(source, min_quality)
+        rejections, rest, scores = _by_themselves(source, min_quality, opinions)
         if folds and rest:
             settings = noise_training(len(rest), folds=folds, epochs=epochs, changes=training)
             agreements = _agreements(source, list(rest), work, folds, settings)
@@ -85,9 +94,9 @@ def curate(
         kept = source.split_of_ids().keys() - gone
         if not kept:
             raise ExportError(f"all {len(gone)} samples of {dataset} would be rejected: {rejections[0].reason}, …")
-        _write(source, target, rejections, kept)
-        if gone:
-            _write(source, rejected_target, rejections, gone)
+        for place, chosen in ((target, kept), (rejected_target, gone)):
+            if chosen:
+                _write(source, place, rejections, scores, chosen)
         shutil.rmtree(work, ignore_errors=True)
     return Counter(rejection.filter for rejection in rejections)
 
@@ -105,17 +114,54 @@ def _check_options(min_quality: float, drop_share: float | None) -> None:
         check_drop_share(drop_share)
 
 
-def _by_themselves(source: OpenDataset, min_quality: float) -> tuple[list[Rejection], dict[int, str]]:
-    """The samples that speak against themselves; of the others position → sample id."""
+def _opinions(source: OpenDataset, presence: str | None, segmenter: str | None, min_agreement: float) -> list[Opinion]:
+    """Those that are asked, their models loaded."""
+    # torch is loaded only where a model is asked.
+    recipe, asked = source.recipe, []
+    if presence is not None:
+        from diffumask_datasets.segmentation.image_text import load_image_text
+
+        terms = [recipe.words_of(name).terms[0] for name in recipe.classes]
+        asked.append(Presence(load_image_text(presence), terms))
+    if segmenter is not None:
+        from diffumask_datasets.masks.promptable import load_segmenter
+        from diffumask_datasets.masks.promptable_cost import tell_cost
+
+        tell_cost(segmenter)
+        asked.append(SegmenterAgreement(load_segmenter(segmenter), recipe.classes, min_agreement))
+    return asked
+
+
+Scores = dict[str, dict[str, float]]
+"""Sample id → filter → score."""
+
+
+def _by_themselves(
+    source: OpenDataset, min_quality: float, opinions: Sequence[Opinion]
+) -> tuple[list[Rejection], dict[int, str], Scores]:
+    """The samples that speak against themselves; of the others position → sample id; all that was asked."""
     rejections: list[Rejection] = []
     rest: dict[int, str] = {}
-    for place, (_, row) in enumerate(source.rows()):
+    scores: Scores = {}
+    for place, (_, row) in enumerate(tqdm(source.rows(), total=source.total, disable=None if opinions else True)):
         rejection = reject_by_itself(row, min_quality=min_quality)
+        if rejection is None:
+            heard = {opinion.filter: opinion.about(row) for opinion in opinions}
+            scores[row["sample_id"]] = {name: round(one.score, 4) for name, one in heard.items()}
+            rejection = _objection(row["sample_id"], heard)
         if rejection:
             rejections.append(rejection)
         else:
             rest[place] = row["sample_id"]
-    return rejections, rest
+    return rejections, rest, scores
+
+
+def _objection(sample_id: str, heard: Mapping[str, Heard]) -> Rejection | None:
+    """The first objection as a rejection."""
+    for name, one in heard.items():
+        if one.objection is not None:
+            return Rejection(sample_id, name, one.objection, one.score)
+    return None
 
 
 def _agreements(
@@ -142,7 +188,15 @@ def _rows_on_disk(source: OpenDataset, cache: Path) -> datasets.Dataset:
         return datasets.Dataset.from_parquet(paths, columns=columns, cache_dir=str(cache))
 
 
-def _write(source: OpenDataset, output: Location, rejections: Sequence[Rejection], kept: set[str]) -> None:
-    lines = [json.dumps(dataclasses.asdict(rejection), ensure_ascii=False) for rejection in rejections]
-    earlier = source.text_of(REJECTIONS_FILE) or ""
-    rewrite_subset(source, output, kept, files={REJECTIONS_FILE: earlier + "".join(f"{line}\n" for line in lines)})
+def _write(
+    source: OpenDataset, output: Location, rejections: Sequence[Rejection], scores: Scores, kept: set[str]
+) -> None:
+    files = {REJECTIONS_FILE: (source.text_of(REJECTIONS_FILE) or "") + _lines(map(dataclasses.asdict, rejections))}
+    told = [{"sample_id": sample_id, **heard} for sample_id, heard in scores.items() if heard]
+    if told:
+        files[OPINIONS_FILE] = _lines(told)
+    rewrite_subset(source, output, kept, files=files)
+
+
+def _lines(entries: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in entries)

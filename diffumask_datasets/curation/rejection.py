@@ -20,7 +20,8 @@ Label = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """``reason`` is for people; ``filter`` is ``empty``, ``full``, ``quality`` or ``noise``; ``score`` is what it saw."""
+    """``reason`` is for people; ``filter`` is ``empty``, ``full``, ``quality``, ``noise`` or an
+    opinion's; ``score`` is what it saw."""
 
     sample_id: str
     filter: str

@@ -10,7 +10,7 @@ from diffumask_datasets.dataset.decisions import DECISIONS_FILE, decisions_text
 from diffumask_datasets.dataset.opened import OpenDataset
 from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.dataset.storage import Location
-from diffumask_datasets.dataset.writer import REJECTIONS_FILE, FileContent, write_rows
+from diffumask_datasets.dataset.writer import OPINIONS_FILE, REJECTIONS_FILE, FileContent, write_rows
 from diffumask_datasets.recipes.file import BATCH_SIZE, RECIPE_FILE, recipe_text
 from diffumask_datasets.recipes.recipe import Recipe
 
@@ -64,6 +64,7 @@ def beside(source: OpenDataset) -> dict[str, str]:
     files = {
         DECISIONS_FILE: None if decisions is None else decisions_text(decisions.values()),
         REJECTIONS_FILE: rejections,
+        OPINIONS_FILE: source.text_of(OPINIONS_FILE),
     }
     return {name: text for name, text in files.items() if text is not None}
 

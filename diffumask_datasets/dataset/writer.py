@@ -34,7 +34,16 @@ from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.yaml_reader import parse_yaml
 from diffumask_datasets.sample import id2label
 
-__all__ = ["PREVIEW", "REJECTIONS_FILE", "FileContent", "check_target", "write_files", "write_folder", "write_rows"]
+__all__ = [
+    "OPINIONS_FILE",
+    "PREVIEW",
+    "REJECTIONS_FILE",
+    "FileContent",
+    "check_target",
+    "write_files",
+    "write_folder",
+    "write_rows",
+]
 
 ROWS_PER_FILE = 1000
 ROWS_PER_GROUP = 100
@@ -43,6 +52,9 @@ BYTES_PER_GROUP = 64 * 2**20
 
 REJECTIONS_FILE = "rejections.jsonl"
 """Which samples ``diffumask curate`` left out, and why."""
+
+OPINIONS_FILE = "opinions.jsonl"
+"""The scores that models gave to samples when they were curated."""
 
 FileContent = str | Callable[[], bytes]
 """The text of a file, or what gives its bytes."""
@@ -57,6 +69,7 @@ NAMES = frozenset(
         "id2label.json",
         DECISIONS_FILE,
         REJECTIONS_FILE,
+        OPINIONS_FILE,
         "shard.json",
         PREVIEW,
     }

@@ -14,6 +14,7 @@ __all__ = [
     "AFFINITY_NET",
     "BUILT_IN_MODELS",
     "CHECKPOINT",
+    "IMAGE_TEXT_MODEL",
     "LORA",
     "MODEL_INDEX",
     "PIPELINE",
@@ -80,6 +81,12 @@ AFFINITY_NET = ModelKind("affinity net", "make one with diffumask train-affinity
 TEXT_MODEL = ModelKind(
     "text model",
     "give an existing folder or a Hub id owner/name",
+    index="config.json",
+    form="a model of transformers",
+)
+IMAGE_TEXT_MODEL = ModelKind(
+    "image-text model",
+    "give an existing folder or a Hub id owner/name, e.g. 'openai/clip-vit-base-patch32'",
     index="config.json",
     form="a model of transformers",
 )

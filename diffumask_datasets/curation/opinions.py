@@ -1,0 +1,173 @@
+"""Second opinions about a sample, of models that know nothing of attention: a score and, where they object, a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from diffumask_datasets.dataset.schema import image_of, label_of
+from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.masks.promptable import Segmenter
+from diffumask_datasets.masks.quality import iou
+from diffumask_datasets.masks.sam import find_objects
+from diffumask_datasets.masks.sam_prompts import PromptParts, regions_of
+from diffumask_datasets.masks.working_size import shrink_image, working_size
+from diffumask_datasets.sample import BACKGROUND, IGNORE
+from diffumask_datasets.segmentation.image_text import ImageText
+
+__all__ = ["Heard", "Opinion", "Presence", "SegmenterAgreement"]
+
+MARGIN = 0.1
+"""An object is shown with this share of its box's sides around it."""
+
+NOTHING = "background"
+"""What an object must look less like than like its class."""
+
+SURE = 0.95
+"""Probability that a mask is shown with to a segmenter."""
+
+Label = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was said of a sample: a score in [0, 1], and the reason against it, or None."""
+
+    score: float
+    objection: str | None = None
+
+
+class Opinion(Protocol):
+    """Judges a row of the config ``default`` by itself."""
+
+    @property
+    def filter(self) -> str:
+        """What ``rejections.jsonl`` calls it."""
+
+    def about(self, row: Mapping[str, Any]) -> Heard:
+        """Its score of the row, and why the row is to be rejected, if it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether an image-text model sees each class where its mask is.
+
+    Each class of a label is cut out with a margin. Its term must fit the cut-out better than the terms of all classes that the
+    label does not have, and better than "background".
+
+    Attributes:
+        model: What is asked.
+        terms: Of each class what it is called, in the order of the class ids from 1 up.
+        template: A text with ``{}`` where the term goes.
+    """
+
+    model: ImageText
+    terms: Sequence[str]
+    template: str = "a photo of a {}"
+
+    @property
+    def filter(self) -> str:
+        return "presence"
+
+    def about(self, row: Mapping[str, Any]) -> Heard:
+        """The lowest probability of a class of the label, among those it must beat."""
+        image, label = image_of(row), label_of(row)
+        classes = _classes_of(label)
+        heard = [self._heard(image, label, class_id, classes) for class_id in classes]
+        return min(heard, key=lambda one: (one.objection is None, one.score), default=Heard(1.0))
+
+    def _heard(self, image: Label, label: Label, class_id: int, classes: Sequence[int]) -> Heard:
+        absent = [term for number, term in enumerate(self.terms, start=1) if number not in classes]
+        names = [self.terms[class_id - 1], *absent, NOTHING]
+        texts = [NOTHING if name == NOTHING else self.template.format(name) for name in names]
+        logits = self.model.compare(_cut_out(image, label == class_id), texts)
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        best = int(shares.argmax())
+        if best == 0:
+            return Heard(float(shares[0]))
+        return Heard(
+            float(shares[0]),
+            f"the {names[0]} looks more like {names[best]} ({shares[best]:.2f}) than like {names[0]} ({shares[0]:.2f})",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterAgreement:
+    """How far a promptable segmenter confirms the masks that it is prompted with.
+
+    Attributes:
+        segmenter: What is asked.
+        classes: The names of the classes, in the order of the class ids from 1 up.
+        least: The IoU that the mask of each class must have with what the segmenter finds.
+    """
+
+    segmenter: Segmenter
+    classes: Sequence[str]
+    least: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least <= 1:
+            raise RecipeError(f"the least agreement lies in [0, 1], got {self.least}")
+
+    @property
+    def filter(self) -> str:
+        return "segmenter"
+
+    def about(self, row: Mapping[str, Any]) -> Heard:
+        """The lowest IoU of a class of the label with what is found of it; unsure pixels do not count."""
+        label = label_of(row)
+        size = working_size(*label.shape)
+        image, known = shrink_image(image_of(row), size), _shrunk(label, size)
+        classes = _classes_of(known)
+        if not classes:
+            return Heard(1.0)
+        masks = np.stack([known == class_id for class_id in classes])
+        ious = [self._iou(image, masks, index, known != IGNORE) for index in range(len(classes))]
+        lowest = int(np.argmin(ious))
+        if ious[lowest] >= self.least:
+            return Heard(ious[lowest])
+        name = self.classes[classes[lowest] - 1]
+        return Heard(ious[lowest], f"a segmenter sees another {name}: IoU {ious[lowest]:.2f} with its mask")
+
+    def _iou(self, image: Label, masks: npt.NDArray[np.bool_], index: int, known: npt.NDArray[np.bool_]) -> float:
+        labels = np.stack([~masks.any(axis=0), *masks])
+        probabilities = np.where(labels, SURE, (1 - SURE) / len(masks)).astype(np.float32)
+        regions = regions_of(index + 1, masks[index])
+        found = find_objects(
+            self.segmenter,
+            image,
+            regions,
+            probabilities,
+            np.ones(known.shape, np.float32),
+            parts=PromptParts(),
+            rounds=1,
+            min_agreement=0.0,
+        )
+        if not found:
+            return 1.0  # nothing large enough to ask about
+        union = np.any([one.logits > 0 for one in found], axis=0)
+        return iou(masks[index] & known, union & known)
+
+
+def _classes_of(label: Label) -> list[int]:
+    return [int(value) for value in np.unique(label) if value not in (BACKGROUND, IGNORE)]
+
+
+def _cut_out(image: Label, mask: npt.NDArray[np.bool_]) -> Label:
+    """The box of a mask in an image, with :data:`MARGIN` around it."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    down, across = (int(MARGIN * (places[-1] - places[0] + 1)) + 1 for places in (rows, columns))
+    return image[
+        max(0, rows[0] - down) : rows[-1] + down + 1, max(0, columns[0] - across) : columns[-1] + across + 1
+    ].copy()
+
+
+def _shrunk(label: Label, size: tuple[int, int]) -> Label:
+    """A label at ``size`` (height, width), each pixel that of the nearest one."""
+    rows, columns = (np.arange(new) * old // new for new, old in zip(size, label.shape, strict=True))
+    return np.asarray(label[np.ix_(rows, columns)])

@@ -1,0 +1,78 @@
+"""Image-text models of transformers (CLIP, SigLIP): how well texts fit an image."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffumask_datasets.errors import ModelError
+from diffumask_datasets.models.locks import model_lock
+from diffumask_datasets.models.reference import IMAGE_TEXT_MODEL
+from diffumask_datasets.models.weights import load_whole
+
+__all__ = ["ImageText", "load_image_text"]
+
+
+class ImageText:
+    """A model that compares images with texts."""
+
+    def __init__(self, network: Any, processor: Any) -> None:
+        self._network, self._processor = network, processor
+
+    def compare(self, image: npt.NDArray[np.uint8], texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Logits (texts,): how well each text fits an image, uint8 (height, width, 3)."""
+        import torch
+
+        with model_lock, torch.inference_mode():
+            # SigLIP was trained on padded texts, and CLIP does not mind.
+            given = self._processor(
+                text=list(texts), images=image, padding="max_length", truncation=True, return_tensors="pt"
+            )
+            logits = self._network(**given.to(self._network.device)).logits_per_image[0]
+            fit: npt.NDArray[np.float32] = logits.float().cpu().numpy()
+            return fit
+
+
+@functools.lru_cache(maxsize=1)
+@model_lock
+def load_image_text(model: str, device: str | None = None) -> ImageText:
+    """An image-text model, ready to be asked; the last one stays loaded.
+
+    Args:
+        model: A folder or Hub id.
+        device: torch's name of the device, None for a GPU where there is one.
+
+    Returns:
+        The model, computing in float32.
+
+    Raises:
+        ModelError: it cannot be found or read, or does not compare images with texts.
+    """
+    import torch
+    import transformers
+
+    reference = IMAGE_TEXT_MODEL.named(model)
+    revision = None if reference.local else reference.resolve()
+    place, how = str(reference.local or model), {"revision": revision or "main"}
+    try:
+        processor = transformers.AutoProcessor.from_pretrained(place, **how)
+        network = load_whole(
+            transformers.AutoModel,
+            place,
+            what=f"the image-text model {model!r}",
+            use_safetensors=True,
+            dtype=torch.float32,
+            **how,
+        )
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise ModelError(f"the image-text model {model!r} cannot be loaded: {' '.join(str(error).split())}") from error
+    if not hasattr(network, "get_image_features") or not hasattr(network, "get_text_features"):
+        raise ModelError(
+            f"the model {model!r} does not compare images with texts; give a CLIP or SigLIP, e.g. "
+            "'openai/clip-vit-base-patch32'"
+        )
+    return ImageText(network.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu")), processor)
