@@ -10,6 +10,9 @@ BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/be
 PHOTOS ?= ../shared/data
 export PHOTOS
 
+# The promptable segmenter of bench-opinions: a folder or Hub id.
+export SEGMENTER
+
 MINIMUM := .venv-min
 READERS := .venv-readers
 # Two processes, each with whole files: under ten minutes on two cores.

@@ -126,10 +126,19 @@ def curate(
         str | None, typer.Option(help="SAM that must confirm each mask, e.g. facebook/sam2.1-hiera-tiny.")
     ] = None,
     min_agreement: Annotated[float, typer.Option(help="IoU of a mask with the segmenter's, at least.")] = 0.7,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Drop samples whose mirrored image is labelled otherwise.")
+    ] = False,
+    trust_recipe: TrustRecipe = False,
 ) -> None:
     """Keep the samples of DATASET whose masks are confirmed; every dropped one gets its reason in rejections.jsonl."""
     from diffumask_datasets.curation.curate import curate as curate_folder
 
+    flipped = None
+    if flip:
+        from diffumask_datasets.generation.flipping import flip_judge
+
+        flipped = flip_judge(dataset, trust_recipe=trust_recipe)
     training = {"model": model, "height": side, "width": side}
     counts = curate_folder(
         dataset,
@@ -142,6 +151,7 @@ def curate(
         presence=presence,
         segmenter=segmenter,
         min_agreement=min_agreement,
+        flipped=flipped,
     )
     told = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
     typer.echo(f"wrote {output}; rejected {told}")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from diffumask_datasets.curation.agreement import SampleAgreement
 from diffumask_datasets.curation.noise import EPOCHS, cross_validated_agreements, noise_training
 from diffumask_datasets.curation.noise_flags import check_drop_share, flag_noisy
-from diffumask_datasets.curation.opinions import Heard, Opinion, Presence, SegmenterAgreement
+from diffumask_datasets.curation.opinions import FlipStability, Heard, Opinion, Presence, SegmenterAgreement
 from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
 from diffumask_datasets.dataset.atomic import exclusive
 from diffumask_datasets.dataset.parquet import split_files
@@ -28,6 +28,8 @@ from diffumask_datasets.dataset.writer import OPINIONS_FILE, REJECTIONS_FILE, ch
 from diffumask_datasets.errors import ExportError, RecipeError
 
 __all__ = ["OPINIONS_FILE", "REJECTIONS_FILE", "curate", "rejected_folder"]
+
+Flipped = Callable[[Mapping[str, Any]], Mapping[int, float]]
 
 
 def curate(
@@ -42,6 +44,7 @@ def curate(
     presence: str | None = None,
     segmenter: str | None = None,
     min_agreement: float = 0.7,
+    flipped: Flipped | None = None,
 ) -> Counter[str]:
     """Writes the samples whose masks are confirmed to ``output``, the others to :func:`rejected_folder` of it.
 
@@ -62,6 +65,8 @@ def curate(
         presence: An image-text model (CLIP, SigLIP), a folder or Hub id, that must see each class where its mask is.
         segmenter: A promptable segmenter (SAM), a folder or Hub id, that must confirm each mask.
         min_agreement: The least IoU of a mask with what the promptable segmenter finds.
+        flipped: Gives of a row the IoU of each class with that of the mirrored image, such as
+            ``diffumask_datasets.generation.flipping.flip_judge`` makes; under 0.6 a sample is rejected.
 
     Returns:
         How many samples each filter rejected.
@@ -80,7 +85,7 @@ def curate(
         raise ExportError(f"--output {output} is the dataset itself: choose another folder, so that nothing is lost")
     check_target(target)
     check_target(rejected_target)
-    opinions = _opinions(source, presence, segmenter, min_agreement)
+    opinions = _opinions(source, presence, segmenter, min_agreement, flipped)
     work = work_folder(target, "folds")
     with exclusive(work, target):
         rejections, rest, scores = _by_themselves(source, min_quality, opinions)
@@ -114,10 +119,13 @@ def _check_options(min_quality: float, drop_share: float | None) -> None:
         check_drop_share(drop_share)
 
 
-def _opinions(source: OpenDataset, presence: str | None, segmenter: str | None, min_agreement: float) -> list[Opinion]:
+def _opinions(
+    source: OpenDataset, presence: str | None, segmenter: str | None, min_agreement: float, flipped: Flipped | None
+) -> list[Opinion]:
     """Those that are asked, their models loaded."""
     # torch is loaded only where a model is asked.
-    recipe, asked = source.recipe, []
+    recipe = source.recipe
+    asked: list[Opinion] = []
     if presence is not None:
         from diffumask_datasets.segmentation.image_text import load_image_text
 
@@ -129,6 +137,8 @@ def _opinions(source: OpenDataset, presence: str | None, segmenter: str | None, 
 
         tell_cost(segmenter)
         asked.append(SegmenterAgreement(load_segmenter(segmenter), recipe.classes, min_agreement))
+    if flipped is not None:
+        asked.append(FlipStability(flipped, recipe.classes))
     return asked
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from diffumask_datasets.masks.working_size import shrink_image, working_size
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.image_text import ImageText
 
-__all__ = ["Heard", "Opinion", "Presence", "SegmenterAgreement"]
+__all__ = ["FlipStability", "Heard", "Opinion", "Presence", "SegmenterAgreement"]
 
 MARGIN = 0.1
 """An object is shown with this share of its box's sides around it."""
@@ -56,8 +56,8 @@ class Opinion(Protocol):
 class Presence:
     """Whether an image-text model sees each class where its mask is.
 
-    Each class of a label is cut out with a margin. Its term must fit the cut-out better than the terms of all classes that the
-    label does not have, and better than "background".
+    Each class of a label is cut out with a margin. Its term must fit the cut-out better than the terms of all classes that
+    the label does not have, and better than "background".
 
     Attributes:
         model: What is asked.
@@ -71,6 +71,7 @@ class Presence:
 
     @property
     def filter(self) -> str:
+        """Its name."""
         return "presence"
 
     def about(self, row: Mapping[str, Any]) -> Heard:
@@ -116,6 +117,7 @@ class SegmenterAgreement:
 
     @property
     def filter(self) -> str:
+        """Its name."""
         return "segmenter"
 
     def about(self, row: Mapping[str, Any]) -> Heard:
@@ -152,6 +154,37 @@ class SegmenterAgreement:
             return 1.0  # nothing large enough to ask about
         union = np.any([one.logits > 0 for one in found], axis=0)
         return iou(masks[index] & known, union & known)
+
+
+@dataclass(frozen=True, slots=True)
+class FlipStability:
+    """Whether the masks stay when the image is mirrored and labelled anew.
+
+    Attributes:
+        mirrored: Gives of a row the IoU of each class's mask with that of the mirrored image, by class id.
+        classes: The names of the classes, in the order of the class ids from 1 up.
+        least: The IoU that each class must have; S3OD's is 0.6.
+    """
+
+    mirrored: Callable[[Mapping[str, Any]], Mapping[int, float]]
+    classes: Sequence[str]
+    least: float = 0.6
+
+    @property
+    def filter(self) -> str:
+        """Its name."""
+        return "flip"
+
+    def about(self, row: Mapping[str, Any]) -> Heard:
+        """The lowest IoU of a class."""
+        ious = self.mirrored(row)
+        if not ious:
+            return Heard(1.0)
+        class_id = min(ious, key=lambda number: (ious[number], number))
+        if ious[class_id] >= self.least:
+            return Heard(ious[class_id])
+        name = self.classes[class_id - 1]
+        return Heard(ious[class_id], f"mirrored, the image has another {name}: IoU {ious[class_id]:.2f}")
 
 
 def _classes_of(label: Label) -> list[int]:

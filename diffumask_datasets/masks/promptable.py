@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,16 @@ from diffumask_datasets.models.reference import SEGMENTER, ModelReference
 from diffumask_datasets.models.weights import load_whole
 from diffumask_datasets.recipes.json_reader import parse_json
 
-__all__ = ["LOGIT_LIMIT", "NETWORKS", "Answer", "Prompt", "Segmenter", "load_segmenter", "model_type_of"]
+__all__ = [
+    "LOGIT_LIMIT",
+    "NETWORKS",
+    "Answer",
+    "Prompt",
+    "Segmenter",
+    "load_segmenter",
+    "model_type_of",
+    "readable_errors",
+]
 
 NETWORKS = {
     "sam": "SamModel",
@@ -229,7 +239,7 @@ def load_segmenter(model: str, revision: str | None = None, device: str | None =
     kind = model_type_of(model, revision)
     reference = _reference(model, revision)
     mean, deviation = _normalization(reference)
-    try:
+    with readable_errors(model):
         network = load_whole(
             getattr(transformers, NETWORKS[kind]),
             str(reference.local or model),
@@ -238,12 +248,21 @@ def load_segmenter(model: str, revision: str | None = None, device: str | None =
             dtype=torch.float32,
             revision=reference.revision or "main",
         )
-    except (OSError, ValueError, ImportError, AttributeError) as error:
+    network = network.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return Segmenter(network, padded=kind in _PADDED, mean=mean, deviation=deviation)
+
+
+@contextmanager
+def readable_errors(model: str) -> Iterator[None]:
+    """Within the block, what transformers raises where a network cannot be built or read is a ModelError."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except (OSError, ValueError, ImportError, AttributeError, TypeError) as error:
         raise ModelError(
             f"the promptable segmenter {model!r} cannot be loaded: {' '.join(str(error).split())}"
         ) from error
-    network = network.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Segmenter(network, padded=kind in _PADDED, mean=mean, deviation=deviation)
 
 
 def _normalization(reference: ModelReference) -> tuple[Sequence[float], Sequence[float]]:

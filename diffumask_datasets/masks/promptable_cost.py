@@ -7,7 +7,8 @@ import logging
 import time
 from typing import Any
 
-from diffumask_datasets.masks.promptable import NETWORKS, model_type_of
+from diffumask_datasets.masks.promptable import NETWORKS, model_type_of, readable_errors
+from diffumask_datasets.models.reference import SEGMENTER
 
 __all__ = ["encoding_operations", "tell_cost"]
 
@@ -52,15 +53,20 @@ def encoding_operations(model: str, kind: str, revision: str | None = None) -> f
 
     Returns:
         Multiplications and additions.
+
+    Raises:
+        ModelError: the network cannot be built: a package that it needs is missing, or its config is damaged.
     """
     import torch
     import transformers
     from torch.utils.flop_counter import FlopCounterMode
 
     network_class: Any = getattr(transformers, NETWORKS[kind])
-    config = network_class.config_class.from_pretrained(model, revision=revision or "main")
+    place = str(SEGMENTER.named(model).local or model)
     with torch.device("meta"), torch.inference_mode():
-        network = network_class(config).eval()
+        with readable_errors(model):
+            config = network_class.config_class.from_pretrained(place, revision=revision or "main")
+            network = network_class(config).eval()
         sides = network.prompt_encoder.input_image_size
         side = int(sides[0] if isinstance(sides, (tuple, list)) else sides)
         with FlopCounterMode(display=False) as counter:

@@ -68,6 +68,8 @@ def load_image_text(model: str, device: str | None = None) -> ImageText:
             dtype=torch.float32,
             **how,
         )
+    except ModelError:
+        raise
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise ModelError(f"the image-text model {model!r} cannot be loaded: {' '.join(str(error).split())}") from error
     if not hasattr(network, "get_image_features") or not hasattr(network, "get_text_features"):

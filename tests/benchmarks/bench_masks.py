@@ -156,7 +156,7 @@ def _instances(model: Observer, recipe: Recipe, *, count: int) -> dict[str, floa
         demand = Demand(classes=[str(rng.choice(CLASS_NAMES))] * int(rng.integers(2, 4)))
         shown = methods.show(model, seed, demand=demand, recipe=recipe)
         visible = np.unique(shown.scene.instances[shown.scene.instances > 0])
-        kind = "touching" if _touch(shown.scene.instances) else "apart"
+        kind = "touching" if touch(shown.scene.instances) else "apart"
         settings = MaskSettings.subset_of(recipe)
         masks = methods.through_pipeline(shown, methods.our_heat(shown, recipe), settings)
         right[kind].append(len(masks.objects) == len(visible))
@@ -177,7 +177,7 @@ def _instances(model: Observer, recipe: Recipe, *, count: int) -> dict[str, floa
     }
 
 
-def _touch(instances: npt.NDArray[np.uint8]) -> bool:
+def touch(instances: npt.NDArray[np.uint8]) -> bool:
     return any(
         np.any(ndimage.binary_dilation(instances == one, np.ones((3, 3))) & (instances != one) & (instances > 0))
         for one in np.unique(instances[instances > 0])

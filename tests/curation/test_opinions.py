@@ -124,7 +124,7 @@ def test_models_that_compare_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no image-text model 'nothing': give an existing folder or a Hub id"):
         image_text.load_image_text("nothing")
     SamConfig().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="the image-text model .* cannot be loaded: "):
+    with pytest.raises(ModelError, match=r"the image-text model .* cannot be loaded: "):
         image_text.load_image_text(str(tmp_path))
 
 

@@ -126,6 +126,12 @@ def test_models_that_take_no_prompts_are_refused(tmp_path: Path) -> None:
         model_type_of("nothing")
 
 
+def test_what_a_network_lacks_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "edgetam"}), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"the promptable segmenter '.*' cannot be loaded: .*timm"):
+        promptable_cost.encoding_operations(str(tmp_path), "edgetam")
+
+
 def test_a_network_that_does_not_say_how_it_sees_images_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = save_tiny_segmenter("sam", tmp_path / "sam")
     (folder / "preprocessor_config.json").unlink()
