@@ -27,6 +27,7 @@ from diffumask_datasets.cli.options import (
     resumable,
     yaml_value,
 )
+from diffumask_datasets.errors import RecipeError
 
 __all__ = ["augment", "generate", "merge", "prompts", "reproduce", "tune_sampler"]
 
@@ -70,6 +71,9 @@ def generate(
     address: Annotated[
         str | None, typer.Option(help="The Ray cluster, e.g. auto; default: one of this machine.")
     ] = None,
+    weights_from: Annotated[
+        Path | None, typer.Option(help="scores.json of diffumask evaluate: more samples of the classes it scores low.")
+    ] = None,
 ) -> None:
     """Generate images and masks of CLASSES into a dataset folder; started again, it goes on where it stopped."""
     from diffumask_datasets.generation.generate import generate as generate_folder
@@ -80,10 +84,24 @@ def generate(
     fields = recipe_fields(config, classes, prompt, given, set_)
     if num_samples is not None:
         fields.pop("splits", None)
+    if weights_from is not None:
+        fields["class_weights"] = _weights_from(weights_from, fields)
     with resumable(SAMPLES_ARE_KEPT):
         how: dict[str, Any] = {"engine": engine, "workers": workers, "mask_workers": mask_workers, "address": address}
         sheet = generate_folder(output, view=view, preview=preview, shard=shard, **how, **fields)
     typer.echo(f"wrote {output}" if sheet is None else f"wrote {output}; look at {sheet}")
+
+
+def _weights_from(scores: Path, fields: dict[str, Any]) -> dict[str, float]:
+    """Class → weight, by the scores of an evaluation."""
+    from diffumask_datasets.recipes.resolve import resolve_classes
+    from diffumask_datasets.recipes.score_weights import weights_from_scores
+
+    if fields.get("classes") is None:
+        raise RecipeError("--weights-from needs the classes: name them, or give a --config that does")
+    if fields.get("class_weights"):
+        raise RecipeError("--weights-from and class_weights both say how often a class comes: give one of them")
+    return weights_from_scores(scores, [words.name for words in resolve_classes(fields["classes"])])
 
 
 def merge(

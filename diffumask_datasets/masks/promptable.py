@@ -15,7 +15,7 @@ from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.reference import SEGMENTER, ModelReference
 from diffumask_datasets.models.weights import load_whole
-from diffumask_datasets.recipes.json_reader import parse_json
+from diffumask_datasets.recipes.json_reader import read_json
 
 __all__ = [
     "LOGIT_LIMIT",
@@ -207,7 +207,7 @@ def model_type_of(model: str, revision: str | None = None) -> str:
         ModelError: it cannot be found, is gated, or is no model that takes points, boxes and masks as prompts.
     """
     config = _reference(model, revision).file("config.json")
-    found = parse_json(config.read_text(encoding="utf-8"), where=f"the config of {model!r}", error=ModelError)
+    found = read_json(config, what="the config", error=ModelError)
     kind = found.get("model_type") if isinstance(found, dict) else None
     if kind not in NETWORKS:
         raise ModelError(
@@ -267,20 +267,18 @@ def readable_errors(model: str) -> Iterator[None]:
 
 def _normalization(reference: ModelReference) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and deviation, as the image processor beside the network has them."""
-    errors = []
+    missing: list[ModelError] = []
     for name in _PROCESSORS:
         try:
-            path = reference.file(name)
-            text = path.read_text(encoding="utf-8")
-        except (ModelError, FileNotFoundError) as error:
-            errors.append(error)
+            found: Any = read_json(reference.file(name), what="the image processor", error=ModelError)
+        except ModelError as error:
+            missing.append(error)
             continue
-        found: Any = parse_json(text, where=f"{name} of {reference.name!r}", error=ModelError)
         found = found.get("image_processor", found)
         return found["image_mean"], found["image_std"]
     raise ModelError(
         f"the promptable segmenter {reference.name!r} has neither {' nor '.join(_PROCESSORS)}, which say how it sees images"
-    ) from errors[-1]
+    ) from missing[-1]
 
 
 def _reference(model: str, revision: str | None) -> ModelReference:

@@ -33,7 +33,7 @@ PROMPTS = {
     "mask": {"rounds": 1},
     "erase": {},
 }
-"""What a prompt has; each row adds one part to the row before. No object is left to DenseCRF."""
+"""What a prompt has; each row adds one part to the row before. Objects that deny their heat are left to DenseCRF in all."""
 
 
 def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
@@ -107,7 +107,7 @@ def _prompts(scenes: _Scenes) -> dict[str, float]:
     sam = scenes.recipe.refinement
     assert isinstance(sam, SamRefinement)
     return {
-        f"iou_prompt_{way}_{name}": scenes.iou(shown, sam.model_copy(update={"min_agreement": 0.0, **changes}))
+        f"iou_prompt_{way}_{name}": scenes.iou(shown, sam.model_copy(update=changes))
         for name, shown in scenes.by_objects().items()
         for way, changes in PROMPTS.items()
     }
