@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from diffumask_datasets.cli import main
 from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation.flipping import flip_judge
 from diffumask_datasets.generation.label import label_folder
 from tests.diffusion.conftest import pipeline_folder  # noqa: F401
 from tests.generation.test_label import fields, planted, save  # noqa: F401
+from tests.helpers.command import diffumask_here
 
 
 @pytest.mark.parametrize(("columns", "expected"), [((2, 6), 1.0), ((0, 4), 0.0)], ids=["symmetric", "left"])
@@ -38,13 +38,12 @@ def test_a_mask_that_does_not_turn_with_its_image_is_found(
         judge = flip_judge(tmp_path / "ds", trust_recipe=True, device="cpu")
         ((_, row),) = open_dataset(tmp_path / "ds").rows()
         found = judge(row)
-        done = main(
-            ["curate", f"{tmp_path}/ds", "--output", f"{tmp_path}/clean", "--folds", "0", "--flip", "--trust-recipe"]
-        )
+        command = ["curate", "ds", "--output", "clean", "--folds", "0", "--flip", "--trust-recipe"]
+        done = diffumask_here(*command, cwd=tmp_path)
     assert found == {1: pytest.approx(expected, abs=0.12)}
     if expected:
-        assert done == 0
+        assert done.returncode == 0, done.stderr
         (line,) = (tmp_path / "clean" / "opinions.jsonl").read_text().splitlines()
         assert json.loads(line)["flip"] == pytest.approx(found[1], abs=1e-4)
     else:
-        assert done == 1  # nothing would be left
+        assert "all 1 samples of ds would be rejected: mirrored, the image has another car: IoU" in done.stderr

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from diffumask_datasets.cli import main
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.file import read_recipe_file
 from diffumask_datasets.recipes.score_weights import weights_from_scores
+from tests.helpers.command import diffumask_here
 
 
 def scores(path: Path, **ious: Any) -> Path:
@@ -28,8 +28,9 @@ def test_the_worst_class_weighs_most(tmp_path: Path) -> None:
 def test_the_recipe_holds_them(tmp_path: Path) -> None:
     given = scores(tmp_path / "scores.json", car=0.9, boat=0.25)
     size = ["--set", "height=32", "--set", "width=32", "--set", "refinement=null"]
-    command = ["generate", "car", "boat", "--num-samples", "8", "--model", "planted", "--output", str(tmp_path / "ds")]
-    assert main([*command, *size, "--weights-from", str(given)]) == 0
+    command = ["generate", "car", "boat", "--num-samples", "8", "--model", "planted", "--output", "ds"]
+    done = diffumask_here(*command, *size, "--weights-from", given.name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert read_recipe_file(tmp_path / "ds" / "recipe.yaml")["class_weights"] == [0.1, 0.75]
 
 
@@ -53,12 +54,10 @@ def test_other_files_are_refused(text: str, message: str, tmp_path: Path) -> Non
         weights_from_scores(path, ["car"])
 
 
-def test_weights_are_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_are_said_once(tmp_path: Path) -> None:
     given = scores(tmp_path / "scores.json", car=0.9)
-    command = ["generate", "--model", "planted", "--output", str(tmp_path / "ds"), "--weights-from", str(given)]
-    assert main(command) == 1
-    assert "--weights-from needs the classes: name them, or give a --config that does" in capsys.readouterr().err
-    assert main([*command, "car", "--set", "class_weights={car: 2}"]) == 1
-    assert (
-        "--weights-from and class_weights both say how often a class comes: give one of them" in capsys.readouterr().err
-    )
+    command = ["generate", "--model", "planted", "--output", "ds", "--weights-from", given.name]
+    without = diffumask_here(*command, cwd=tmp_path)
+    assert "--weights-from needs the classes: name them, or give a --config that does" in without.stderr
+    twice = diffumask_here(*command, "car", "--set", "class_weights={car: 2}", cwd=tmp_path)
+    assert "--weights-from and class_weights both say how often a class comes: give one of them" in twice.stderr
