@@ -47,6 +47,9 @@ def flip_judge(
         trust_recipe: Follow the local models and files that the recipe names.
         device: torch's name of the device, None for the best there is.
 
+    Returns:
+        A function of a row.
+
     Raises:
         RecipeError: the recipe names what only the user may ask for.
         ModelError: the model cannot be found, or has other content than the recipe says.
