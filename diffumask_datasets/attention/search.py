@@ -13,6 +13,7 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
+from diffumask_datasets.attention.agreement import WeighLayers
 from diffumask_datasets.attention.contrast import Contrast
 from diffumask_datasets.attention.fusion import fuse
 from diffumask_datasets.attention.observation import LayerStep, Observation
@@ -22,6 +23,9 @@ __all__ = ["Annotated", "AttentionChoice", "best_threshold_iou", "choice_iou", "
 
 COMPETITIONS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 POWERS = (0, 1, 2, 3, 4, 6, 8)
+AUTO_TIMESTEPS = 550
+"""Up to which timestep the automatic weights read."""
+
 ENOUGH = 0.002
 """IoU that a further layer or option must bring: less is noise, and fewer layers cost less."""
 
@@ -45,6 +49,7 @@ class AttentionChoice:
     contrast: Contrast | None = None
     competition: float = 0.0
     affinity_power: int = 0
+    attention: WeighLayers = "equal"
 
 
 def best_threshold_iou(heat: npt.NDArray[np.floating], truth: npt.NDArray[np.bool_]) -> tuple[float, float]:
@@ -86,13 +91,17 @@ def layer_step_ious(samples: Sequence[Annotated]) -> dict[LayerStep, float]:
 def search_choice(
     samples: Sequence[Annotated], *, progress: Callable[[str, float], None] = lambda step, iou: None
 ) -> AttentionChoice:
-    """The best choice that a greedy search finds: range of timesteps, layers one by one, the range again, the options.
+    """The best choice that a greedy search finds, or the automatic weights of layers where it finds nothing better.
 
-    ``progress`` hears the name of each step and the mean IoU it reached.
+    The search goes over the range of timesteps, layers one by one, the range again, and the options. The automatic weights
+    come first, wherever self-attention can be read, and what was found must beat them. ``progress`` hears the name of each step and the mean IoU it reached.
 
     Raises:
         ShapeError: no sample, or no class in any of them.
     """
+    automatic = _automatic(samples)
+    if automatic is not None:
+        progress("automatic", _mean(samples, automatic))
     layers, timesteps = _extent(samples)
     ranges = [(first, last) for first, last in itertools.product(timesteps, timesteps) if first <= last]
     every = AttentionChoice(layers, (timesteps[0], timesteps[-1]))
@@ -107,7 +116,19 @@ def search_choice(
         best = larger
     best = _better(samples, best, [replace(best, timesteps=extent) for extent in ranges])
     progress("layers and timesteps", _mean(samples, best))
-    return _with_options(samples, best, progress)
+    best = _with_options(samples, best, progress)
+    return best if automatic is None else _better(samples, automatic, [best], margin=ENOUGH)
+
+
+def _automatic(samples: Sequence[Annotated]) -> AttentionChoice | None:
+    """The best of the automatic weights over steps of affinity and competition; None without self-attention to weigh by."""
+    if not all(sample.observation.affinities for sample in samples):
+        return None
+    layers, timesteps = _extent(samples)
+    last = max([step for step in timesteps if step <= AUTO_TIMESTEPS], default=timesteps[-1])
+    start = AttentionChoice(layers, (timesteps[0], last), competition=16.0, affinity_power=1, attention="auto")
+    pairs = itertools.product((16.0, *COMPETITIONS[:-1]), POWERS[1:])
+    return _better(samples, start, [replace(start, competition=c, affinity_power=p) for c, p in pairs], margin=ENOUGH)
 
 
 def _with_options(
@@ -154,7 +175,7 @@ def _sample_ious(sample: Annotated, choice: AttentionChoice) -> list[float]:
         return []
     first, last = choice.timesteps
     timesteps = [step for step in observation.timesteps if first <= step <= last]
-    maps = observation.fused(choice.layers, timesteps, contrast=choice.contrast)
+    maps = observation.fused(choice.layers, timesteps, contrast=choice.contrast, attention=choice.attention)
     height, width = truth.shape
     known = truth != _IGNORE
     try:

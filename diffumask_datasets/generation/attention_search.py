@@ -74,16 +74,17 @@ class Tuning:
     @property
     def recipe_fields(self) -> dict[str, Any]:
         """The choice as fields of a recipe."""
+        spread = self.choice.affinity_power > 0
         fields: dict[str, Any] = {
+            "attention": self.choice.attention,
             "attention_grids": sorted({min(self.grids[layer]) for layer in self.choice.layers}),
             "attention_layers": list(self.choice.layers),
             "attention_timesteps": list(self.choice.timesteps),
             "contrast": self.choice.contrast,
             "competition": self.choice.competition,
+            "affinity": "self-attention" if spread else None,
         }
-        if self.choice.affinity_power:
-            fields |= {"affinity": "self-attention", "affinity_power": self.choice.affinity_power}
-        return fields
+        return fields | ({"affinity_power": self.choice.affinity_power} if spread else {})
 
 
 def tune_attention(

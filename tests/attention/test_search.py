@@ -117,6 +117,15 @@ def test_affinity_is_chosen_where_it_fills_holes():
     assert choice_iou(samples, choice).min() == 1.0
 
 
+def test_automatic_weights_stay_where_no_choice_beats_them():
+    samples = [sample(affinity=True, seed=seed) for seed in range(2)]
+    heard = []
+    choice = search_choice(samples, progress=lambda step, iou: heard.append((step, iou)))
+    assert (choice.attention, choice.layers, choice.timesteps) == ("auto", ("bad", "good"), (250, 250))
+    assert heard[0] == ("automatic", 1.0)
+    assert choice_iou(samples, choice).min() == 1.0
+
+
 def test_ignored_pixels_and_absent_classes_do_not_count():
     item = sample(2)
     mask = item.truth.copy()
