@@ -99,6 +99,7 @@ def test_an_experiment_file(diffumask: Command, shapes_folder: Path, tmp_path: P
         ),
     ],
 )
+@pytest.mark.usefixtures("local_hub")  # one that does not answer is asked for half a minute
 def test_bad_input_is_one_line(
     diffumask: Command, shapes_folder: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:

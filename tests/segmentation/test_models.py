@@ -124,6 +124,7 @@ def test_queries_vote_where_their_masks_lie() -> None:
     assert scores(Model(), torch.zeros(1, 3, 1, 2)).argmax(dim=1).tolist() == [[[0, 1]]]  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("local_hub")
 def test_a_model_that_segments_nothing(tmp_path: Path) -> None:
     SwinConfig().save_pretrained(tmp_path / "swin")
     for call in (load_model, lambda name: build_model(name, ("background",))):
@@ -197,6 +198,7 @@ def test_upernet_small_and_fine_tuning_with_other_classes(tiny: Settings, tmp_pa
         ({"model": "upernet+./none", "model_options": {}}, r"no backbone './none' with four stages"),
     ],
 )
+@pytest.mark.usefixtures("local_hub")
 def test_models_that_cannot_be(tiny: Settings, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         train(tiny(**changes), tmp_path / "model", data=[labelled_of(shapes(4))])

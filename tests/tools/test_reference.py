@@ -8,7 +8,7 @@ from tools.reference import PAGES, commands_page, errors_page, on_page_content, 
 def test_every_command_has_its_options() -> None:
     page = commands_page()
     assert "## diffumask generate\n\nGenerate images and masks of CLASSES into a dataset folder; started again," in page
-    assert "| `--batch-size` | `1` | Images generated at once. |" in page
+    assert "| `--batch-size` |  | Images generated at once; default: 1 on the CPU, on a GPU what fits. |" in page
     assert "| `--output` | required | Where the dataset goes: a folder, or a URL, e.g. s3://bucket/ds. |" in page
     assert re.findall(r"^## diffumask (\S+)", page, re.MULTILINE)[:3] == ["generate", "merge", "prompts"]
 
