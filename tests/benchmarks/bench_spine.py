@@ -37,7 +37,7 @@ def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
         "laziness": _laziness,
         "import": lambda: _import_time(rounds=rounds),
         "identity": lambda: _identity(recipe, 8 if quick else 32),
-        "default": lambda: _default_speedup(16 if quick else 60),
+        "default": lambda: _default_speedup(16 if quick else 150),
     }
     return {figure: value for part in chosen for figure, value in parts[part]().items()}
 
