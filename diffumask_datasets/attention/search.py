@@ -94,7 +94,8 @@ def search_choice(
     """The best choice that a greedy search finds, or the automatic weights of layers where it finds nothing better.
 
     The search goes over the range of timesteps, layers one by one, the range again, and the options. The automatic weights
-    come first, wherever self-attention can be read, and what was found must beat them. ``progress`` hears the name of each step and the mean IoU it reached.
+    come first, wherever self-attention can be read, and what was found must beat them. ``progress`` hears the name of each
+    step and the mean IoU it reached.
 
     Raises:
         ShapeError: no sample, or no class in any of them.
