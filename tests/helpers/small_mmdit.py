@@ -24,7 +24,7 @@ def save_small_mmdit(folder: Path) -> Path:
         SD3Transformer2DModel,
         WEIGHTS / "transformer",
         what="the transformer of tests/models/mmdit",
-        dtype=torch.float32,
+        torch_dtype=torch.float32,
     )
     tokenizer, text = load_text(TOYBOX)
     mmdit_pipeline(transformer, with_projection(text), load_autoencoder(TOYBOX / "vae"), tokenizer).save_pretrained(
