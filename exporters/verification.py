@@ -121,7 +121,7 @@ def _compared(reader: Reader, source: OpenDataset, manifest: dict[str, Any]) -> 
                 sample = ExportSample.of(**item._asdict(), class_count=len(contents.classes))
                 digests.update(sample.digest.encode())
                 reader.compare(sample, tally)
-                density.add(image_density(row))
+                density.add(image_density(row, source.stuff))
                 progress.update()
     yield Check("samples", counts == manifest["samples"], f"{counts} in the source, {manifest['samples']} exported")
     same = digests.hexdigest() == manifest["source"]

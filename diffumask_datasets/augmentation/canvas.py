@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,10 @@ Region = tuple[slice, slice]
 
 @dataclass(slots=True)
 class Canvas:
-    """A scene under construction. ``full`` and ``visible`` count the pixels of each instance, before and after hiding."""
+    """A scene under construction. ``full`` and ``visible`` count the pixels of each instance, before and after hiding.
+
+    Those of stuff are 0 in ``full``: it is no object, and may be covered as a whole.
+    """
 
     scene: Scene
     settings: Compose
@@ -34,13 +38,14 @@ class Canvas:
     visible: list[int]
 
     @classmethod
-    def of(cls, scene: Scene, settings: Compose) -> Canvas:
+    def of(cls, scene: Scene, settings: Compose, stuff: Collection[int] = ()) -> Canvas:
         """A copy of the scene to paste on."""
         areas = np.bincount(scene.instances.ravel(), minlength=len(scene.things) + 1).tolist()
         areas[0] = 0
+        full = [0, *(0 if thing.category in stuff else n for thing, n in zip(scene.things, areas[1:], strict=True))]
         maps = {category: soft.copy() for category, soft in scene.heat_maps.items()}
         arrays = {name: getattr(scene, name).copy() for name in ("image", "label", "instances")}
-        return cls(scene.replaced(heat_maps=maps, **arrays), settings, areas, list(areas))
+        return cls(scene.replaced(heat_maps=maps, **arrays), settings, full, areas)
 
     @property
     def categories(self) -> list[int]:

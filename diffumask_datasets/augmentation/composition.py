@@ -18,6 +18,7 @@ from diffumask_datasets.augmentation.filling import filled
 from diffumask_datasets.augmentation.scene import Others, Scene
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.augment_settings import OTHERS, Compose, check_named_classes
+from diffumask_datasets.sample import BACKGROUND, IGNORE
 
 __all__ = ["composed"]
 
@@ -54,29 +55,32 @@ def composed(
     preferences = _Preferences.of(settings, classes)
     lenders: list[Scene] = []
     if settings.lift or settings.backgrounds is not None:
-        lenders, scene = [scene], _emptied(scene, settings, rng)
-    canvas = Canvas.of(with_instances(scene), settings)
+        lenders, scene = [scene], _emptied(scene, preferences, rng)
+    canvas = Canvas.of(with_instances(scene), settings, preferences.stuff)
     missing = int(rng.integers(settings.objects[0], settings.objects[1] + 1)) - len(canvas.categories)
     if missing > 0:
-        pool = CutoutPool(lenders, others, count=missing, min_quality=settings.min_quality, rng=rng)
+        least = settings.min_quality
+        pool = CutoutPool(lenders, others, count=missing, min_quality=least, stuff=preferences.stuff, rng=rng)
         _fill(canvas, pool, missing, preferences, rng)
     return canvas.scene
 
 
 @dataclass(frozen=True, slots=True)
 class _Preferences:
-    """The settings in class ids: sizes by class id (0 for all others), and weights by (class id, other class id)."""
+    """The settings in class ids: sizes by class id (0 for all others), weights by (class id, other class id), and stuff."""
 
     settings: Compose
     sizes: Mapping[int, tuple[float, float]]
     together: Mapping[tuple[int, int], float]
+    stuff: frozenset[int]
 
     @classmethod
     def of(cls, settings: Compose, classes: Sequence[str]) -> _Preferences:
         check_named_classes([settings], classes)
         ids = {name: number for number, name in enumerate([OTHERS, *classes])}
         sizes = {ids[name]: (smallest, largest) for name, smallest, largest in settings.sizes}
-        return cls(settings, sizes, {(ids[one], ids[other]): weight for one, other, weight in settings.co_occurrence})
+        together = {(ids[one], ids[other]): weight for one, other, weight in settings.co_occurrence}
+        return cls(settings, sizes, together, frozenset(ids[name] for name in settings.stuff))
 
     def weights(self, candidates: Sequence[int], present: Sequence[int]) -> npt.NDArray[np.float64]:
         """How likely each candidate comes next: as often as its class goes with those that are there."""
@@ -133,13 +137,17 @@ def _corner(rng: np.random.Generator, room: int, *, first: bool, last: bool) -> 
     return 0 if first else room if last else drawn
 
 
-def _emptied(scene: Scene, settings: Compose, rng: np.random.Generator) -> Scene:
+def _emptied(scene: Scene, preferences: _Preferences, rng: np.random.Generator) -> Scene:
     """The scene without its objects, or a photograph as large as it."""
-    if settings.backgrounds is not None:
-        image = photograph(settings, rng, size=scene.size)
+    nothing = np.zeros(scene.size, np.uint8)
+    label, maps = nothing, {category: nothing for category in scene.heat_maps}
+    if preferences.settings.backgrounds is not None:
+        image = photograph(preferences.settings, rng, size=scene.size)
     else:
+        stays = np.isin(scene.label, [0, *preferences.stuff])
         reach = 2 * max(2, max(scene.size) // 64) + 1  # the edge of an object has something of its colour
-        image = filled(scene.image, ndimage.maximum_filter(scene.label, reach) > 0)
-    label, instances = np.zeros(scene.size, np.uint8), np.zeros(scene.size, np.int32)
-    maps = {category: np.zeros(scene.size, np.uint8) for category in scene.heat_maps}
-    return Scene(image, label, instances, (), (), maps)
+        image = filled(scene.image, ndimage.maximum_filter((~stays).astype(np.uint8), reach) > 0)
+        # Which stuff was behind an object is not known.
+        label = np.where(stays, scene.label, IGNORE if preferences.stuff else BACKGROUND).astype(np.uint8)
+        maps |= {category: soft for category, soft in scene.heat_maps.items() if category in preferences.stuff}
+    return Scene(image, label, np.zeros(scene.size, np.int32), (), (), maps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +28,21 @@ class CutoutPool:
         others: Draws more of them.
         count: How many are drawn at first.
         min_quality: Samples of lower quality lend nothing.
+        stuff: Class ids that are no objects.
         rng: Decides what is drawn.
     """
 
     def __init__(
-        self, lenders: Sequence[Scene], others: Others, *, count: int, min_quality: float, rng: np.random.Generator
+        self,
+        lenders: Sequence[Scene],
+        others: Others,
+        *,
+        count: int,
+        min_quality: float,
+        rng: np.random.Generator,
+        stuff: Collection[int] = (),
     ) -> None:
-        self._others, self._min_quality, self._rng = others, min_quality, rng
+        self._others, self._min_quality, self._stuff, self._rng = others, min_quality, stuff, rng
         own = self._index(lenders)
         self._candidates, self._own = [*own, *self._index(others(count, rng))], len(own)
         self._drawn: list[tuple[Scene, int]] = []
@@ -82,8 +90,20 @@ class CutoutPool:
         return True
 
     def _index(self, scenes: Sequence[Scene]) -> list[tuple[Scene, int]]:
-        good = [with_instances(scene) for scene in scenes if _quality(scene) >= self._min_quality]
-        return [(scene, number) for scene in good for number in range(1, len(scene.things) + 1)]
+        good = [self._objects_of(scene) for scene in scenes if _quality(scene) >= self._min_quality]
+        return [
+            (scene, number)
+            for scene in good
+            for number, thing in enumerate(scene.things, start=1)
+            if thing.category not in self._stuff
+        ]
+
+    def _objects_of(self, scene: Scene) -> Scene:
+        """The scene with instances, none of them of stuff: what stands on a road is not hidden by it."""
+        scene = with_instances(scene)
+        if not self._stuff:
+            return scene
+        return scene.replaced(instances=np.where(np.isin(scene.label, [*self._stuff]), 0, scene.instances))
 
 
 def _quality(scene: Scene) -> float:

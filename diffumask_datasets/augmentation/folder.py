@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from diffumask_datasets.recipes.augment_settings import (
     fewest_objects,
     needs_others,
     parse_augment,
-    with_co_occurrence,
+    with_known,
 )
 from diffumask_datasets.recipes.file import AUGMENTED
 from diffumask_datasets.recipes.splits import SPLIT_STARTS
@@ -86,7 +86,7 @@ def augment_folder(
     target, parsed = parse_location(output), parse_augment(augment)
     opened = open_dataset(source)
     recipe, history = opened.recipe, opened.history
-    steps = with_co_occurrence(parsed, recipe.co_occurrence)
+    steps = with_known(parsed, co_occurrence=recipe.co_occurrence, stuff=recipe.stuff)
     plan = _Plan(pin_backgrounds(steps, recipe.words), seed, copies, originals)
     check_target(target)
     if same_location(opened.location, target):
@@ -100,7 +100,7 @@ def augment_folder(
         rewrite(
             opened,
             target,
-            {split: _measured(_rows(opened, split, plan, digest, progress), density) for split in counts},
+            {split: _measured(_rows(opened, split, plan, digest, progress), density, opened.stuff) for split in counts},
             counts=sizes,
             skip=(),
             history={**history, AUGMENTED: plan.described(digest, history.get(AUGMENTED))},
@@ -139,9 +139,9 @@ def _rows(source: OpenDataset, split: str, plan: _Plan, digest: str, progress: t
             progress.update()
 
 
-def _measured(rows: Iterable[Row], density: Density) -> Iterator[Row]:
+def _measured(rows: Iterable[Row], density: Density, stuff: Collection[int]) -> Iterator[Row]:
     for row in rows:
-        density.add(image_density(row))
+        density.add(image_density(row, stuff))
         yield row
 
 

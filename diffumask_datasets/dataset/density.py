@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,14 +70,16 @@ class Density:
         ).replace("%", " %") + sparse
 
 
-def image_density(row: Row) -> ImageDensity:
-    """The density of one ``default`` row, from its objects alone.
+def image_density(row: Row, stuff: Collection[int] = ()) -> ImageDensity:
+    """The density of one ``default`` row, from its objects alone; regions of the class ids ``stuff`` are none.
 
     An object counts as partly hidden where one that it touches covers a tenth of its convex hull, and more of it than the
     other way round: an estimate, as masks do not say what is in front.
     """
     cells = row["objects"]
-    instances = _instance_map(cells["segmentation"])
+    masks = zip(cells["category"], cells["segmentation"], strict=True)
+    things = [(category, rle) for category, rle in masks if category not in stuff]
+    instances = _instance_map([rle for _, rle in things])
     gap = max(2, round(GAP * max(instances.shape)))
     boxes = {
         number: tuple(slice(max(0, side.start - gap), side.stop + gap) for side in box)
@@ -92,7 +94,7 @@ def image_density(row: Row) -> ImageDensity:
     }
     hidden = {number for (number, front), share in lost.items() if share >= max(HIDDEN, lost.get((front, number), 0.0))}
     touching = sum(bool(found) for found in near.values())
-    return ImageDensity(len(cells["category"]), len(set(cells["category"])), touching, len(hidden))
+    return ImageDensity(len(things), len({category for category, _ in things}), touching, len(hidden))
 
 
 def object_sizes(rows: Iterable[Row], classes: Sequence[str]) -> dict[str, tuple[float, float]]:

@@ -117,6 +117,12 @@ class OpenDataset:
         return fewest_objects(parse_augment(steps)) if steps and not augmented.get("originals") else 0
 
     @property
+    def stuff(self) -> frozenset[int]:
+        """The class ids without instances, such as road and sky, as far as its recipe says so."""
+        names = () if self.recipe_fields is None else self.recipe.stuff
+        return frozenset(self.classes.index(name) + 1 for name in names)
+
+    @property
     def skip(self) -> frozenset[int]:
         """The indices that its recipe leaves out."""
         return frozenset(self._recipe_fields.get("skip") or ())

@@ -8,7 +8,7 @@ from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
 from diffumask_datasets.diffusion.defaults import model_defaults
 from diffumask_datasets.masks.pipeline import check_mask_settings
 from diffumask_datasets.prompts.sources import check_prompts
-from diffumask_datasets.recipes.augment_settings import with_co_occurrence
+from diffumask_datasets.recipes.augment_settings import with_known
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.settings import MaskSettings
 from diffumask_datasets.sample import check_known
@@ -33,7 +33,7 @@ def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
         terms = [term for name in recipe.classes for term in recipe.words_of(name).terms]
         check_known(terms, CLASS_NAMES, model=recipe.model)
     recipe = recipe.pinned()
-    steps = with_co_occurrence(recipe.augment, recipe.co_occurrence)
+    steps = with_known(recipe.augment, co_occurrence=recipe.co_occurrence, stuff=recipe.stuff)
     recipe = recipe.model_copy(update={"augment": pin_backgrounds(steps, recipe.words)})
     recipe = recipe.completed(RECIPE_DEFAULTS if recipe.model == "toybox" else model_defaults(recipe))
     check_prompts(recipe, splits)

@@ -152,7 +152,7 @@ class GeneratedSamples:
                 plain.update(self._plain_rows(first, first + size))
             return plain[index]
 
-        scenes = cached_scenes(fetch)
+        scenes, stuff = cached_scenes(fetch), [recipe.classes.index(name) + 1 for name in recipe.stuff]
         for index in range(start, stop):
             block = block_of(index, recipe.augment)
             for old in [old for old in plain if old < block.start - size]:
@@ -167,6 +167,6 @@ class GeneratedSamples:
                 classes=recipe.classes,
             )
             made = row_from(scene, row, f"{digest}-{index:08d}")
-            if len(made["objects"]["category"]) < self.fewest_objects:
+            if sum(category not in stuff for category in made["objects"]["category"]) < self.fewest_objects:
                 self.sparse.add(index)
             yield index, made

@@ -132,7 +132,7 @@ def _present_card(api: HfApi, repo_id: str, present: Container[str]) -> str | No
 
 def _write_data(folder: Path, source: OpenDataset, decided: Mapping[str, str]) -> Summary:
     """Writes all but the card; the same dataset gives the same bytes."""
-    summary = Summary(source.classes, density=Density(source.fewest_objects))
+    summary = Summary(source.classes, density=Density(source.fewest_objects), stuff=source.stuff)
     seen = set[str]()
     labels: dict[str, Pixels] = {}
     files: dict[str, FileContent] = {**decided}

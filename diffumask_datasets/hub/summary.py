@@ -27,7 +27,7 @@ BAR_HEIGHT, BAR_WIDTH, MARGIN, LINE = 140, 18, 40, 16
 
 @dataclass
 class Summary:
-    """Counts over rows. ``areas`` maps a class id to the number of its objects in each bar."""
+    """Counts over rows. ``areas`` maps a class id to the number of its objects in each bar; those of ``stuff`` are none."""
 
     classes: tuple[str, ...]
     images: Counter[str] = field(default_factory=Counter)
@@ -41,6 +41,7 @@ class Summary:
     thresholds: list[float] = field(default_factory=list)
     first_rows: list[Row] = field(default_factory=list)
     density: Density = field(default_factory=Density)
+    stuff: frozenset[int] = frozenset()
 
     def see(self, split: str, row: Row) -> None:
         """Counts one ``default`` row."""
@@ -50,7 +51,7 @@ class Summary:
         self.prompts.setdefault(row["prompt"])
         self.qualities.append(row["quality"])
         self.thresholds += row["threshold"]
-        self.density.add(image_density(row))
+        self.density.add(image_density(row, self.stuff))
         objects = row["objects"]
         for category, area, rle in zip(objects["category"], objects["area"], objects["segmentation"], strict=True):
             height, width = rle["size"]

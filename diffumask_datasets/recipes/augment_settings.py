@@ -24,7 +24,7 @@ __all__ = [
     "grid_size",
     "needs_others",
     "parse_augment",
-    "with_co_occurrence",
+    "with_known",
     "with_sizes",
 ]
 
@@ -37,6 +37,9 @@ SMALLEST_TILE = 4
 
 OTHERS = "*"
 """In the sizes of a composition: every class that is not named."""
+
+_LATER = ("stuff",)
+"""Fields of a composition that count in a digest only where they differ from their default."""
 
 
 class _Step(Settings):
@@ -128,6 +131,8 @@ class Compose(_Step):
         backgrounds: Folder of photographs to paste on, in place of the samples themselves. They count as background
             throughout, so they must show none of the classes.
         backgrounds_revision: Pins the content of that folder.
+        stuff: Classes that are never cut out nor counted, and may be covered as a whole, such as road and sky; by default
+            those of the recipe.
     """
 
     kind: Literal["compose"] = "compose"
@@ -142,6 +147,7 @@ class Compose(_Step):
     lift: bool = False
     backgrounds: str | None = None
     backgrounds_revision: str | None = None
+    stuff: tuple[str, ...] = ()
 
     @field_validator("objects", "scale")
     @classmethod
@@ -171,6 +177,9 @@ class Compose(_Step):
     def identity(self) -> dict[str, Any]:
         """The fields that decide content; a pinned folder is known by its content alone."""
         fields = super().identity()
+        for name in _LATER:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del fields[name]
         return {**fields, "backgrounds": None} if self.backgrounds_revision else fields
 
 
@@ -232,13 +241,13 @@ def with_sizes(
     )
 
 
-def with_co_occurrence(
-    steps: Iterable[AugmentSettings], co_occurrence: tuple[tuple[str, str, float], ...]
+def with_known(
+    steps: Iterable[AugmentSettings], *, co_occurrence: tuple[tuple[str, str, float], ...], stuff: tuple[str, ...]
 ) -> tuple[AugmentSettings, ...]:
-    """The steps with the ``co_occurrence`` of a recipe in the compositions that have none of their own."""
+    """The steps with the ``co_occurrence`` and the ``stuff`` of a recipe in the compositions that have none of their own."""
     return tuple(
-        step.model_copy(update={"co_occurrence": co_occurrence})
-        if isinstance(step, Compose) and not step.co_occurrence
+        step.model_copy(update={"co_occurrence": step.co_occurrence or co_occurrence, "stuff": step.stuff or stuff})
+        if isinstance(step, Compose)
         else step
         for step in steps
     )
@@ -247,7 +256,7 @@ def with_co_occurrence(
 def check_named_classes(steps: Iterable[AugmentSettings], classes: Sequence[str]) -> None:
     """Raises RecipeError where a composition names what is none of the classes."""
     for step in steps:
-        named = [*step.sizes, *step.co_occurrence] if isinstance(step, Compose) else []
+        named = [*step.sizes, *step.co_occurrence, step.stuff] if isinstance(step, Compose) else []
         for name in [name for entry in named for name in entry if isinstance(name, str)]:
             if name not in (*classes, OTHERS):
                 raise RecipeError(

@@ -15,9 +15,17 @@ from diffumask_datasets.recipes.augment_settings import parse_augment
 from diffumask_datasets.recipes.captions import Words, count_co_occurrence
 from diffumask_datasets.recipes.prompt_settings import CaptionSettings
 from diffumask_datasets.recipes.text import normalise
-from diffumask_datasets.recipes.vocabulary import VOCABULARIES, ClassWords, class_words, load_vocabulary, places, styles
+from diffumask_datasets.recipes.vocabulary import (
+    VOCABULARIES,
+    ClassWords,
+    VocabularyClass,
+    class_words,
+    load_vocabulary,
+    places,
+    styles,
+)
 
-__all__ = ["OBJECTS_PER_IMAGE", "resolve_classes", "resolve_fields"]
+__all__ = ["OBJECTS_PER_IMAGE", "resolve_classes", "resolve_fields", "stuff_of"]
 
 OBJECTS_PER_IMAGE = "objects_per_image"
 """The target of density among the fields that a user gives."""
@@ -44,7 +52,8 @@ def resolve_fields(fields: dict[str, Any]) -> dict[str, Any]:
     named = resolve_classes(fields["classes"])
     words = _merged(named, fields.get("vocabulary", ()))
     names = tuple(entry.name for entry in words)
-    fields = {**fields, "classes": names, "vocabulary": tuple(entry for entry in words if not entry.plain)}
+    fields = {"stuff": stuff_of(fields["classes"]), **fields, "classes": names}
+    fields["vocabulary"] = tuple(entry for entry in words if not entry.plain)
     if "prompt_source" not in fields and "prompts" not in fields and any(entry.sub_classes for entry in words):
         fields["prompt_source"] = "sub_classes"
     fields["prompt_source"] = _filled(fields.get("prompt_source", "templates"), fields.get("model", "toybox"))
@@ -79,7 +88,8 @@ def resolve_classes(classes: Any) -> tuple[ClassWords, ...]:
         UnknownClassError: a misspelt vocabulary, or a class that it does not have.
     """
     if isinstance(classes, str):
-        return _resolve_text(classes)
+        found = _of_vocabulary(classes)
+        return (_one_class(classes),) if found is None else tuple(entry.words for entry in found)
     if isinstance(classes, Mapping):
         entries = {str(name): _as_entry(name, value) for name, value in classes.items()}
         return tuple(class_words(name, entry) for name, entry in entries.items())
@@ -88,12 +98,23 @@ def resolve_classes(classes: Any) -> tuple[ClassWords, ...]:
     raise RecipeError("classes: give names, a vocabulary such as 'voc', or a mapping from names to their terms")
 
 
-def _resolve_text(text: str) -> tuple[ClassWords, ...]:
+def stuff_of(classes: Any) -> tuple[str, ...]:
+    """The names of the classes without instances, such as road and sky, as far as ``classes`` is a vocabulary that says so."""
+    found = _of_vocabulary(classes) if isinstance(classes, str) else None
+    return tuple(entry.name for entry in found or () if entry.kind == "stuff")
+
+
+def _of_vocabulary(text: str) -> tuple[VocabularyClass, ...] | None:
+    """The classes of ``"voc"``, ``"voc:bird,dog"`` or ``"my.yaml"``; None for any other text."""
     source, _, chosen = text.partition(":") if ":" in text and text.split(":")[0] in VOCABULARIES else (text, "", "")
-    if source in VOCABULARIES or Path(source).suffix in (".yaml", ".yml"):
-        vocabulary = load_vocabulary(source)
-        names = [normalise(name) for name in chosen.split(",")] if chosen else vocabulary.names
-        return tuple(vocabulary.class_named(name).words for name in names)
+    if source not in VOCABULARIES and Path(source).suffix not in (".yaml", ".yml"):
+        return None
+    vocabulary = load_vocabulary(source)
+    names = [normalise(name) for name in chosen.split(",")] if chosen else vocabulary.names
+    return tuple(vocabulary.class_named(name) for name in names)
+
+
+def _one_class(text: str) -> ClassWords:
     if not text.strip():
         _nameless()
     if " " not in text and suggestion(text, VOCABULARIES, cutoff=_NEAR):
@@ -101,7 +122,7 @@ def _resolve_text(text: str) -> tuple[ClassWords, ...]:
             f"unknown vocabulary {text!r}{suggestion(text, VOCABULARIES)}; there are: {', '.join(VOCABULARIES)}; "
             f"for a class of this name write classes=[{text!r}]"
         )
-    return (ClassWords(text, (text,)),)
+    return ClassWords(text, (text,))
 
 
 def _nameless() -> ClassWords:

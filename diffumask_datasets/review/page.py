@@ -17,7 +17,7 @@ from typing import IO, Any
 from diffumask_datasets.dataset.atomic import atomic_file
 from diffumask_datasets.dataset.contact_sheet import class_colours
 from diffumask_datasets.dataset.decisions import DECISIONS_FILE
-from diffumask_datasets.dataset.density import Density, image_density
+from diffumask_datasets.dataset.density import Density, ImageDensity, image_density
 from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
 from diffumask_datasets.dataset.schema import Row
 from diffumask_datasets.dataset.storage import Location, name_of, parse_location
@@ -85,11 +85,14 @@ def _data(opened: OpenDataset, most: int | None, pictures: IO[str]) -> dict[str,
 def _cards(opened: OpenDataset, most: int | None, density: Density, pictures: IO[str]) -> list[dict[str, Any]]:
     """What the page knows of each sample from the start; the pictures go into a file, as they need not fit into memory."""
     normalization = (opened.recipe_fields or {}).get("heat_normalization", "local")
+    stuff = opened.stuff
     cards: list[dict[str, Any]] = []
     for split, checked in itertools.islice(opened.checked(), most):
         shown = pictures_of(checked.row, checked.pixels, checked.label, normalization=normalization)
         pictures.write(_script(f' type="application/json" id="p{len(cards)}"', json.dumps(shown)))
-        cards.append(_card(split, checked.row, density))
+        image = image_density(checked.row, stuff)
+        density.add(image)
+        cards.append(_card(split, checked.row, image))
         if len(cards) % PER_STEP == 0:
             pictures.write(_script("", f"arrived({len(cards)})"))
     pictures.write(_script("", f"arrived({len(cards)})"))
@@ -100,9 +103,7 @@ def _script(attributes: str, text: str) -> str:
     return f"<script{attributes}>{text}</script>\n"
 
 
-def _card(split: str, row: Row, total: Density) -> dict[str, Any]:
-    density = image_density(row)
-    total.add(density)
+def _card(split: str, row: Row, density: ImageDensity) -> dict[str, Any]:
     return {
         "id": row["sample_id"],
         "split": split,

@@ -179,6 +179,31 @@ def test_labels_without_instances_lend_connected_regions() -> None:
     assert compose(empty(), lender, objects=(1, 1)).things == (Thing(1, 1.0),)
 
 
+def on_a_road(scene: Scene) -> Scene:
+    """The scene with what was background as one region of class 3."""
+    ground = scene.instances == 0
+    things = (*scene.things, Thing(3, 1.0))
+    return scene.replaced(
+        label=np.where(scene.label == 0, 3, scene.label).astype(np.uint8),
+        instances=np.where(ground & (scene.label == 0), len(things), scene.instances),
+        things=things,
+    )
+
+
+def test_stuff_is_neither_cut_out_nor_counted_and_may_be_covered() -> None:
+    road = on_a_road(empty((48, 48)))
+    fields = {"objects": (4, 4), "scale": (0.5, 0.7), "min_visible": 1.0}
+    with pytest.raises(RecipeError, match="no sample is good enough to cut an object from"):
+        compose(road, on_a_road(square(10)), **fields)  # taken for an object, a road hides what stands on it
+    made = compose(road, on_a_road(square(10)), **fields, stuff=("tree",))
+    assert [thing.category for thing in made.things] == [3, 1, 1, 1, 1]
+    assert (made.label[made.instances == 1] == 3).all()
+    covered = compose(road, square(40, at=(4, 4), size=(48, 48)), objects=(1, 1), scale=(1, 1), stuff=("tree",))
+    assert (covered.instances == 2).sum() == 1600
+    lifted = compose(on_a_road(square(10)), square(10), objects=(1, 1), scale=(1, 1), lift=True, stuff=("tree",))
+    assert set(np.unique(lifted.label)) == {1, 3, 255}  # which stuff was behind the object is not known
+
+
 def hidden_by_another() -> Scene:
     scene = square(10)
     label, instances = scene.label.copy(), scene.instances.copy()

@@ -40,6 +40,12 @@ def test_density_of_an_image(boxes: list[tuple[int, int, int, int]], density: Im
     assert image_density(row_of(*boxes)) == density
 
 
+def test_regions_of_stuff_are_no_objects() -> None:
+    row = row_of((0, 0, 8, 8), (8, 0, 64, 64), (0, 9, 8, 19))
+    assert image_density(row) == ImageDensity(3, 2, 3, 0)
+    assert image_density(row, stuff=[2]) == ImageDensity(2, 1, 2, 0)
+
+
 def test_density_of_a_dataset() -> None:
     total = Density()
     for boxes in ([(0, 0, 8, 8), (0, 9, 8, 19), (40, 40, 50, 50)], [(0, 0, 8, 8)], []):

@@ -156,6 +156,19 @@ def test_affinity_and_competition_are_checked(fields: dict[str, Any], message: s
         Recipe.of(classes=["car"], **fields)
 
 
+def test_a_vocabulary_says_which_classes_are_stuff() -> None:
+    recipe = Recipe.of(classes="cityscapes:car,road,sky")
+    assert recipe.stuff == ("road", "sky")
+    assert Recipe.of(**recipe.model_dump(mode="json")).stuff == recipe.stuff
+    assert Recipe.of(classes="cityscapes:car,road,sky", stuff="sky").stuff == ("sky",)
+    assert Recipe.of(classes=["car", "road"]).stuff == ()
+    # Without a composition it decides nothing.
+    plain = {"classes": ["car", "road"], "model": "me/sd"}
+    assert Recipe.of(**plain, stuff="road").digest == Recipe.of(**plain).digest
+    with pytest.raises(RecipeError, match="stuff: 'raod' is none of the classes .did you mean 'road'"):
+        Recipe.of(**plain, stuff="raod")
+
+
 def test_the_digest_never_changes_by_itself() -> None:
     given = {"height": 512, "width": 512, "num_inference_steps": 50, "guidance_scale": 7.5}
     given |= {"attention_grids": [16, 32, 64], "attention_timesteps": [0, 1000]}
