@@ -140,7 +140,7 @@ def _corner(rng: np.random.Generator, room: int, *, first: bool, last: bool) -> 
 def _emptied(scene: Scene, preferences: _Preferences, rng: np.random.Generator) -> Scene:
     """The scene without its objects, or a photograph as large as it."""
     nothing = np.zeros(scene.size, np.uint8)
-    label, maps = nothing, {category: nothing for category in scene.heat_maps}
+    label, maps = nothing, dict.fromkeys(scene.heat_maps, nothing)
     if preferences.settings.backgrounds is not None:
         image = photograph(preferences.settings, rng, size=scene.size)
     else:

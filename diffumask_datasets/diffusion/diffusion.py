@@ -95,8 +95,26 @@ class DiffusersModel:
 
     def generate(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> list[ImageWithAttention]:
         """Generates one batch, in order; see :class:`diffumask_datasets.diffusion.protocol.DiffusionModel`."""
-        if not requests:
-            return []
+        return self._recorded(requests, recipe, self._size(recipe)) if requests else []
+
+    def repaint(
+        self, image: npt.NDArray[np.uint8], request: GenerationRequest, recipe: Recipe, *, strength: float
+    ) -> ImageWithAttention:
+        """Paints over a given image; see :class:`diffumask_datasets.diffusion.protocol.Repainter`."""
+        height, width = image.shape[:2]
+        check_size("height", height, self.unit)
+        check_size("width", width, self.unit)
+        painter = DiffusersModel(image_to_image(self.pipeline), self.family)
+        sized = recipe.model_copy(update={"height": height, "width": width})
+        (painted,) = painter._recorded(
+            [request], sized, begun_from(image, painter.pipeline, recipe, strength=strength)
+        )
+        return painted
+
+    def _recorded(
+        self, requests: Sequence[GenerationRequest], recipe: Recipe, own: dict[str, Any]
+    ) -> list[ImageWithAttention]:
+        """Runs the pipeline, with arguments of its ``own`` kind, and reads its attention."""
         texts = self.family.text(self.pipeline, [request.prompt for request in requests])
         layers = self._chosen_layers(recipe)
         recorder = CrossAttentionRecorder(
@@ -105,7 +123,7 @@ class DiffusersModel:
         self_layers = self._affinity_layers(recipe) if recipe.uses_self_attention else {}
         self_recorder = SelfAttentionRecorder(self_layers, len(requests))
         with self._recording(recorder, self_recorder.layers, lambda: self_recorder, texts) as state:
-            images = to_uint8(self._run(requests, recipe))
+            images = to_uint8(self._run(requests, recipe, own))
         if not state.seen:
             raise CaptureError(
                 f"no call of the {self.family.denoiser} of {type(self.pipeline).__name__} was given the text that "
@@ -152,11 +170,12 @@ class DiffusersModel:
             {(grid, step): affinity.half() for step, grids in affinities.items() for grid, affinity in grids.items()}
         )
 
-    def _run(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> Any:
+    def _run(self, requests: Sequence[GenerationRequest], recipe: Recipe, own: dict[str, Any]) -> Any:
         """Float images (batch, height, width, 3) in [0, 1]."""
         with single_thread():
             return self.pipeline(
-                **call_arguments(requests, recipe),
+                **call_arguments(requests),
+                **own,
                 **self.family.arguments(recipe, len(requests)),
                 **self.family.fixed,
             ).images

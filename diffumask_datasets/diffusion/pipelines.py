@@ -75,13 +75,10 @@ def load_pipeline(
         raise ModelError(f"cannot load the model {model!r}: {_first_line(error)}") from error
 
 
-def call_arguments(requests: Sequence[GenerationRequest], recipe: Recipe) -> dict[str, Any]:
-    """The arguments that all pipelines take: prompts, size, steps and noise, for images (batch, height, width, 3)."""
+def call_arguments(requests: Sequence[GenerationRequest]) -> dict[str, Any]:
+    """The arguments that all pipelines take: prompts and noise, for images (batch, height, width, 3)."""
     return {
         "prompt": [request.prompt.text for request in requests],
-        "height": recipe.height,
-        "width": recipe.width,
-        "num_inference_steps": recipe.num_inference_steps,
         # Drawn on the CPU, one generator a row: the noise is the same on every device and in every batch.
         "generator": [torch.Generator("cpu").manual_seed(request.seed) for request in requests],
         "output_type": "np",

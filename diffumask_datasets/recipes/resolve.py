@@ -99,7 +99,7 @@ def resolve_classes(classes: Any) -> tuple[ClassWords, ...]:
 
 
 def stuff_of(classes: Any) -> tuple[str, ...]:
-    """The names of the classes without instances, such as road and sky, as far as ``classes`` is a vocabulary that says so."""
+    """The names of the classes without instances, such as road and sky, where ``classes`` is a vocabulary."""
     found = _of_vocabulary(classes) if isinstance(classes, str) else None
     return tuple(entry.name for entry in found or () if entry.kind == "stuff")
 

@@ -86,12 +86,14 @@ def test_generating_says_once_how_many_images_hold_fewer_objects(
     assert open_dataset(tmp_path / "ds").fewest_objects == 30
 
 
-def test_the_recipe_says_which_classes_occur_together_and_which_are_stuff(planted: dict[str, Any], tmp_path: Path) -> None:
+def test_the_recipe_says_which_classes_occur_together_and_which_are_stuff(
+    planted: dict[str, Any], tmp_path: Path
+) -> None:
     pairs = [["car", "boat", 0.0], ["boat", "car", 1.0]]
-    generate(tmp_path / "ds", num_samples=6, **{**planted, "co_occurrence": pairs, "stuff": ["tree"]})
+    generate(tmp_path / "ds", num_samples=6, **{**planted, "co_occurrence": pairs, "stuff": ["potted plant"]})
     augment_folder(tmp_path / "ds", tmp_path / "out", augment=COMPOSE)
     written = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
-    assert written["augmented"]["augment"][0]["stuff"] == ["tree"]
+    assert written["augmented"]["augment"][0]["stuff"] == ["potted plant"]
     assert sorted(written["augmented"]["augment"][0]["co_occurrence"]) == [["boat", "car", 1.0], ["car", "boat", 0.0]]
 
 

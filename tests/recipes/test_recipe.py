@@ -165,7 +165,7 @@ def test_a_vocabulary_says_which_classes_are_stuff() -> None:
     # Without a composition it decides nothing.
     plain = {"classes": ["car", "road"], "model": "me/sd"}
     assert Recipe.of(**plain, stuff="road").digest == Recipe.of(**plain).digest
-    with pytest.raises(RecipeError, match="stuff: 'raod' is none of the classes .did you mean 'road'"):
+    with pytest.raises(RecipeError, match=r"stuff: 'raod' is none of the classes .did you mean 'road'"):
         Recipe.of(**plain, stuff="raod")
 
 
