@@ -28,6 +28,11 @@ class DenoiserState:
         self.seen = 0
         self._prompt: Sequence[torch.Tensor] | torch.Tensor | None = None
         self._steps = 0
+        self._timesteps: Sequence[Any] | torch.Tensor | None = None
+
+    def begins_at(self, timesteps: tuple[Any, ...]) -> None:
+        """The pipeline does not start from noise: these alone, the first of what it gives, are its timesteps."""
+        self._timesteps = timesteps[0]
 
     def encoded(self, output: Any) -> None:
         """Takes the first result of ``encode_prompt``, which is the prompt's; later ones are the negative prompt's."""
@@ -40,7 +45,8 @@ class DenoiserState:
 
     def timestep(self, scheduler: Any) -> float:
         """The training timestep at which the denoiser is called now."""
-        return float(scheduler.timesteps[min(self._steps, len(scheduler.timesteps) - 1)])
+        timesteps = scheduler.timesteps if self._timesteps is None else self._timesteps
+        return float(timesteps[min(self._steps, len(timesteps) - 1)])
 
     def called(self, text: Any) -> None:
         """Finds the prompt's rows in what the denoiser is given as text."""
@@ -83,6 +89,8 @@ def hook_denoiser(
 
     with ExitStack() as restore:
         after_call(restore, pipeline, "encode_prompt", state.encoded)
+        if hasattr(pipeline, "get_timesteps"):  # of image-to-image: the last of all timesteps
+            after_call(restore, pipeline, "get_timesteps", state.begins_at)
         after_call(restore, pipeline.scheduler, "step", lambda output: state.stepped())
         restore.callback(denoiser.register_forward_pre_hook(before, with_kwargs=True).remove)
         yield state

@@ -21,9 +21,16 @@ from diffumask_datasets.diffusion.attention_processors import native_attention, 
 from diffumask_datasets.diffusion.denoiser_hooks import DenoiserState, hook_denoiser
 from diffumask_datasets.diffusion.family import Family, guidance_alone
 from diffumask_datasets.diffusion.image_noising import feed_image, latents_of
-from diffumask_datasets.diffusion.pipelines import call_arguments, check_size, check_timesteps, load_pipeline
+from diffumask_datasets.diffusion.pipelines import (
+    call_arguments,
+    check_size,
+    check_timesteps,
+    from_noise,
+    load_pipeline,
+)
 from diffumask_datasets.diffusion.pixels import to_uint8
 from diffumask_datasets.diffusion.protocol import GenerationRequest, ImageWithAttention
+from diffumask_datasets.diffusion.repainting import from_image, image_to_image
 from diffumask_datasets.errors import CaptureError, RecipeError
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.prompts.prompt import Prompt, Term
@@ -95,7 +102,7 @@ class DiffusersModel:
 
     def generate(self, requests: Sequence[GenerationRequest], recipe: Recipe) -> list[ImageWithAttention]:
         """Generates one batch, in order; see :class:`diffumask_datasets.diffusion.protocol.DiffusionModel`."""
-        return self._recorded(requests, recipe, self._size(recipe)) if requests else []
+        return self._recorded(requests, recipe) if requests else []
 
     def repaint(
         self, image: npt.NDArray[np.uint8], request: GenerationRequest, recipe: Recipe, *, strength: float
@@ -106,15 +113,12 @@ class DiffusersModel:
         check_size("width", width, self.unit)
         painter = DiffusersModel(image_to_image(self.pipeline), self.family)
         sized = recipe.model_copy(update={"height": height, "width": width})
-        (painted,) = painter._recorded(
-            [request], sized, begun_from(image, painter.pipeline, recipe, strength=strength)
-        )
+        (painted,) = painter._recorded([request], sized, from_image(image, painter.pipeline, recipe, strength=strength))
         return painted
 
     def _recorded(
-        self, requests: Sequence[GenerationRequest], recipe: Recipe, own: dict[str, Any]
+        self, requests: Sequence[GenerationRequest], recipe: Recipe, start: dict[str, Any] | None = None
     ) -> list[ImageWithAttention]:
-        """Runs the pipeline, with arguments of its ``own`` kind, and reads its attention."""
         texts = self.family.text(self.pipeline, [request.prompt for request in requests])
         layers = self._chosen_layers(recipe)
         recorder = CrossAttentionRecorder(
@@ -123,7 +127,7 @@ class DiffusersModel:
         self_layers = self._affinity_layers(recipe) if recipe.uses_self_attention else {}
         self_recorder = SelfAttentionRecorder(self_layers, len(requests))
         with self._recording(recorder, self_recorder.layers, lambda: self_recorder, texts) as state:
-            images = to_uint8(self._run(requests, recipe, own))
+            images = to_uint8(self._run(requests, recipe, start))
         if not state.seen:
             raise CaptureError(
                 f"no call of the {self.family.denoiser} of {type(self.pipeline).__name__} was given the text that "
@@ -170,12 +174,12 @@ class DiffusersModel:
             {(grid, step): affinity.half() for step, grids in affinities.items() for grid, affinity in grids.items()}
         )
 
-    def _run(self, requests: Sequence[GenerationRequest], recipe: Recipe, own: dict[str, Any]) -> Any:
-        """Float images (batch, height, width, 3) in [0, 1]."""
+    def _run(self, requests: Sequence[GenerationRequest], recipe: Recipe, start: dict[str, Any] | None = None) -> Any:
+        """Float images (batch, height, width, 3) in [0, 1]; they start from noise unless ``start`` says otherwise."""
         with single_thread():
             return self.pipeline(
                 **call_arguments(requests),
-                **own,
+                **(start or from_noise(recipe)),
                 **self.family.arguments(recipe, len(requests)),
                 **self.family.fixed,
             ).images

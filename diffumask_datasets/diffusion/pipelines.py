@@ -23,7 +23,7 @@ from diffumask_datasets.models.weights import quiet_loading
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
 
-__all__ = ["call_arguments", "check_size", "check_timesteps", "load_pipeline"]
+__all__ = ["call_arguments", "check_size", "check_timesteps", "from_noise", "load_pipeline"]
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -83,6 +83,11 @@ def call_arguments(requests: Sequence[GenerationRequest]) -> dict[str, Any]:
         "generator": [torch.Generator("cpu").manual_seed(request.seed) for request in requests],
         "output_type": "np",
     }
+
+
+def from_noise(recipe: Recipe) -> dict[str, Any]:
+    """The further arguments of a pipeline that starts from noise."""
+    return {"height": recipe.height, "width": recipe.width, "num_inference_steps": recipe.num_inference_steps}
 
 
 def check_size(name: str, size: int, unit: int) -> None:

@@ -14,7 +14,7 @@ from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["DiffusionModel", "GenerationRequest", "ImageWithAttention", "Observer"]
+__all__ = ["DiffusionModel", "GenerationRequest", "ImageWithAttention", "Observer", "Repainter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +80,21 @@ class Observer(Protocol):
             RecipeError: a size that the model cannot take.
             TokenAlignmentError: a class term is not in the prompt or was truncated away.
             CaptureError: no attention call was seen.
+        """
+
+
+@runtime_checkable
+class Repainter(Protocol):
+    """A model that can also paint over a given image."""
+
+    def repaint(
+        self, image: npt.NDArray[np.uint8], request: GenerationRequest, recipe: Recipe, *, strength: float
+    ) -> ImageWithAttention:
+        """Noises ``image``, uint8 (height, width, 3), so far that ``strength`` of the recipe's steps lead to an image again.
+
+        Raises:
+            ModelError: diffusers has no image-to-image form of this pipeline.
+            RecipeError: a size that the model cannot take.
+            TokenAlignmentError: a class term is not in the prompt or was truncated away.
+            CaptureError: no attention call was seen, or none at a timestep that the recipe reads.
         """
