@@ -258,6 +258,33 @@ def test_a_dataset_without_heat_maps_has_no_such_pictures(page: Chrome) -> None:
     assert {one.get_attribute("alt") for one in page.find_elements(By.CSS_SELECTOR, "img.mask")} == {"mask"}
 
 
+def test_a_review_needs_no_keyboard(page: Chrome, folder: Path) -> None:
+    ids = [row["sample_id"] for row in rows_of(folder)]
+    for place, verdict in ((3, "accepted"), (0, "rejected"), (1, "rejected"), (1, "rejected")):
+        page.find_elements(By.CSS_SELECTOR, f"main .choice .{verdict}")[place].click()
+    assert read_decisions(downloaded(page)) == {
+        ids[3]: Decision(ids[3], "accepted"),
+        ids[0]: Decision(ids[0], "rejected"),
+    }
+
+
+def test_a_phone_shows_pictures_first(browser: Chrome, page: Chrome) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
+    try:
+        assert page.execute_script("return document.documentElement.scrollWidth") == 400
+        assert page.execute_script("return document.querySelector('main img').getBoundingClientRect().top") < 200
+        order = page.find_element(By.ID, "order")
+        assert not order.is_displayed()
+        page.find_element(By.ID, "unfold").click()
+        assert order.is_displayed()
+        button = page.find_element(By.CSS_SELECTOR, "main .choice .accepted")
+        assert button.size["height"] >= 40
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_a_review_needs_no_mouse(page: Chrome, folder: Path) -> None:
     ids = [row["sample_id"] for row in rows_of(folder)]
     per_row = page.execute_script("return perRow()")

@@ -2,7 +2,7 @@
 
 Both get the same images, boxes and instance masks; ours also brings semantic masks, heat maps, facts, colours and views.
 Also how heavy the review page is, and how soon a browser shows its first picture.
-Needs the extra [fiftyone] and its database, chromium and chromium-driver.
+``PARTS=fiftyone`` needs the extra [fiftyone] and its database, ``PARTS=page`` chromium and chromium-driver.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,37 +38,55 @@ FIELDS: dict[str, Any] = {
 NAME = "diffumask-bench"
 
 
-def measure(quick: bool) -> Mapping[str, float]:
+PARTS = ("fiftyone", "page")
+
+
+def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
+    figures: dict[str, float] = {}
+    for part in parts:
+        with tempfile.TemporaryDirectory(prefix="bench-review-") as root:
+            figures |= {"fiftyone": _fiftyone, "page": _page}[part](quick, Path(root))
+    return figures
+
+
+def _generated(samples: int, root: Path) -> Path:
+    generate(root / "ds", num_samples=samples, store=root / "store", **FIELDS)
+    return root / "ds"
+
+
+def _fiftyone(quick: bool, root: Path) -> dict[str, float]:
     samples = 100 if quick else 5000
-    with tempfile.TemporaryDirectory(prefix="bench-review-") as root:
-        folder = Path(root, "ds")
-        generate(folder, num_samples=samples, store=Path(root, "store"), **FIELDS)
-        _write_coco(folder, Path(root, "coco"))
-        ours, theirs = lambda: _ours(folder, Path(root, "media")), lambda: _coco_importer(Path(root, "coco"))
-        ours()
-        theirs()
-        ratio, spread = paired_ratio(ours, theirs, rounds=3 if quick else 5)
-        return {
-            "fiftyone_vs_coco_importer_time": ratio,
-            "fiftyone_vs_coco_importer_time_spread": spread,
-            "masks_lost": _masks_lost(folder, Path(root, "media")),
-            "samples": samples,
-            **_page(folder, Path(root)),
-        }
+    folder = _generated(samples, root)
+    _write_coco(folder, root / "coco")
+    ours, theirs = lambda: _ours(folder, root / "media"), lambda: _coco_importer(root / "coco")
+    ours()
+    theirs()
+    ratio, spread = paired_ratio(ours, theirs, rounds=3 if quick else 5)
+    return {
+        "fiftyone_vs_coco_importer_time": ratio,
+        "fiftyone_vs_coco_importer_time_spread": spread,
+        "masks_lost": _masks_lost(folder, root / "media"),
+        "samples": samples,
+    }
 
 
-def _page(folder: Path, root: Path) -> dict[str, float]:
-    """The review page of twice the samples, each under two ids, in a browser without a network."""
-    once = load_dataset(str(folder), split="train", cache_dir=str(root / "cache"))
-    again = once.map(lambda row: {"sample_id": f"{row['sample_id'][:-8]}{int(row['sample_id'][-8:]) + 50_000_000}"})
-    page = write_page(concatenate_datasets([once, again]), root / "review.html")
+def _page(quick: bool, root: Path) -> dict[str, float]:
+    """The review page of samples that are each on it under ten ids, in a browser without a network."""
+    once = load_dataset(str(_generated(20 if quick else 1000, root)), split="train", cache_dir=str(root / "cache"))
+    ids = once["sample_id"]
+    copies = [
+        once.remove_columns("sample_id").add_column("sample_id", [f"{name[:-8]}{copy}{name[-7:]}" for name in ids])
+        for copy in range(10)
+    ]
+    page = write_page(concatenate_datasets(copies), root / "review.html")
     assert isinstance(page, Path)
     (root / "downloads").mkdir()
     with chromium(root / "downloads") as chrome:
         seen = opening(chrome, page)
+    samples = len(copies) * len(once)
     return {
-        "page_samples": 2 * len(once),
-        "page_kb_per_sample": page.stat().st_size / 1024 / (2 * len(once)),
+        "page_samples": samples,
+        "page_kb_per_sample": page.stat().st_size / 1024 / samples,
         "page_mb": page.stat().st_size / 2**20,
         "page_seconds_to_first_picture": seen.first_picture,
         "page_seconds_to_last_picture": seen.whole,
@@ -136,4 +154,4 @@ def _masks_lost(folder: Path, media: Path) -> float:
 
 
 if __name__ == "__main__":
-    run("review", measure)
+    run("review", measure, parts=PARTS, keeps=True)
