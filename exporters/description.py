@@ -11,7 +11,7 @@ from diffumask_datasets.exporters.contents import ExportSample
 
 __all__ = ["described", "json_text"]
 
-OURS = frozenset(features_of(("class",), heat_maps=True, threshold_curve=True))
+OURS = frozenset(features_of(("class",), heat_maps=True, threshold_curve=True, opinions=True))
 
 
 def described(sample: ExportSample) -> dict[str, Any]:

@@ -29,7 +29,7 @@ augmentation: errors sample recipes masks dataset
 toybox: errors sample models recipes masks dataset
 diffusion: errors models recipes prompts attention
 segmentation: errors sample models recipes dataset augmentation toybox
-curation: errors sample masks dataset segmentation
+curation: errors sample recipes masks dataset segmentation
 generation: errors sample models recipes prompts attention masks dataset augmentation toybox diffusion
 builders: errors recipes dataset generation
 exporters: errors sample recipes masks dataset

@@ -47,6 +47,10 @@ def label(
         list[int] | None,
         typer.Option(metavar="STEP", help="How much noise is added, 0 to 999; repeatable; default: nine of them."),
     ] = None,
+    labeller: Annotated[
+        str, typer.Option(help="attention, sam3, or sam3,attention: masks of the first, quality by the second.")
+    ] = "attention",
+    labeller_model: Annotated[str, typer.Option(help="The SAM 3 of --labeller sam3.")] = "facebook/sam3",
     split: Annotated[str, typer.Option(help="Split of the dataset.")] = "train",
     config: Config = None,
     model: Annotated[str | None, typer.Option(help="toybox, a Hub id or a local folder.")] = None,
@@ -60,7 +64,7 @@ def label(
     ] = None,
     workers: Workers = None,
 ) -> None:
-    """Label the images of a folder by the attention of a model that is shown them; the result is a dataset folder."""
+    """Label the images of a folder by the attention of a model that is shown them, or by SAM 3; gives a dataset folder."""
     from diffumask_datasets.generation.label import label_folder
 
     names = [name for text in classes or [] for name in ([text] if ":" in text else text.split(","))]
@@ -70,6 +74,8 @@ def label(
         labelled = label_folder(
             images,
             output,
+            labeller=labeller,
+            labeller_model=labeller_model,
             timesteps=timestep,
             split=split,
             keep_heat_maps=keep_heat_maps,
@@ -125,9 +131,15 @@ def curate(
     segmenter: Annotated[
         str | None, typer.Option(help="SAM that must confirm each mask, e.g. facebook/sam2.1-hiera-tiny.")
     ] = None,
-    min_agreement: Annotated[float, typer.Option(help="IoU of a mask with the segmenter's, at least.")] = 0.7,
+    concepts: Annotated[
+        str | None, typer.Option(help="SAM 3 that must find each class by its name, e.g. facebook/sam3.")
+    ] = None,
+    min_agreement: Annotated[float, typer.Option(help="IoU of a mask with that of either segmenter, at least.")] = 0.7,
     flip: Annotated[
         bool, typer.Option("--flip", help="Drop samples whose mirrored image is labelled otherwise.")
+    ] = False,
+    keep_opinions: Annotated[
+        bool, typer.Option(help="Add the column opinions: the score of each that is asked.")
     ] = False,
     trust_recipe: TrustRecipe = False,
 ) -> None:
@@ -150,8 +162,10 @@ def curate(
         training={name: value for name, value in training.items() if value is not None},
         presence=presence,
         segmenter=segmenter,
+        concepts=concepts,
         min_agreement=min_agreement,
         flipped=flipped,
+        keep_opinions=keep_opinions,
     )
     told = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
     typer.echo(f"wrote {output}; rejected {told}")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,22 @@ import datasets
 from tqdm import tqdm
 
 from diffumask_datasets.curation.agreement import SampleAgreement
+from diffumask_datasets.curation.hearing import Flipped, Hearing, panel_of
 from diffumask_datasets.curation.noise import EPOCHS, cross_validated_agreements, noise_training
 from diffumask_datasets.curation.noise_flags import check_drop_share, flag_noisy
-from diffumask_datasets.curation.opinions import FlipStability, Heard, Opinion, Presence, SegmenterAgreement
+from diffumask_datasets.curation.opinions import Heard
 from diffumask_datasets.curation.rejection import Rejection, reject_by_itself
 from diffumask_datasets.dataset.atomic import exclusive
+from diffumask_datasets.dataset.opinions import Scores, with_opinions
 from diffumask_datasets.dataset.parquet import split_files
 from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
 from diffumask_datasets.dataset.rewrite import rewrite_subset
 from diffumask_datasets.dataset.storage import Location, access, name_of, parse_location, same_location, work_folder
 from diffumask_datasets.dataset.writer import OPINIONS_FILE, REJECTIONS_FILE, check_target
 from diffumask_datasets.errors import ExportError, RecipeError
+from diffumask_datasets.recipes.file import CURATED
 
 __all__ = ["OPINIONS_FILE", "REJECTIONS_FILE", "curate", "rejected_folder"]
-
-Flipped = Callable[[Mapping[str, Any]], Mapping[int, float]]
 
 
 def curate(
@@ -43,15 +44,18 @@ def curate(
     training: Mapping[str, Any] | None = None,
     presence: str | None = None,
     segmenter: str | None = None,
+    concepts: str | None = None,
     min_agreement: float = 0.7,
     flipped: Flipped | None = None,
+    keep_opinions: bool = False,
 ) -> Counter[str]:
     """Writes the samples whose masks are confirmed to ``output``, the others to :func:`rejected_folder` of it.
 
     A sample is rejected where no object has a mask, a mask floods the image, its quality is too low, a model that is asked
-    objects, or noise learning does not confirm the mask. Interrupted and called again, finished folds are not trained again.
-    Both folders hold ``rejections.jsonl``: sample id, filter, reason and score of every rejected sample; where models were
-    asked, ``opinions.jsonl`` has their score of every sample.
+    objects, or noise learning does not confirm the mask. Interrupted and called again, no finished fold is trained again,
+    and no model is asked again. Both folders hold ``rejections.jsonl``: sample id, filter, reason and score of every
+    rejected sample. Where models were asked, ``opinions.jsonl`` has their scores of every sample, and ``recipe.yaml`` says
+    which they were.
 
     Args:
         dataset: A folder, a URL or a Hub id.
@@ -64,9 +68,11 @@ def curate(
             :data:`diffumask_datasets.curation.noise.NOISE_TRAINING`.
         presence: An image-text model (CLIP, SigLIP), a folder or Hub id, that must see each class where its mask is.
         segmenter: A promptable segmenter (SAM), a folder or Hub id, that must confirm each mask.
-        min_agreement: The least IoU of a mask with what the promptable segmenter finds.
+        concepts: A segmenter that takes names (SAM 3), a folder or Hub id, that must find each class by its name.
+        min_agreement: The least IoU of a mask with what either segmenter finds.
         flipped: Gives of a row the IoU of each class with that of the mirrored image, such as
             ``diffumask_datasets.generation.flipping.flip_judge`` makes; under 0.6 a sample is rejected.
+        keep_opinions: Add the column ``opinions``: filter → score.
 
     Returns:
         How many samples each filter rejected.
@@ -85,10 +91,12 @@ def curate(
         raise ExportError(f"--output {output} is the dataset itself: choose another folder, so that nothing is lost")
     check_target(target)
     check_target(rejected_target)
-    opinions = _opinions(source, presence, segmenter, min_agreement, flipped)
+    panel = panel_of(
+        source, presence=presence, segmenter=segmenter, concepts=concepts, min_agreement=min_agreement, flipped=flipped
+    )
     work = work_folder(target, "folds")
     with exclusive(work, target):
-        rejections, rest, scores = _by_themselves(source, min_quality, opinions)
+        rejections, rest, scores = _by_themselves(source, min_quality, Hearing(panel, source, work))
         if folds and rest:
             settings = noise_training(len(rest), folds=folds, epochs=epochs, changes=training)
             agreements = _agreements(source, list(rest), work, folds, settings)
@@ -99,9 +107,10 @@ def curate(
         kept = source.split_of_ids().keys() - gone
         if not kept:
             raise ExportError(f"all {len(gone)} samples of {dataset} would be rejected: {rejections[0].reason}, …")
+        judged = with_opinions(source, scores) if keep_opinions else source
         for place, chosen in ((target, kept), (rejected_target, gone)):
             if chosen:
-                _write(source, place, rejections, scores, chosen)
+                _write(judged, place, rejections, scores, kept=chosen, asked=panel.described)
         shutil.rmtree(work, ignore_errors=True)
     return Counter(rejection.filter for rejection in rejections)
 
@@ -119,44 +128,17 @@ def _check_options(min_quality: float, drop_share: float | None) -> None:
         check_drop_share(drop_share)
 
 
-def _opinions(
-    source: OpenDataset, presence: str | None, segmenter: str | None, min_agreement: float, flipped: Flipped | None
-) -> list[Opinion]:
-    """Those that are asked, their models loaded."""
-    # torch is loaded only where a model is asked.
-    recipe = source.recipe
-    asked: list[Opinion] = []
-    if presence is not None:
-        from diffumask_datasets.segmentation.image_text import load_image_text
-
-        terms = [recipe.words_of(name).terms[0] for name in recipe.classes]
-        asked.append(Presence(load_image_text(presence), terms))
-    if segmenter is not None:
-        from diffumask_datasets.masks.promptable import load_segmenter
-        from diffumask_datasets.masks.promptable_cost import tell_cost
-
-        tell_cost(segmenter)
-        asked.append(SegmenterAgreement(load_segmenter(segmenter), recipe.classes, min_agreement))
-    if flipped is not None:
-        asked.append(FlipStability(flipped, recipe.classes))
-    return asked
-
-
-Scores = dict[str, dict[str, float]]
-"""Sample id → filter → score."""
-
-
 def _by_themselves(
-    source: OpenDataset, min_quality: float, opinions: Sequence[Opinion]
+    source: OpenDataset, min_quality: float, hearing: Hearing
 ) -> tuple[list[Rejection], dict[int, str], Scores]:
     """The samples that speak against themselves; of the others position → sample id; all that was asked."""
     rejections: list[Rejection] = []
     rest: dict[int, str] = {}
-    scores: Scores = {}
-    for place, (_, row) in enumerate(tqdm(source.rows(), total=source.total, disable=None if opinions else True)):
+    scores: dict[str, dict[str, float]] = {}
+    for place, (_, row) in enumerate(tqdm(source.rows(), total=source.total, disable=None if hearing.asks else True)):
         rejection = reject_by_itself(row, min_quality=min_quality)
         if rejection is None:
-            heard = {opinion.filter: opinion.about(row) for opinion in opinions}
+            heard = hearing.about(row)
             scores[row["sample_id"]] = {name: round(one.score, 4) for name, one in heard.items()}
             rejection = _objection(row["sample_id"], heard)
         if rejection:
@@ -199,13 +181,21 @@ def _rows_on_disk(source: OpenDataset, cache: Path) -> datasets.Dataset:
 
 
 def _write(
-    source: OpenDataset, output: Location, rejections: Sequence[Rejection], scores: Scores, kept: set[str]
+    source: OpenDataset,
+    output: Location,
+    rejections: Sequence[Rejection],
+    scores: Scores,
+    *,
+    kept: set[str],
+    asked: Mapping[str, Any],
 ) -> None:
     files = {REJECTIONS_FILE: (source.text_of(REJECTIONS_FILE) or "") + _lines(map(dataclasses.asdict, rejections))}
     told = [{"sample_id": sample_id, **heard} for sample_id, heard in scores.items() if heard]
     if told:
         files[OPINIONS_FILE] = _lines(told)
-    rewrite_subset(source, output, kept, files=files)
+    before = source.history.get(CURATED, {})
+    history = {**source.history, CURATED: {**before, **asked}} if asked else None
+    rewrite_subset(source, output, kept, files=files, history=history)
 
 
 def _lines(entries: Iterable[Mapping[str, Any]]) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from diffumask_datasets.dataset.schema import image_of, label_of
 from diffumask_datasets.errors import RecipeError
+from diffumask_datasets.masks.concepts import Concept, ConceptSegmenter
 from diffumask_datasets.masks.promptable import Segmenter
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.masks.sam import find_objects
@@ -19,7 +20,7 @@ from diffumask_datasets.masks.working_size import shrink_image, working_size
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.image_text import ImageText
 
-__all__ = ["FlipStability", "Heard", "Opinion", "Presence", "SegmenterAgreement"]
+__all__ = ["ConceptAgreement", "FlipStability", "Heard", "Opinion", "Presence", "SegmenterAgreement"]
 
 MARGIN = 0.1
 """An object is shown with this share of its box's sides around it."""
@@ -29,6 +30,12 @@ NOTHING = "background"
 
 SURE = 0.95
 """Probability that a mask is shown with to a segmenter."""
+
+STABLE = 0.6
+"""S3OD's least IoU of a mask with that of the mirrored image."""
+
+PRESENT = 0.5
+"""Probability from which on a pixel, or a class, is there."""
 
 Label = npt.NDArray[np.uint8]
 
@@ -112,8 +119,7 @@ class SegmenterAgreement:
     least: float = 0.7
 
     def __post_init__(self) -> None:
-        if not 0 <= self.least <= 1:
-            raise RecipeError(f"the least agreement lies in [0, 1], got {self.least}")
+        _check_share(self.least)
 
     @property
     def filter(self) -> str:
@@ -157,18 +163,58 @@ class SegmenterAgreement:
 
 
 @dataclass(frozen=True, slots=True)
+class ConceptAgreement:
+    """How far a model that is told nothing but the names of the classes finds the same masks.
+
+    Attributes:
+        segmenter: What is asked.
+        terms: Of each class what it is called, in the order of the class ids from 1 up.
+        least: The IoU that the mask of each class must have with what is found by its name.
+    """
+
+    segmenter: ConceptSegmenter
+    terms: Sequence[str]
+    least: float = 0.7
+
+    def __post_init__(self) -> None:
+        _check_share(self.least)
+
+    @property
+    def filter(self) -> str:
+        """Its name."""
+        return "concepts"
+
+    def about(self, row: Mapping[str, Any]) -> Heard:
+        """The lowest IoU of a class with what is found by its name, 0 where nothing is; unsure pixels do not count."""
+        image, label = image_of(row), label_of(row)
+        classes = _classes_of(label)
+        found = self.segmenter.find(image, [self.terms[class_id - 1] for class_id in classes])
+        heard = [self._heard(label, class_id, concept) for class_id, concept in zip(classes, found, strict=True)]
+        return min(heard, key=lambda one: one.score, default=Heard(1.0))
+
+    def _heard(self, label: Label, class_id: int, concept: Concept) -> Heard:
+        term, known = self.terms[class_id - 1], label != IGNORE
+        if concept.presence < PRESENT:
+            return Heard(0.0, f"no {term} is found by its name (presence {concept.presence:.2f})")
+        score = iou((label == class_id) & known, (concept.probabilities > PRESENT) & known)
+        if score >= self.least:
+            return Heard(score)
+        return Heard(score, f"by its name, another {term} is found: IoU {score:.2f} with its mask")
+
+
+@dataclass(frozen=True, slots=True)
 class FlipStability:
     """Whether the masks stay when the image is mirrored and labelled anew.
 
     Attributes:
         mirrored: Gives of a row the IoU of each class's mask with that of the mirrored image, by class id.
         classes: The names of the classes, in the order of the class ids from 1 up.
-        least: The IoU that each class must have; S3OD's is 0.6.
+        least: The IoU that each class must have.
     """
 
     mirrored: Callable[[Mapping[str, Any]], Mapping[int, float]]
     classes: Sequence[str]
-    least: float = 0.6
+    least: float = STABLE
 
     @property
     def filter(self) -> str:
@@ -185,6 +231,11 @@ class FlipStability:
             return Heard(ious[class_id])
         name = self.classes[class_id - 1]
         return Heard(ious[class_id], f"mirrored, the image has another {name}: IoU {ious[class_id]:.2f}")
+
+
+def _check_share(least: float) -> None:
+    if not 0 <= least <= 1:
+        raise RecipeError(f"the least agreement lies in [0, 1], got {least}")
 
 
 def _classes_of(label: Label) -> list[int]:

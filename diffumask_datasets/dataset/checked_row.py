@@ -16,7 +16,15 @@ from PIL import Image
 
 from diffumask_datasets.dataset.image_io import Pixels, open_image, read_image, upright_size
 from diffumask_datasets.dataset.objects import checked_objects
-from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_label, encoded_bytes
+from diffumask_datasets.dataset.schema import (
+    FILTERS,
+    HEAT_MAPS,
+    OPINIONS,
+    THRESHOLD_CURVE,
+    Row,
+    decode_label,
+    encoded_bytes,
+)
 from diffumask_datasets.dataset.values import INT64, class_id, finite, list_of, text, whole
 from diffumask_datasets.errors import DataError, ExportError, ShapeError, short_repr
 from diffumask_datasets.sample import IGNORE, ObjectAnnotation, check_sample_id
@@ -121,6 +129,8 @@ def _check_described(row: Mapping[str, Any], class_count: int) -> None:
         list_of(row["threshold"], "threshold", lambda value: finite(value, "threshold"), length=len(classes))
     if row.get(THRESHOLD_CURVE) is not None:
         _check_curves(row[THRESHOLD_CURVE], class_count)
+    if row.get(OPINIONS) is not None:
+        _check_opinions(row[OPINIONS])
 
 
 def _check_curves(cell: object, class_count: int) -> None:
@@ -129,6 +139,14 @@ def _check_curves(cell: object, class_count: int) -> None:
     classes = list_of(cell.get("category"), THRESHOLD_CURVE, lambda value: class_id(value, class_count))
     for name in ("gamma", "score"):
         list_of(cell.get(name), f"{THRESHOLD_CURVE}.{name}", _numbers, length=len(classes))
+
+
+def _check_opinions(cell: object) -> None:
+    if not isinstance(cell, Mapping):
+        raise DataError(f"{OPINIONS}: expected scores by filter, got {short_repr(cell)}")
+    for name in FILTERS:
+        if cell.get(name) is not None:
+            finite(cell[name], f"{OPINIONS}.{name}", low=0, high=1)
 
 
 def _numbers(value: object) -> list[float]:

@@ -13,13 +13,13 @@ import datasets
 
 from diffumask_datasets.dataset.checked_row import CheckedRow
 from diffumask_datasets.dataset.decisions import DECISIONS_FILE, Decision, find_decisions
-from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, features_of
+from diffumask_datasets.dataset.schema import HEAT_MAPS, OPINIONS, THRESHOLD_CURVE, Row, features_of
 from diffumask_datasets.dataset.storage import Location, join, name_of, read_file
 from diffumask_datasets.dataset.views import card_metadata, shown_view
 from diffumask_datasets.errors import DataError, ExportError
 from diffumask_datasets.recipes.augment_settings import fewest_objects, parse_augment
 from diffumask_datasets.recipes.bounded_text import MOST_LINES_BYTES
-from diffumask_datasets.recipes.file import AUGMENTED, BATCH_SIZE, RECIPE_FILE, origin
+from diffumask_datasets.recipes.file import AUGMENTED, BATCH_SIZE, RECIPE_FILE, history_of, origin
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.trust import check_trust
 from diffumask_datasets.sample import check_sample_id
@@ -78,7 +78,7 @@ class OpenDataset:
     @property
     def optional(self) -> tuple[str, ...]:
         """The optional columns that it has."""
-        return tuple(name for name in (HEAT_MAPS, THRESHOLD_CURVE) if name in self.columns)
+        return tuple(name for name in (HEAT_MAPS, THRESHOLD_CURVE, OPINIONS) if name in self.columns)
 
     @property
     def features(self) -> datasets.Features:
@@ -97,6 +97,11 @@ class OpenDataset:
     @property
     def history(self) -> dict[str, Any]:
         """What else its samples went through, which stays with them."""
+        return history_of(self._recipe_fields)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """How its samples came to be, where they were not simply generated."""
         return origin(self._recipe_fields)
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 from diffumask_datasets.dataset.decisions import DECISIONS_FILE, decisions_text
 from diffumask_datasets.dataset.opened import OpenDataset
-from diffumask_datasets.dataset.schema import Row
+from diffumask_datasets.dataset.schema import OPINIONS, Row
 from diffumask_datasets.dataset.storage import Location
 from diffumask_datasets.dataset.writer import OPINIONS_FILE, REJECTIONS_FILE, FileContent, write_rows
 from diffumask_datasets.recipes.file import BATCH_SIZE, RECIPE_FILE, recipe_text
@@ -89,7 +89,7 @@ def recipe_text_of(
     Returns:
         The text.
     """
-    shown = {f"keep_{name}": True for name in source.optional}
+    shown = {f"keep_{name}": True for name in source.optional if name != OPINIONS}
     skip = source.skip if skip is None else skip
     history = source.history if history is None else history
     made = {BATCH_SIZE: source.batch_size} if source.batch_size > 1 else {}
@@ -103,6 +103,7 @@ def rewrite_subset(
     kept: Collection[str],
     *,
     skip: Iterable[int] = (),
+    history: Mapping[str, Any] | None = None,
     files: Mapping[str, FileContent] | None = None,
 ) -> None:
     """Writes some samples of a dataset; splits without any are left out.
@@ -114,6 +115,7 @@ def rewrite_subset(
         output: Where the samples go; a dataset that is there is replaced.
         kept: The ids of the samples to keep.
         skip: More indices that the recipe leaves out.
+        history: What the samples went through; default: that of ``source``.
         files: Further files.
 
     Raises:
@@ -127,7 +129,8 @@ def rewrite_subset(
         if counts[split]
     }
     skipped = {*source.skip, *_left_out(present, kept), *skip}
-    rewrite(source, output, rows, counts={split: counts[split] for split in rows}, skip=skipped, files=files)
+    counted = {split: counts[split] for split in rows}
+    rewrite(source, output, rows, counts=counted, skip=skipped, history=history, files=files)
 
 
 def index_of(sample_id: str) -> int | None:

@@ -21,7 +21,9 @@ from diffumask_datasets.errors import DataError, ExportError, short_repr
 from diffumask_datasets.sample import BACKGROUND_NAME, ObjectAnnotation, Rle, Sample
 
 __all__ = [
+    "FILTERS",
     "HEAT_MAPS",
+    "OPINIONS",
     "REQUIRED",
     "THRESHOLD_CURVE",
     "Row",
@@ -54,6 +56,13 @@ REQUIRED = ("sample_id", "image", "label", "objects")
 
 THRESHOLD_CURVE = "threshold_curve"
 """The optional column: for each class prompted, the γ that were tried and what spoke for each."""
+
+
+OPINIONS = "opinions"
+"""The optional column: the scores that models gave to a curated sample; null where one was not asked."""
+
+FILTERS = ("presence", "segmenter", "concepts", "flip")
+"""Whose they are."""
 
 
 def row_of(sample: Sample) -> Row:
@@ -112,13 +121,16 @@ def without_heat_maps(row: Row) -> Row:
     return {name: cell for name, cell in row.items() if name != HEAT_MAPS}
 
 
-def features_of(classes: Sequence[str], *, heat_maps: bool = False, threshold_curve: bool = False) -> datasets.Features:
+def features_of(
+    classes: Sequence[str], *, heat_maps: bool = False, threshold_curve: bool = False, opinions: bool = False
+) -> datasets.Features:
     """Gives the features of the ``default`` config.
 
     Args:
         classes: The names of the values 1..K of ``label``, in order.
         heat_maps: Whether there is the column ``heat_maps``.
         threshold_curve: Whether there is the column ``threshold_curve``.
+        opinions: Whether there is the column ``opinions``.
 
     Returns:
         The features.
@@ -148,6 +160,8 @@ def features_of(classes: Sequence[str], *, heat_maps: bool = False, threshold_cu
     if threshold_curve:
         numbers = [[datasets.Value("float32")]]
         columns[THRESHOLD_CURVE] = {"category": [category], "gamma": numbers, "score": numbers}
+    if opinions:
+        columns[OPINIONS] = {name: datasets.Value("float32") for name in FILTERS}
     return datasets.Features(columns)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from diffumask_datasets.dataset.storage import access, dataset_location, join, read_file
 from diffumask_datasets.errors import RecipeError
-from diffumask_datasets.recipes.file import BATCH_SIZE, RECIPE_FILE, origin
+from diffumask_datasets.recipes.file import BATCH_SIZE, CURATED, RECIPE_FILE, origin
 from diffumask_datasets.recipes.recipe import MAY_BE_NONE, Recipe
 from diffumask_datasets.recipes.splits import EXTENT, SplitPlan
 from diffumask_datasets.recipes.trust import check_shape, check_size, check_trust
@@ -41,7 +41,7 @@ def with_shared_recipe(source: str | Path, given: Mapping[str, Any], *, trust: b
     own = {name: value for name, value in given.items() if value is not None or name in MAY_BE_NONE}
     fields = read_shared_recipe(source)
     _check_generated(where, fields)
-    for name in ("digest", BATCH_SIZE):  # what fits there need not fit here
+    for name in ("digest", BATCH_SIZE, CURATED):  # what fits there need not fit here
         fields.pop(name, None)
     for pin in Recipe.PINS:
         if pin.name in own:

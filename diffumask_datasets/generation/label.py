@@ -1,7 +1,8 @@
-"""``diffumask label``: pseudo-labels for images that exist already, by the attention of a model that is shown them."""
+"""``diffumask label``: pseudo-labels for images that exist already, by the attention of a model or by SAM 3."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from diffumask_datasets.generation.engines.devices import devices_of
 from diffumask_datasets.generation.engines.local import do_all
 from diffumask_datasets.generation.heat_maps import HeatMaps, heat_maps_of
 from diffumask_datasets.generation.label_tasks import LabelTask, hashed, label_tasks, store_index, task_key
+from diffumask_datasets.generation.labellers import ATTENTION, CONCEPTS, Labellers, agreement, label_by_names
 from diffumask_datasets.generation.masks import label_image, warn_of_missing_masks
 from diffumask_datasets.generation.observing import (
     load_observer,
@@ -37,6 +39,7 @@ from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipes.file import LABELLED
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.sample import Sample
 
 __all__ = ["Labelled", "label_folder"]
 
@@ -55,6 +58,8 @@ def label_folder(
     images: str | Path,
     output: str | Path,
     *,
+    labeller: str = ATTENTION,
+    labeller_model: str = "facebook/sam3",
     timesteps: Sequence[int] | None = None,
     split: str = "train",
     keep_heat_maps: bool = False,
@@ -74,6 +79,9 @@ def label_folder(
     Args:
         images: The folder of images; :func:`find_images` says which files are images and where captions are.
         output: The folder or URL of the dataset.
+        labeller: ``"attention"`` of the recipe's model, ``"sam3"``, which is told the names of the classes and no more, or
+            both: ``"sam3,attention"`` takes the masks of the first, and their quality is how far the second agrees.
+        labeller_model: The SAM 3, a folder or Hub id.
         timesteps: Training timesteps; None for nine, as far as they lie in ``attention_timesteps``.
         split: The name of the split.
         keep_heat_maps: Whether the column ``heat_maps`` is added, for :func:`~diffumask_datasets.generation.remask.remask`.
@@ -96,7 +104,10 @@ def label_folder(
         ExportError: ``output`` holds something that is not ours.
     """
     target = parse_location(output)
-    recipe = prepare(Recipe.of(**fields), splits=())
+    labellers = Labellers.of(labeller, labeller_model)
+    recipe = prepare(Recipe.of(**fields), splits=(), generates=ATTENTION in labellers.names)
+    if labellers.names[0] == CONCEPTS and recipe.threshold == "affinity":
+        raise RecipeError(f"the threshold 'affinity' needs the attention of a model, and the labeller is {labeller}")
     if recipe.augment:
         raise RecipeError("augment: label first, then run diffumask augment on the labelled folder")
     check_workers(workers)
@@ -108,13 +119,13 @@ def label_folder(
         raise DataError(
             f"no image of {images} shows one of the classes {', '.join(recipe.classes)}, as captions have it"
         )
-    given: _Given = (recipe, visited, device, dtype, parse_location(store) if store else None)
-    labeller = _Labeller(*given)
-    digest = labeller.digest_of(tasks)
-    described = {"images": len(tasks), "timesteps": list(visited), "digest": digest}
+    given: _Given = (recipe, labellers, visited, device, dtype, parse_location(store) if store else None)
+    work = _Labeller(*given)
+    digest = work.digest_of(tasks)
+    described = {"images": len(tasks), "timesteps": list(visited), "digest": digest, **labellers.described}
     with tqdm(total=len(tasks), unit="image", disable=None) as progress:
-        _fill(given, tasks, labeller.missing(tasks), workers=workers, progress=progress)
-        rows = labeller.rows(tasks, digest, progress)
+        _fill(given, tasks, work.missing(tasks), workers=workers, progress=progress)
+        rows = work.rows(tasks, digest, progress)
         write_folder(
             target,
             {split: rows},
@@ -126,19 +137,25 @@ def label_folder(
     return Labelled(len(tasks), merged([without_class, folder.left_out]))
 
 
-_Given = tuple[Recipe, tuple[int, ...], str | None, str | None, Location | None]
-"""The arguments of a :class:`_Labeller`: recipe, timesteps, device, dtype, store."""
+_Given = tuple[Recipe, Labellers, tuple[int, ...], str | None, str | None, Location | None]
+"""The arguments of a :class:`_Labeller`: recipe, labellers, timesteps, device, dtype, store."""
 
 
 class _Labeller:
     """Labels images one by one, looking them up in the store first; loads the model when first needed."""
 
     def __init__(
-        self, recipe: Recipe, timesteps: tuple[int, ...], device: str | None, dtype: str | None, root: Location | None
+        self,
+        recipe: Recipe,
+        labellers: Labellers,
+        timesteps: tuple[int, ...],
+        device: str | None,
+        dtype: str | None,
+        root: Location | None,
     ) -> None:
-        self._recipe, self._timesteps = recipe, timesteps
+        self._recipe, self._labellers, self._timesteps = recipe, labellers, timesteps
         self._device, self._dtype = device, dtype
-        self._digest = hashed([recipe.digest, LABELLED, *timesteps])[:12]
+        self._digest = hashed([recipe.digest, LABELLED, *timesteps, *labellers.identity])[:12]
         self._store = SampleStore(root, self._digest)
         self._features = features_of(recipe.classes, heat_maps=True, threshold_curve=True)
 
@@ -168,22 +185,26 @@ class _Labeller:
         return from_payload(payload)
 
     def _labelled(self, task: LabelTask) -> Row:
-        recipe, image = self._recipe, read_image(task.found.path)
-        seed = int(hashed([recipe.seed, "noise", task_key(task)])[:16], 16) >> 1
+        image = read_image(task.found.path)
         try:
-            sample = label_image(
-                image,
-                self._heat_maps(image, task.prompt, seed),
-                recipe=recipe,
-                sample_id=str(task.found.path),
-                prompted=tuple(recipe.classes.index(name) + 1 for name in task.prompt.categories),
-                prompt=task.prompt.text,
-                seed=seed,
-            )
+            sample, *others = (self._sample(name, image, task) for name in self._labellers.names)
         except (CaptureError, ModelError) as error:
             raise type(error)(f"{task.found.path}: {error}") from error
-        warn_of_missing_masks(sample.sample_id, sample.maskless, recipe)
+        for other in others:
+            sample = dataclasses.replace(sample, quality=agreement(sample, other))
+        warn_of_missing_masks(sample.sample_id, sample.maskless, self._recipe)
         return row_of(sample)
+
+    def _sample(self, labeller: str, image: Pixels, task: LabelTask) -> Sample:
+        """The image as one of the labellers sees it."""
+        recipe, prompt = self._recipe, task.prompt
+        seed = int(hashed([recipe.seed, "noise", task_key(task)])[:16], 16) >> 1
+        known: dict[str, Any] = {"sample_id": str(task.found.path), "prompt": prompt.text, "seed": seed}
+        if labeller == CONCEPTS:
+            how: dict[str, Any] = {"labellers": self._labellers, "device": self._device}
+            return label_by_names(image, prompt.categories, recipe=recipe, **how, **known)
+        prompted = tuple(recipe.classes.index(name) + 1 for name in prompt.categories)
+        return label_image(image, self._heat_maps(image, prompt, seed), recipe=recipe, prompted=prompted, **known)
 
     def _heat_maps(self, image: Pixels, prompt: Prompt, seed: int) -> HeatMaps:
         height, width, _ = image.shape
@@ -197,7 +218,9 @@ def _fill(
     given: _Given, tasks: Sequence[LabelTask], missing: Sequence[LabelTask], *, workers: int | None, progress: tqdm[Any]
 ) -> None:
     """Has other processes fill the store, where several are asked for or are faster; ends the progress if so."""
-    recipe, timesteps, device, dtype, root = given
+    recipe, labellers, timesteps, device, dtype, root = given
+    if workers is None and CONCEPTS in labellers.names:
+        workers = 1  # it fills the memory of a machine by itself
     if workers is None:
         steps = len(timesteps) / 2  # without guidance
         count_of = {"samples": len(missing), "tasks": len(missing)}
@@ -205,7 +228,7 @@ def _fill(
     workers = min(workers, len(missing))
     if workers > 1:
         progress.update(len(tasks) - len(missing))
-        arguments = [(recipe, timesteps, own, dtype, root) for own in devices_of(device, workers)]
+        arguments = [(recipe, labellers, timesteps, own, dtype, root) for own in devices_of(device, workers)]
 
         def count(_: None) -> None:
             progress.update()

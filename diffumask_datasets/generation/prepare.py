@@ -17,10 +17,18 @@ from diffumask_datasets.toybox.world import CLASS_NAMES, RECIPE_DEFAULTS
 __all__ = ["prepare"]
 
 
-def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
+def prepare(recipe: Recipe, splits: Sequence[str] = ("train",), *, generates: bool = True) -> Recipe:
     """Pins the model, the prompts, the backgrounds and all files of a recipe, and fills in what suits its model.
 
     Only the digest of a prepared recipe names samples.
+
+    Args:
+        recipe: What was asked for.
+        splits: The splits whose prompts are checked.
+        generates: Whether the model is asked about the classes at all, which it may not know.
+
+    Returns:
+        The prepared recipe.
 
     Raises:
         UnknownClassError: the model knows a closed list of classes and one is not on it.
@@ -29,7 +37,7 @@ def prepare(recipe: Recipe, splits: Sequence[str] = ("train",)) -> Recipe:
             none, have changed, or name a class; or a model that does not say which size, steps or guidance suit it.
         ModelError: the model, or a text model of the prompts, cannot be found.
     """
-    if recipe.model == "toybox":
+    if recipe.model == "toybox" and generates:
         terms = [term for name in recipe.classes for term in recipe.words_of(name).terms]
         check_known(terms, CLASS_NAMES, model=recipe.model)
     recipe = recipe.pinned()

@@ -25,7 +25,9 @@ __all__ = [
     "Segmenter",
     "load_segmenter",
     "model_type_of",
+    "normalization_of",
     "readable_errors",
+    "segmenter_revision",
 ]
 
 NETWORKS = {
@@ -217,6 +219,15 @@ def model_type_of(model: str, revision: str | None = None) -> str:
     return str(kind)
 
 
+def segmenter_revision(model: str) -> str:
+    """What identifies the present content of a promptable segmenter.
+
+    Raises:
+        ModelError: it cannot be found or is gated.
+    """
+    return SEGMENTER.named(model).resolve()
+
+
 @functools.lru_cache(maxsize=1)
 @model_lock
 def load_segmenter(model: str, revision: str | None = None, device: str | None = None) -> Segmenter:
@@ -238,7 +249,7 @@ def load_segmenter(model: str, revision: str | None = None, device: str | None =
 
     kind = model_type_of(model, revision)
     reference = _reference(model, revision)
-    mean, deviation = _normalization(reference)
+    mean, deviation = normalization_of(reference)
     with readable_errors(model):
         network = load_whole(
             getattr(transformers, NETWORKS[kind]),
@@ -265,8 +276,12 @@ def readable_errors(model: str) -> Iterator[None]:
         ) from error
 
 
-def _normalization(reference: ModelReference) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and deviation, as the image processor beside the network has them."""
+def normalization_of(reference: ModelReference) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and deviation of the colours that a network sees, as the image processor beside it has them.
+
+    Raises:
+        ModelError: there is none.
+    """
     missing: list[ModelError] = []
     for name in _PROCESSORS:
         try:

@@ -15,16 +15,15 @@ from diffumask_datasets.recipes.yaml_reader import read_yaml
 __all__ = [
     "AUGMENTED",
     "BATCH_SIZE",
+    "CURATED",
     "LABELLED",
     "RECIPE_FILE",
+    "history_of",
     "origin",
     "read_mapping",
     "read_recipe_file",
     "recipe_text",
 ]
-
-_DERIVED = ("digest",)
-"""Written for the reader; computed anew when read."""
 
 RECIPE_FILE = "recipe.yaml"
 """The name of a recipe file in a dataset folder."""
@@ -34,6 +33,12 @@ AUGMENTED = "augmented"
 
 LABELLED = "labelled"
 """What ``diffumask label`` was given; the images are the user's, so such a dataset cannot be generated from the file."""
+
+CURATED = "curated"
+"""What ``diffumask curate`` asked about the samples: filter → model, revision and limits. The recipe still gives them."""
+
+_NOTES = ("digest", CURATED)
+"""Written for the reader, and no part of what is asked for."""
 
 BATCH_SIZE = "batch_size"
 """How many samples were generated at once, where that is more than one: their last bits depend on it. It is no part of the
@@ -76,8 +81,13 @@ def recipe_text(
 
 
 def origin(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a recipe file's fields those that say that its samples were not simply generated: they stay with the samples."""
+    """Of a recipe file's fields those that say that its samples were not simply generated."""
     return {name: fields[name] for name in (AUGMENTED, LABELLED) if name in fields}
+
+
+def history_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a recipe file's fields those that say what its samples went through: they stay with the samples."""
+    return origin(fields) | {name: fields[name] for name in (CURATED,) if name in fields}
 
 
 def read_recipe_file(path: Path) -> dict[str, Any]:
@@ -87,7 +97,7 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
         RecipeError: the file is missing, no YAML, or not a mapping.
     """
     fields = read_mapping(path, what="the recipe", example="classes: [car, boat]")
-    return {name: value for name, value in fields.items() if name not in _DERIVED}
+    return {name: value for name, value in fields.items() if name not in _NOTES}
 
 
 def read_mapping(path: Path, *, what: str, example: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from diffumask_datasets.errors import RecipeError, short_repr
 from diffumask_datasets.models.reference import BUILT_IN_MODELS
 from diffumask_datasets.recipes.base import check_fields
-from diffumask_datasets.recipes.file import AUGMENTED, BATCH_SIZE, LABELLED
+from diffumask_datasets.recipes.file import AUGMENTED, BATCH_SIZE, CURATED, LABELLED
 from diffumask_datasets.recipes.prompt_settings import LanguageModelPrompts, RetrievalPrompts
 from diffumask_datasets.recipes.recipe import FIELDS, Recipe
 from diffumask_datasets.recipes.registry import PROMPT_SOURCES, REFINEMENTS, THRESHOLDS
@@ -41,6 +41,7 @@ _KINDS: Mapping[str, tuple[type, str]] = {
     "skip": (list, "a list of indices"),
     AUGMENTED: (dict, "fields with a digest"),
     LABELLED: (dict, "fields with a digest"),
+    CURATED: (dict, "filters with their models"),
 }
 """Fields beside the recipe's own: their types, and what is expected in words."""
 
@@ -65,7 +66,7 @@ def check_shape(where: str, fields: Mapping[str, Any]) -> None:
     Raises:
         RecipeError: An unknown field, a value of the wrong type, too many classes, or a path where a name belongs.
     """
-    check_fields(fields, [*FIELDS, *EXTENT, "digest", BATCH_SIZE, AUGMENTED, LABELLED])
+    check_fields(fields, [*FIELDS, *EXTENT, "digest", BATCH_SIZE, AUGMENTED, LABELLED, CURATED])
     for name, (kind, words) in _KINDS.items():
         value = fields.get(name)
         if value is not None and not _fits(name, value, kind):

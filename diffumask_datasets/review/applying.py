@@ -88,9 +88,9 @@ def apply_decisions(
     check_target(target)
     every = _with_corrected({**(opened.decisions or {}), **decisions}, corrected or {})
     opened = with_corrections(opened, corrected or {})
-    if refill and opened.history:
+    if refill and opened.origin:
         raise ReviewError(
-            f"{source} is {' and '.join(opened.history)}, not generated: it cannot be refilled; leave --refill out"
+            f"{source} is {' and '.join(opened.origin)}, not generated: it cannot be refilled; leave --refill out"
         )
     if refill and not trust_recipe:
         opened.check_trust()

@@ -14,7 +14,7 @@ from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.reference import IMAGE_TEXT_MODEL
 from diffumask_datasets.models.weights import load_whole
 
-__all__ = ["ImageText", "load_image_text"]
+__all__ = ["ImageText", "image_text_revision", "load_image_text"]
 
 
 class ImageText:
@@ -37,13 +37,23 @@ class ImageText:
             return fit
 
 
+def image_text_revision(model: str) -> str:
+    """What identifies the present content of an image-text model.
+
+    Raises:
+        ModelError: it cannot be found or is gated.
+    """
+    return IMAGE_TEXT_MODEL.named(model).resolve()
+
+
 @functools.lru_cache(maxsize=1)
 @model_lock
-def load_image_text(model: str, device: str | None = None) -> ImageText:
+def load_image_text(model: str, revision: str | None = None, device: str | None = None) -> ImageText:
     """An image-text model, ready to be asked; the last one stays loaded.
 
     Args:
         model: A folder or Hub id.
+        revision: The commit of a Hub repository, or None.
         device: torch's name of the device, None for a GPU where there is one.
 
     Returns:
@@ -56,8 +66,8 @@ def load_image_text(model: str, device: str | None = None) -> ImageText:
     import transformers
 
     reference = IMAGE_TEXT_MODEL.named(model)
-    revision = None if reference.local else reference.resolve()
-    place, how = str(reference.local or model), {"revision": revision or "main"}
+    place = str(reference.local or model)
+    how = {"revision": "main" if reference.local else revision or reference.resolve()}
     try:
         processor = transformers.AutoProcessor.from_pretrained(place, **how)
         network = load_whole(

@@ -10,17 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import yaml
+from datasets import load_dataset
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, SamConfig
 
 from diffumask_datasets.curation import opinions
 from diffumask_datasets.curation.curate import curate
-from diffumask_datasets.curation.opinions import Presence, SegmenterAgreement
+from diffumask_datasets.curation.opinions import ConceptAgreement, Heard, Presence, SegmenterAgreement
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.generation.generate import generate
+from diffumask_datasets.masks.concepts import Concept, load_concept_segmenter
+from diffumask_datasets.models.fingerprint import fingerprint
 from diffumask_datasets.segmentation import image_text
 from tests.helpers.made_datasets import made_row
-from tests.helpers.segmenters import TrueSegmenter, save_tiny_segmenter
+from tests.helpers.segmenters import TrueSegmenter, save_tiny_concept_segmenter, save_tiny_segmenter
 from tests.helpers.tiny_models import vocabularies
 
 COLOURS = {"car": (200, 30, 30), "potted plant": (30, 200, 30), "boat": (30, 30, 200), "background": (128, 128, 128)}
@@ -101,6 +106,33 @@ def test_a_mask_too_small_to_ask_about_is_left_alone() -> None:
     assert SegmenterAgreement(segmenter, TERMS).about(row_with(("car", "car", (10, 10, 12, 12)))).score == 1.0
 
 
+class TrueConcepts:
+    """Finds of each name what it is told to find."""
+
+    def __init__(self, **found: Concept) -> None:
+        self.found = found
+
+    def find(self, image: npt.NDArray[np.uint8], texts: Sequence[str]) -> list[Concept]:
+        return [self.found[text] for text in texts]
+
+
+def test_what_is_found_by_name_confirms_or_denies_masks() -> None:
+    row = row_with(("car", "car", (10, 10, 40, 40)), ("boat", "boat", (20, 50, 50, 75)))
+    car, boat = np.zeros((60, 80), np.float32), np.zeros((60, 80), np.float32)
+    car[10:40, 10:40], boat[20:50, 50:75] = 0.9, 0.9
+
+    def heard(**found: Concept) -> Heard:
+        segmenter: Any = TrueConcepts(**found)
+        return ConceptAgreement(segmenter, TERMS).about(row)
+
+    assert heard(car=Concept(car, 0.9), boat=Concept(boat, 0.8)) == Heard(1.0)
+    absent = heard(car=Concept(car, 0.9), boat=Concept(boat, 0.3))
+    assert absent == Heard(0.0, "no boat is found by its name (presence 0.30)")
+    car[10:40, 25:40] = 0.1
+    half = heard(car=Concept(car, 0.9), boat=Concept(boat, 0.8))
+    assert half == Heard(0.5, "by its name, another car is found: IoU 0.50 with its mask")
+
+
 def tiny_clip(folder: Path) -> str:
     side = {"image_size": 32, "patch_size": 16}
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -126,27 +158,80 @@ def test_models_that_compare_nothing_are_refused(tmp_path: Path) -> None:
     SamConfig().save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=r"the image-text model .* cannot be loaded: "):
         image_text.load_image_text(str(tmp_path))
+    with pytest.raises(ModelError, match=r"\(model_type 'sam'\) finds nothing by its name; give a checkpoint of SAM 3"):
+        load_concept_segmenter(str(tmp_path))
 
 
-def test_curate_asks_and_tells(planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    generate(tmp_path / "ds", num_samples=4, **planted)
+@pytest.fixture
+def dataset(planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four samples, of which the image-text model objects to the last."""
 
-    def about(judge: Presence, row: Any) -> opinions.Heard:
+    def about(judge: Presence, row: Any) -> Heard:
         last = row["sample_id"].endswith("3")
-        return opinions.Heard(0.25, "the car looks more like boat") if last else opinions.Heard(0.75)
+        return Heard(0.25, "the car looks more like boat") if last else Heard(0.75)
 
     monkeypatch.setattr(Presence, "about", about)
-    monkeypatch.setattr(image_text, "load_image_text", lambda model: model)
-    segmenter = str(save_tiny_segmenter("sam", tmp_path / "sam"))
-    counts = curate(
-        tmp_path / "ds", tmp_path / "clean", folds=0, presence="some/clip", segmenter=segmenter, min_agreement=0.0
-    )
-    assert counts == {"presence": 1}
-    (line,) = (tmp_path / "clean" / "rejections.jsonl").read_text().splitlines()
-    told = json.loads(line)
+    generate(tmp_path / "ds", num_samples=4, **planted)
+    return tmp_path / "ds"
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_curate_asks_and_tells(dataset: Path, tmp_path: Path, cache_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {
+        "presence": tiny_clip(tmp_path / "clip"),
+        "segmenter": str(save_tiny_segmenter("sam", tmp_path / "sam")),
+        "concepts": str(save_tiny_concept_segmenter(tmp_path / "sam3")),
+        "min_agreement": 0.0,
+    }
+    # Random weights are as sure as not that a class is there.
+    monkeypatch.setattr(opinions, "PRESENT", 0.0)
+    assert curate(dataset, tmp_path / "clean", folds=0, keep_opinions=True, **asked) == {"presence": 1}
+    (told,) = lines_of(tmp_path / "clean" / "rejections.jsonl")
     assert (told["filter"], told["reason"], told["score"]) == ("presence", "the car looks more like boat", 0.25)
     for folder in ("clean", "clean-rejected"):
-        lines = (tmp_path / folder / "opinions.jsonl").read_text().splitlines()
-        scores = [json.loads(line) for line in lines]
+        scores = lines_of(tmp_path / folder / "opinions.jsonl")
         assert [entry["presence"] for entry in scores] == [0.75, 0.75, 0.75, 0.25]
-        assert all(0 <= entry["segmenter"] <= 1 for entry in scores)
+        assert all(0 <= entry[name] <= 1 for entry in scores for name in ("segmenter", "concepts"))
+        recipe = yaml.safe_load((tmp_path / folder / "recipe.yaml").read_text())
+        pinned = {
+            name: {"model": asked[name], "revision": fingerprint(Path(asked[name]))}
+            for name in ("presence", "segmenter", "concepts")
+        }
+        least = {"least": 0.0}
+        assert recipe["curated"] == {
+            "presence": pinned["presence"],
+            "segmenter": pinned["segmenter"] | least,
+            "concepts": pinned["concepts"] | least,
+        }
+    kept = load_dataset(str(tmp_path / "clean"), split="train", cache_dir=cache_dir)
+    assert [row["presence"] for row in kept["opinions"]] == [0.75, 0.75, 0.75]
+    assert kept[0]["opinions"]["flip"] is None
+    # What was curated is curated again, and can still be generated from its recipe.
+    assert curate(tmp_path / "clean", tmp_path / "again", folds=0, flipped=lambda row: {1: 0.9}) == {}
+    again = open_dataset(tmp_path / "again")
+    assert sorted(again.history["curated"]) == ["concepts", "flip", "presence", "segmenter"]
+    assert [row["opinions"]["presence"] for _, row in again.rows()] == [0.75, 0.75, 0.75]
+    generate(tmp_path / "generated", num_samples=1, recipe=tmp_path / "again", store=tmp_path / "store")
+
+
+def test_nobody_is_asked_twice_after_an_interruption(dataset: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def flipped(row: Any) -> dict[int, float]:
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        asked.append(row["sample_id"])
+        return {1: 0.5 + 0.125 * len(asked)}
+
+    with pytest.raises(KeyboardInterrupt):
+        curate(dataset, tmp_path / "clean", folds=0, flipped=flipped)
+    (kept,) = tmp_path.glob(".clean.folds/opinions-*.jsonl")
+    with kept.open("a") as stream:
+        stream.write('\n{"sample_id": "cut sh')
+    (first, second), asked[:] = asked, []
+    assert curate(dataset, tmp_path / "clean", folds=0, flipped=flipped) == {}
+    assert len({first, second, *asked}) == 4
+    assert [entry["flip"] for entry in lines_of(tmp_path / "clean" / "opinions.jsonl")] == [0.625, 0.75, 0.625, 0.75]

@@ -13,8 +13,9 @@ import torch
 import transformers
 
 from diffumask_datasets.masks.promptable import Answer, Prompt
+from tests.helpers.tiny_models import vocabularies
 
-__all__ = ["KINDS", "TrueSegmenter", "save_tiny_segmenter"]
+__all__ = ["KINDS", "TrueSegmenter", "save_tiny_concept_segmenter", "save_tiny_segmenter"]
 
 KINDS = ("sam", "sam_hq", "sam2", "sam3_tracker")
 
@@ -92,6 +93,44 @@ def _made(name: str, vision: dict[str, Any], decoder: dict[str, Any], *, side: i
         mask_decoder_config=decoder,
     )
     return getattr(transformers, f"{name}Model")(config)
+
+
+def save_tiny_concept_segmenter(folder: Path) -> Path:
+    """Writes a SAM 3 of random weights that takes texts, its tokenizer, and how it sees images, to ``folder``."""
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "num_attention_heads": 2}
+    layers = {**small, "num_layers": 1, "intermediate_size": 32, "dropout": 0.0}
+    tokenizer = vocabularies.clip()
+    text = {
+        **small,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "projection_dim": 16,
+        "max_position_embeddings": 32,
+    }
+    vision = {
+        "backbone_config": _SAM3_VIT,
+        "fpn_hidden_size": 32,
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+    }
+    text |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = transformers.Sam3Config(
+        vision_config=vision,
+        text_config={"model_type": "clip_text_model", "vocab_size": len(tokenizer), **text},
+        geometry_encoder_config=layers,
+        detr_encoder_config=layers,
+        detr_decoder_config={**layers, "num_queries": 4},
+        mask_decoder_config=small,
+    )
+    network = transformers.Sam3Model(config)
+    with torch.no_grad():
+        for weight in network.mask_decoder.parameters():
+            weight.mul_(6)  # or all pixels are alike
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    normalization = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(normalization), encoding="utf-8")
+    return folder
 
 
 class TrueSegmenter:
