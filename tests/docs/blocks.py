@@ -39,12 +39,12 @@ def blocks(*languages: str) -> list[Block]:
     return [block for block in found if block.language in languages]
 
 
-def running_blocks() -> list[Block]:
-    """The blocks that say that they run as they stand: those after the comment ``<!-- runs -->``."""
+def running_blocks(comment: str = "runs") -> list[Block]:
+    """The blocks that say that they run as they stand: those after the comment ``<!-- runs -->``, or another one."""
     found = []
     for block in blocks("python", "bash"):
         lines = (ROOT / block.page).read_text(encoding="utf-8").splitlines()
-        if lines[block.line - 2] == "<!-- runs -->":
+        if lines[block.line - 2] == f"<!-- {comment} -->":
             found.append(block)
     return found
 

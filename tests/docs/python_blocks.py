@@ -14,6 +14,9 @@ from diffumask_datasets.recipes.recipe import FIELDS
 RECIPE_WORDS = {*FIELDS, *inspect.signature(DiffuMaskConfig).parameters}
 """What may be given where a function of ours takes the fields of a recipe."""
 
+FOREIGN = ("detectron2",)
+"""Packages that the documents import and no environment of ours has."""
+
 
 def problems_of(code: str, names: dict[str, Any]) -> list[str]:
     """What is wrong with a block; ``names`` are those of the blocks above it on the page, and this one's are added."""
@@ -33,13 +36,15 @@ def problems_of(code: str, names: dict[str, Any]) -> list[str]:
 
 
 def _imported(node: ast.AST, names: dict[str, Any]) -> Iterator[str]:
-    if isinstance(node, ast.Import):
+    if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in FOREIGN:
+        names.update((alias.asname or alias.name, None) for alias in node.names)
+    elif isinstance(node, ast.Import):
         for alias in node.names:
             module = importlib.import_module(alias.name)
             names[alias.asname or alias.name.partition(".")[0]] = (
                 module if alias.asname else importlib.import_module(alias.name.partition(".")[0])
             )
-    if isinstance(node, ast.ImportFrom) and node.module:
+    elif isinstance(node, ast.ImportFrom) and node.module:
         module = importlib.import_module(node.module)
         for alias in node.names:
             if not hasattr(module, alias.name):
