@@ -22,6 +22,7 @@ from diffumask_datasets.cli.options import (
     TrustRecipe,
     View,
     Workers,
+    assignments,
     local_path,
     recipe_fields,
     resumable,
@@ -82,8 +83,8 @@ def generate(
     given |= {"keep_heat_maps": keep_heat_maps or None, "keep_threshold_curve": keep_threshold_curve or None}
     given |= {"trust_recipe": trust_recipe or None, "batch_size": batch_size, "device": device, "store": store}
     fields = recipe_fields(config, classes, prompt, given, set_)
-    if num_samples is not None:
-        fields.pop("splits", None)
+    if num_samples is not None and "splits" not in assignments(set_ or []):
+        fields.pop("splits", None)  # those of the config
     if weights_from is not None:
         fields["class_weights"] = _weights_from(weights_from, fields)
     with resumable(SAMPLES_ARE_KEPT):

@@ -141,7 +141,7 @@ def access(location: Location, to: str = "read") -> Iterator[None]:
 def _hub_access(repo_id: str) -> Iterator[None]:
     from diffumask_datasets.recipes.hub_errors import readable_errors
 
-    with readable_errors(repo_id):
+    with readable_errors(repo_id, again=f"there is no folder {repo_id} here; if you mean one on the Hub, try again"):
         try:
             yield
         except FileNotFoundError as error:

@@ -50,6 +50,7 @@ def test_options_win_over_the_config(tmp_path: Path) -> None:
         (["--num-samples", "2", *PLANTED], "error: classes: Field required"),
         (["car", "--num-samples", "-2", *PLANTED], "error: split 'train': expected a number of samples from 1 to"),
         (["car", "--num-samples", "2", "--set", "hight=3"], "error: unknown field 'hight' (did you mean 'height'?)"),
+        (["car", "--num-samples", "2", "--set", "splits={train: 2}"], "error: give num_samples or splits, not both"),
         (["car", "--num-samples", "2", "--set", "height"], "error: --set 'height': expected FIELD=VALUE"),
         (["car", "--num-samples", "2", "--prompt", "grass"], "error: the prompt 'grass' names none of the classes"),
         (["car", "--num-samples", "2", "--config", "none.yaml"], "error: cannot read the recipe none.yaml"),

@@ -8,8 +8,9 @@ import pytest
 from datasets import load_dataset
 
 from diffumask_datasets import generate, merge
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.storage import filesystem, parse_location
-from diffumask_datasets.errors import ExportError, MissingDependencyError, RecipeError, StoreError
+from diffumask_datasets.errors import ExportError, HubError, MissingDependencyError, RecipeError, StoreError
 from diffumask_datasets.generation.store import SampleStore, default_store_root
 from tests.dataset.conftest import remote_files
 from tests.dataset.test_shards import files
@@ -116,3 +117,10 @@ def test_a_half_uploaded_dataset_does_not_look_finished(
     s3fs.S3FileSystem.clear_instance_cache()
     generate(f"{bucket}/ds", num_samples=4, **planted)
     assert json.loads(remote_files(f"{bucket}/ds")["id2label.json"])["1"] == "car"
+
+
+def test_a_folder_that_is_missing_is_named_beside_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="there is no folder out/ds here; if you mean one on the Hub, try again"):
+        open_dataset("out/ds")
