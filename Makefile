@@ -71,7 +71,7 @@ $(READERS)/.ready: pyproject.toml constraints.txt requirements-readers.txt
 	$(READERS)/bin/python -m pip install --quiet --no-deps --requirement requirements-readers.txt --editable .
 	touch $@
 
-test-readers: $(READERS)/.ready  ## read every export by foreign programs, in an environment of their own (WRITE=1: the table in docs)
+test-readers: $(READERS)/.ready  ## have foreign programs read every export and train on it, in an environment of their own (WRITE=1: the table in docs)
 	$(if $(WRITE),DIFFUMASK_WRITE_TABLE=1) $(READERS)/bin/python -m pytest tests/readers
 
 test-apps: $(VENV)/.fiftyone  ## test FiftyOne and the review page in a browser (needs chromium, chromium-driver)
