@@ -19,8 +19,9 @@ class SamRefinement(Choice):
     ``model`` is a folder or Hub id of transformers' ``SamModel``, ``Sam2Model``, ``SamHQModel``, ``EdgeTamModel`` or
     ``Sam3TrackerModel``; ``revision`` is filled when the recipe is prepared. Each component of a class is one prompt:
     ``points`` in the hottest places, ``negatives`` in cold places and in other classes, the ``box`` around it, and its heat
-    as ``mask``. What is found is erased and the rest asked again, ``rounds`` times in all. An object that agrees with its
-    heat by less than ``min_agreement`` (IoU) is taken from DenseCRF instead.
+    as ``mask``. What is found is erased and the rest asked again, ``rounds`` times in all. DenseCRF then starts from the
+    answers; from the heat for objects that agree with it by less than ``min_agreement`` (IoU), or with the answer to the
+    same prompt without ``mask`` by less than ``min_steadiness``: those merely repeat the heat.
     """
 
     PINS: ClassVar[tuple[Pin, ...]] = (Pin("model", "revision", SEGMENTER),)
@@ -36,6 +37,7 @@ class SamRefinement(Choice):
     mask: bool = True
     rounds: int = Field(2, ge=1, le=8)
     min_agreement: float = Field(0.6, ge=0, le=1)
+    min_steadiness: float = Field(0.8, ge=0, le=1)
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def refined(
     monkeypatch.setattr(sam, "load_segmenter", lambda *_: segmenter)
     raw = label_probabilities(heat, [0.5] * len(heat))
     found, temperature = sam.refine(picture(truth), raw, heat, model="any", **parameters)
-    assert temperature == 1.0
+    assert temperature == densecrf.default_parameters(1 + len(heat)).temperature
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
     return found, segmenter
@@ -59,25 +59,28 @@ def test_blurred_heat_becomes_the_objects(monkeypatch: pytest.MonkeyPatch) -> No
     truth = discs((40, 30, 18), (50, 90, 24), (20, 70, 12))
     heat = heat_of(truth == 1, (truth == 2) | (truth == 3))
     found, segmenter = refined(truth, heat, monkeypatch)
-    assert np.array_equal(best_labels(found), np.array([0, 1, 2, 2])[truth])
-    assert len(segmenter.asked) == 3
+    assert np.mean(best_labels(found) == np.array([0, 1, 2, 2])[truth]) > 0.999
+    assert len([one for one in segmenter.asked if one.mask is not None]) == 3
 
 
 def test_an_object_that_denies_its_heat_is_left_to_densecrf(monkeypatch: pytest.MonkeyPatch) -> None:
-    truth = discs((40, 30, 18), (50, 90, 24))
-    known = np.where(
-        truth == 2, 2, 1 - np.sign(truth)
-    )  # all around the first disc is taken for an object, not the disc
+    truth = discs((40, 30, 18))
     heat = heat_of(truth > 0)
-    found, _ = refined(known, heat, monkeypatch)
-    image = picture(known)
-    expected, _ = densecrf.refine(image, label_probabilities(heat, [0.5]), heat)
-    near = np.zeros((HEIGHT, WIDTH), bool)
-    near[:, :55] = True
-    assert np.array_equal(best_labels(found)[near], best_labels(expected)[near])
-    assert np.array_equal(best_labels(found)[~near] == 1, truth[~near] == 2)
-    trusting, _ = refined(known, heat, monkeypatch, min_agreement=0.0)
-    assert not np.array_equal(best_labels(trusting)[near], best_labels(expected)[near])
+    # All around the disc is taken for an object, not the disc.
+    found, _ = refined(1 - truth, heat, monkeypatch)
+    expected, _ = densecrf.refine(picture(1 - truth), label_probabilities(heat, [0.5]), heat)
+    np.testing.assert_array_equal(found, expected)
+    trusting, _ = refined(1 - truth, heat, monkeypatch, min_agreement=0.0)
+    assert not np.array_equal(best_labels(trusting), best_labels(expected))
+
+
+def test_an_object_that_is_believed_needs_no_heat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heat on the upper part alone: DenseCRF is not held to it where the segmenter says how far the disc reaches."""
+    truth = discs((40, 30, 18), (50, 90, 24))
+    upper = truth.copy()
+    upper[47:, :55] = 0
+    found, _ = refined(truth, heat_of(upper > 0), monkeypatch)
+    assert iou(best_labels(found) == 1, truth > 0) > 0.99
 
 
 def test_what_is_found_is_erased_and_the_rest_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,9 +89,9 @@ def test_what_is_found_is_erased_and_the_rest_asked_for(monkeypatch: pytest.Monk
     assert len(np.unique(ndimage.label(heat[0] > 0.5)[0])) == 2
     once, _ = refined(truth, heat, monkeypatch, rounds=1)
     twice, segmenter = refined(truth, heat, monkeypatch, rounds=2)
-    assert iou(best_labels(once) == 1, truth == 1) == 1.0
-    assert iou(best_labels(twice) == 1, truth > 0) == 1.0
-    assert len(segmenter.asked) == 2
+    assert iou(best_labels(once) == 1, truth == 1) > 0.99
+    assert iou(best_labels(twice) == 1, truth > 0) > 0.99
+    assert len([one for one in segmenter.asked if one.mask is not None]) == 2
 
 
 @pytest.mark.parametrize("count", [1, 40])
@@ -96,14 +99,15 @@ def test_any_number_of_objects(count: int, monkeypatch: pytest.MonkeyPatch) -> N
     truth = discs(*[(8 + 18 * (k // 8), 8 + 16 * (k % 8), 6) for k in range(count)])
     found, segmenter = refined(truth, heat_of(truth > 0, blur=1.0), monkeypatch)
     assert np.array_equal(best_labels(found) == 1, truth > 0)
-    assert len(segmenter.asked) == count
+    assert len([one for one in segmenter.asked if one.mask is not None]) == count
 
 
 def test_heat_of_a_few_pixels_or_everywhere_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     truth = discs((40, 30, 2))
-    speck, segmenter = refined(truth, heat_of(truth > 0, blur=0.5), monkeypatch)
+    heat = heat_of(truth > 0, blur=0.5)
+    speck, segmenter = refined(truth, heat, monkeypatch)
     assert segmenter.asked == []
-    assert best_labels(speck).max() == 0
+    np.testing.assert_array_equal(speck, densecrf.refine(picture(truth), label_probabilities(heat, [0.5]), heat)[0])
     ramp = np.linspace(0.6, 1.0, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, axis=0)[None]
     whole, _ = refined(np.ones((HEIGHT, WIDTH), np.intp), ramp, monkeypatch)
     assert (best_labels(whole) == 1).all()
