@@ -14,7 +14,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,7 @@ from tests.benchmarks.real_generated import generated
 from tests.benchmarks.real_options import USAGE, Options
 from tests.benchmarks.real_page import page
 from tests.benchmarks.real_records import Record, Records
-from tests.benchmarks.real_shown import iou_of, judged
+from tests.benchmarks.real_shown import iou_of, judged, method_recipes
 
 PARTS = ("shown", "generated")
 
@@ -82,7 +82,8 @@ def measure(options: Options, parts: Sequence[str] = PARTS, **fields: Any) -> Me
     end = started + 60 * options.minutes
     if "shown" in parts and images is not None:
         share = SHOWN_SHARE if "generated" in parts else 1.0
-        _shown(found, recipe, images, records, deadline=started + share * (end - started))
+        recipes = method_recipes(recipe, options.segmenter)
+        _shown(found, recipes, images, records, deadline=started + share * (end - started))
     if "generated" in parts:
         _generated(found, recipe, options, records, deadline=end)
     found.facts |= {"images finished in this run": found.made, "images left for the next run": found.missing}
@@ -101,13 +102,15 @@ def _prepared(options: Options, fields: dict[str, Any]) -> tuple[Recipe, RealIma
     return recipe, None if data is None else RealImages(data, recipe.classes, options.images)
 
 
-def _shown(found: Measured, recipe: Recipe, images: RealImages, records: Records, *, deadline: float) -> None:
+def _shown(
+    found: Measured, recipes: Mapping[str, Recipe], images: RealImages, records: Records, *, deadline: float
+) -> None:
     numbers, done = images.chosen(), list[Record]()
     with tqdm(total=len(numbers), unit="image", desc="shown", disable=None) as progress:
         for real in images.read(numbers):
             if time.monotonic() >= deadline:
                 break
-            record, new = judged(real, recipe, records)
+            record, new = judged(real, recipes, records)
             done.append(record)
             found.made += new
             progress.update()

@@ -8,20 +8,21 @@ import numpy as np
 
 from tests.benchmarks.real_data import KINDS
 from tests.benchmarks.real_records import Record
-from tests.benchmarks.real_shown import METHODS, iou_of
+from tests.benchmarks.real_shown import iou_of
 
 
 def shown_figures(records: Sequence[Record]) -> dict[str, float]:
     """Mean IoU over all (image, class) of each kind and method, and mIoU over the classes; failed images count as 0."""
     figures: dict[str, float] = {"shown_images": len(records)}
+    methods = list(records[0]["counts"]) if records else []
     for kind in KINDS:
         some = [record for record in records if record["kind"] == kind]
         figures[f"shown_images_{kind}"] = len(some)
-        for method in METHODS:
+        for method in methods:
             figures[f"iou_{method}_{kind}"] = _mean([iou for record in some for iou in iou_of(record, method)])
         for attention in ("auto", "equal"):
             figures[f"heat_{attention}_{kind}"] = _mean([iou for record in some for iou in _heat(record, attention)])
-    figures |= {f"miou_{method}": miou(records, method) for method in METHODS}
+    figures |= {f"miou_{method}": miou(records, method) for method in methods}
     figures["shown_images_failed"] = sum("auto" in record["errors"] for record in records)
     figures["shown_seconds"] = _median([record["seconds"] for record in records])
     figures["shown_megabytes"] = max((record["megabytes"] for record in records), default=0.0)

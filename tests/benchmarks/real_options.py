@@ -22,7 +22,7 @@ class Options:
 
     ``images`` is the most images that are shown, of each kind (one class, several classes); ``generated`` how many are
     generated, ``batch_size`` at once. ``size`` is the side that images are generated at and shown at, None for the model's.
-    ``minutes`` bounds one run; the next goes on.
+    ``minutes`` bounds one run; the next goes on. ``segmenter`` is a promptable one, whose masks are compared too.
     """
 
     model: str
@@ -34,6 +34,7 @@ class Options:
     generated: int = 100
     batch_size: int = 1
     minutes: float = 50.0
+    segmenter: str | None = None
 
     @classmethod
     def of(cls, variables: Mapping[str, str], *, quick: bool = False) -> Options:
@@ -59,6 +60,7 @@ class Options:
             generated=_number(variables, "GENERATED") or (3 if quick else cls.generated),
             batch_size=_number(variables, "BATCH") or cls.batch_size,
             minutes=_number(variables, "MINUTES") or cls.minutes,
+            segmenter=variables.get("SEGMENTER", "").strip() or None,
         )
 
 

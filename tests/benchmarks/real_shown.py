@@ -25,6 +25,7 @@ from diffumask_datasets.generation.observing import (
     show_image,
     shown_timesteps,
 )
+from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.models.determinism import single_thread
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.prompts.prompt import Prompt
@@ -56,18 +57,25 @@ class _Seen:
     errors: dict[str, str]
 
 
-def method_recipes(recipe: Recipe) -> dict[str, Recipe]:
-    """The recipe of each method."""
-    return {name: Recipe(**{**dict(recipe), **changes}) for name, changes in METHODS.items()}
+def method_recipes(recipe: Recipe, segmenter: str | None = None) -> dict[str, Recipe]:
+    """The recipe of each method; ``sam`` is one where a promptable segmenter, a folder or Hub id, is given.
+
+    Raises:
+        ModelError: it cannot be found, or takes no prompts.
+    """
+    recipes = {name: Recipe(**{**dict(recipe), **changes}) for name, changes in METHODS.items()}
+    if segmenter is not None:
+        recipes["sam"] = prepare(Recipe(**{**dict(recipe), "refinement": {"kind": "sam", "model": segmenter}}))
+    return recipes
 
 
-def judged(real: RealImage, recipe: Recipe, records: Records) -> tuple[Record, bool]:
-    """The record of an image, and whether it was made now.
+def judged(real: RealImage, recipes: Mapping[str, Recipe], records: Records) -> tuple[Record, bool]:
+    """The record of an image by the recipe of each method, and whether it was made now.
 
     Raises:
         ModelError: the model cannot be loaded or shown images at all.
     """
-    recipes = method_recipes(recipe)
+    recipe = recipes["auto"]
     digests = [one.digest for one in recipes.values()]
     content = hashlib.sha256(real.image.tobytes() + real.truth.tobytes()).hexdigest()
     key = key_of("shown", digests, shown_timesteps(recipe), real.name, content)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffumask_datasets.errors import DataError, RecipeError
+from diffumask_datasets.errors import DataError, ModelError, RecipeError
 from tests.benchmarks import bench_real
 from tests.benchmarks.bench_real import measure
 from tests.benchmarks.real_data import RealImages, classes_for
 from tests.benchmarks.real_figures import miou, shown_figures
 from tests.benchmarks.real_options import Options
 from tests.benchmarks.real_shown import METHODS, overlaps
+from tests.helpers.segmenters import save_tiny_segmenter
 from tests.helpers.tiny_models import models
 from tests.helpers.voc_folder import voc_folder
 
@@ -60,6 +61,17 @@ def test_any_family_is_measured_from_one_command(model: str, voc: Path, tmp_path
     page = (tmp_path / "out" / "real.html").read_text()
     assert page.count('src="data:image/jpeg;base64,') == 3
     assert f"<td class=n>{figures['iou_auto_single']:.4g}</td>" in page
+
+
+def test_a_segmenter_is_one_more_method(voc: Path, tmp_path: Path) -> None:
+    segmenter = str(save_tiny_segmenter("sam", tmp_path / "segmenter"))
+    found = measure(options(tmp_path, saved(tmp_path, "sd1"), voc, SEGMENTER=segmenter), ["shown"], **FEW)
+    assert {"iou_sam_single", "iou_sam_several", "miou_sam", "iou_auto_single"} <= set(found.figures)
+    assert found.errors == []
+    with pytest.raises(ModelError, match="takes no points, boxes and masks as prompts"):
+        measure(
+            options(tmp_path, str(tmp_path / "sd1"), voc, SEGMENTER=str(tmp_path / "sd1" / "unet")), ["shown"], **FEW
+        )
 
 
 def test_a_killed_run_goes_on(voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +125,6 @@ def test_a_model_without_data_generates_alone(tmp_path: Path) -> None:
 
 
 def test_masks_that_cannot_be_made_count_as_empty(voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffumask_datasets.errors import ModelError
     from tests.benchmarks import real_shown
 
     def no_signal(*args: Any, **kwargs: Any) -> Any:
