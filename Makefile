@@ -10,7 +10,7 @@ BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/be
 PHOTOS ?= ../shared/data
 export PHOTOS
 
-# The promptable segmenter of bench-opinions: a folder or Hub id.
+# The promptable segmenter of bench-opinions and bench-real: a folder or Hub id.
 export SEGMENTER
 
 MINIMUM := .venv-min

@@ -1,7 +1,7 @@
-"""A promptable segmenter against DenseCRF on attention of the drawn world. Run by ``make bench-opinions SEGMENTER=MODEL``.
+"""A promptable segmenter against DenseCRF, on the drawn world and on photographs. Run by ``make bench-opinions``.
 
-``MODEL`` is a folder or Hub id; ``python -m examples.small_model.promptable`` trains a small one that never sees the ten
-classes.
+``SEGMENTER`` names one, a folder or Hub id; without it that of ``tests/models/segmenter`` is asked, which never saw the ten
+classes. PHOTOS names the folder of the photographs.
 """
 
 from __future__ import annotations
@@ -23,31 +23,35 @@ from tests.benchmarks import mask_methods as methods
 from tests.benchmarks.bench_masks import touch
 from tests.benchmarks.harness import run
 from tests.benchmarks.mask_methods import Shown
+from tests.benchmarks.opinions_photos import photo_figures
+from tests.helpers.small_segmenter import SMALL_SEGMENTER
 
-PARTS = ("masks", "prompts", "instances")
+PARTS = ("masks", "prompts", "instances", "photos")
+
+SCENES, SCENES_ALIKE = 50, 100
 
 PROMPTS = {
     "points": {"negatives": 0, "box": False, "mask": False, "rounds": 1},
     "negatives": {"box": False, "mask": False, "rounds": 1},
     "box": {"mask": False, "rounds": 1},
     "mask": {"rounds": 1},
-    "erase": {},
 }
-"""What a prompt has; each row adds one part to the row before. Objects that deny their heat are left to DenseCRF in all."""
+"""What a prompt has; each row adds one part to the row before, and ``sam_alone`` asks again for the rest. All answers are
+believed."""
 
 
 def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
-    count = 6 if quick else 100
     recipe = prepare(Recipe.of(classes=CLASS_NAMES, refinement={"kind": "sam", "model": _segmenter()}))
     model = load_model("toybox", device="cpu")
     assert isinstance(model, Observer)
-    shown = _Scenes(model, recipe, count)
+    shown = _Scenes(model, recipe, quick=quick)
     parts: dict[str, Callable[[], dict[str, float]]] = {
         "masks": lambda: _masks(shown),
         "prompts": lambda: _prompts(shown),
         "instances": lambda: _instances(shown),
+        "photos": lambda: photo_figures(shown.methods, quick=quick),
     }
-    figures: dict[str, float] = {"scenes": float(count)}
+    figures: dict[str, float] = {}
     with single_thread():
         for part in chosen:
             figures |= parts[part]()
@@ -55,33 +59,38 @@ def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
 
 
 def _segmenter() -> str:
-    model = os.environ.get("SEGMENTER", "")
-    if not model:
-        raise SystemExit(
-            "name a promptable segmenter: make bench-opinions SEGMENTER=FOLDER_OR_ID "
-            "(python -m examples.small_model.promptable trains a small one)"
-        )
-    return model
+    return os.environ.get("SEGMENTER", "").strip() or str(SMALL_SEGMENTER)
+
+
+ALONE = {"min_agreement": 0.0, "min_steadiness": 0.0}
+"""Whatever the segmenter says is believed."""
 
 
 class _Scenes:
     """Scenes of the drawn world and what the shipped model attends to in them, each shown once."""
 
-    def __init__(self, model: Observer, recipe: Recipe, count: int) -> None:
-        self.recipe, self.count, self._model = recipe, count, model
+    def __init__(self, model: Observer, recipe: Recipe, *, quick: bool) -> None:
+        self.recipe, self._quick, self._model = recipe, quick, model
         self._seen: dict[str, list[Shown]] = {}
 
-    def of(self, name: str, demand: Callable[[int], Demand]) -> list[Shown]:
-        """Those of a name, of which ``demand`` says what scene k holds."""
+    @property
+    def methods(self) -> dict[str, SamRefinement]:
+        """The segmenter as it ships, and believed whatever it says."""
+        sam = self.recipe.refinement
+        assert isinstance(sam, SamRefinement)
+        return {"sam": sam, "sam_alone": sam.model_copy(update=ALONE)}
+
+    def of(self, name: str, demand: Callable[[int], Demand], count: int) -> list[Shown]:
+        """``count`` scenes of a name, of which ``demand`` says what scene k holds."""
         if name not in self._seen:
-            numbers = range(self.count)
+            numbers = range(6 if self._quick else count)
             self._seen[name] = [methods.show(self._model, k, demand=demand(k), recipe=self.recipe) for k in numbers]
         return self._seen[name]
 
     def by_objects(self) -> dict[str, list[Shown]]:
         """Scenes with one object, and with several of different classes."""
-        one = self.of("single", lambda _: Demand(count=1))
-        return {"single": one, "multi": self.of("multi", methods.different_classes)}
+        one = self.of("single", lambda _: Demand(count=1), SCENES)
+        return {"single": one, "multi": self.of("multi", methods.different_classes, SCENES)}
 
     def iou(self, shown: Sequence[Shown], refinement: SamRefinement | str) -> float:
         """Mean IoU of the masks after a refinement."""
@@ -91,23 +100,20 @@ class _Scenes:
 
 
 def _masks(scenes: _Scenes) -> dict[str, float]:
-    """Mean IoU of DenseCRF, of the segmenter, and of the segmenter where no object is left to DenseCRF."""
-    sam = scenes.recipe.refinement
-    assert isinstance(sam, SamRefinement)
-    alone = sam.model_copy(update={"min_agreement": 0.0})
+    """Mean IoU of DenseCRF, of the segmenter, and of the segmenter where all its answers are believed."""
     figures = {}
     for name, shown in scenes.by_objects().items():
-        for method, refinement in (("densecrf", "densecrf"), ("sam", sam), ("sam_alone", alone)):
+        figures[f"scenes_{name}"] = float(len(shown))
+        for method, refinement in {"densecrf": "densecrf", **scenes.methods}.items():
             figures[f"iou_{method}_{name}"] = scenes.iou(shown, refinement)
     return figures
 
 
 def _prompts(scenes: _Scenes) -> dict[str, float]:
     """Mean IoU of each way to prompt."""
-    sam = scenes.recipe.refinement
-    assert isinstance(sam, SamRefinement)
+    alone = scenes.methods["sam_alone"]
     return {
-        f"iou_prompt_{way}_{name}": scenes.iou(shown, sam.model_copy(update=changes))
+        f"iou_prompt_{way}_{name}": scenes.iou(shown, alone.model_copy(update=changes))
         for name, shown in scenes.by_objects().items()
         for way, changes in PROMPTS.items()
     }
@@ -116,7 +122,7 @@ def _prompts(scenes: _Scenes) -> dict[str, float]:
 def _instances(scenes: _Scenes) -> dict[str, float]:
     """Scenes of two or three objects of one class: the share whose number is right, with necks and with the segmenter."""
     right: dict[str, list[bool]] = {}
-    for item in scenes.of("alike", _alike):
+    for item in scenes.of("alike", _alike, SCENES_ALIKE):
         visible = np.unique(item.scene.instances[item.scene.instances > 0])
         kind = "touching" if touch(item.scene.instances) else "apart"
         heat = methods.our_heat(item, scenes.recipe)
@@ -124,7 +130,8 @@ def _instances(scenes: _Scenes) -> dict[str, float]:
             settings = MaskSettings.subset_of(scenes.recipe).model_copy(update={"refinement": refinement})
             found = methods.through_pipeline(item, heat, settings).objects
             right.setdefault(f"{kind}_right_{method}", []).append(len(found) == len(visible))
-    return {name: float(np.mean(hits)) for name, hits in right.items()}
+    counts = {f"scenes_{kind}": float(len(right.get(f"{kind}_right_sam", []))) for kind in ("apart", "touching")}
+    return counts | {name: float(np.mean(hits)) for name, hits in right.items()}
 
 
 def _alike(seed: int) -> Demand:
