@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.attention.agreement import WeighLayers
+from diffumask_datasets.attention.automatic import COMPETITION, LAST_TIMESTEP
 from diffumask_datasets.attention.contrast import Contrast
 from diffumask_datasets.attention.fusion import fuse
 from diffumask_datasets.attention.observation import LayerStep, Observation
@@ -21,10 +22,8 @@ from diffumask_datasets.errors import CaptureError, ShapeError
 
 __all__ = ["Annotated", "AttentionChoice", "best_threshold_iou", "choice_iou", "layer_step_ious", "search_choice"]
 
-COMPETITIONS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
+COMPETITIONS = (0.0, 1.0, 2.0, 4.0, 8.0, COMPETITION)
 POWERS = (0, 1, 2, 3, 4, 6, 8)
-AUTO_TIMESTEPS = 550
-"""Up to which timestep the automatic weights read."""
 
 ENOUGH = 0.002
 """IoU that a further layer or option must bring: less is noise, and fewer layers cost less."""
@@ -126,9 +125,9 @@ def _automatic(samples: Sequence[Annotated]) -> AttentionChoice | None:
     if not all(sample.observation.affinities for sample in samples):
         return None
     layers, timesteps = _extent(samples)
-    last = max([step for step in timesteps if step <= AUTO_TIMESTEPS], default=timesteps[-1])
-    start = AttentionChoice(layers, (timesteps[0], last), competition=16.0, affinity_power=1, attention="auto")
-    pairs = itertools.product((16.0, *COMPETITIONS[:-1]), POWERS[1:])
+    last = max([step for step in timesteps if step <= LAST_TIMESTEP], default=timesteps[-1])
+    start = AttentionChoice(layers, (timesteps[0], last), competition=COMPETITION, affinity_power=1, attention="auto")
+    pairs = itertools.product((COMPETITION, *COMPETITIONS[:-1]), POWERS[1:])
     return _better(samples, start, [replace(start, competition=c, affinity_power=p) for c, p in pairs], margin=ENOUGH)
 
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from diffumask_datasets.attention.automatic import COMPETITION, LAST_TIMESTEP
 from diffumask_datasets.diffusion.family import Family
 from diffumask_datasets.recipes.recipe import Recipe
 
@@ -19,8 +20,8 @@ logger = logging.getLogger(__name__)
 AUTO: Mapping[str, Any] = {
     "attention": "auto",
     "attention_words": "phrase",
-    "attention_timesteps": (0, 550),
-    "competition": 16.0,
+    "attention_timesteps": (0, LAST_TIMESTEP),
+    "competition": COMPETITION,
     "affinity": "self-attention",
     "affinity_power": 1,
 }
