@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffumask_datasets.curation.agreement import SampleAgreement, sample_agreement
-from diffumask_datasets.dataset.schema import decode_label
+from diffumask_datasets.curation.agreement import SampleAgreement
+from diffumask_datasets.curation.folds import fold_executor
 from diffumask_datasets.errors import RecipeError
 
 __all__ = ["EPOCHS", "NOISE_TRAINING", "cross_validated_agreements", "noise_training"]
@@ -60,14 +62,14 @@ def cross_validated_agreements(
     progress: Callable[[int], None] = lambda fold: None,
     **training: Any,
 ) -> list[SampleAgreement]:
-    """Compares each row with what a segmenter predicts that was trained on the other folds.
+    """Compares each row with what a segmenter predicts that was trained on the other folds; several folds at once.
 
     Args:
         rows: A map-style dataset with ``image``, ``label`` and class names.
         folds: The number of folds.
         folder: Where the segmenters lie: a fold that is trained is not trained again, and an interrupted one goes on.
         seed: Deals the rows to folds.
-        progress: Called with the number of each fold that is done.
+        progress: Called with the number of folds that are done, in any thread.
         **training: Fields of :class:`~diffumask_datasets.segmentation.settings.TrainingSettings`.
 
     Returns:
@@ -77,19 +79,13 @@ def cross_validated_agreements(
         RecipeError: Fewer than two folds, or fewer samples than two a fold.
         ModelError, TrainingError: As :func:`diffumask_datasets.segmentation.training.train`.
     """
-    from diffumask_datasets.segmentation.cross_validation import train_and_predict
-
     if folds < 2 or len(rows) < 2 * folds:
         raise RecipeError(f"noise learning takes 2 or more folds of 2 or more samples; got {folds} of {len(rows)}")
     fold_of = np.random.default_rng(seed).permutation(len(rows)) % folds
-    labels = rows.select_columns(["label"])  # a row of all columns would have its image decoded again
     found: dict[int, SampleAgreement] = {}
-    for fold in range(folds):
-        inside, outside = (np.flatnonzero(chosen).tolist() for chosen in (fold_of != fold, fold_of == fold))
-        predictions = train_and_predict(
-            rows, train_on=inside, predict_on=outside, folder=folder / f"fold-{fold}", seed=seed, **training
-        )
-        for row, probabilities in zip(outside, predictions, strict=True):
-            found[row] = sample_agreement(probabilities, decode_label(labels[row]["label"]))
-        progress(fold + 1)
+    done = itertools.count(1)
+    with closing(fold_executor(rows, fold_of, folder, {"seed": seed, **training})) as executor:
+        begun = [executor.submit(fold, lambda _: progress(next(done))) for fold in range(folds)]
+        for judged in begun:
+            found |= judged.result()
     return [found[row] for row in range(len(rows))]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from diffumask_datasets.attention.maps import AttentionMaps
-from diffumask_datasets.attention.observation import Observation
 from diffumask_datasets.prompts.prompt import Prompt
 from diffumask_datasets.recipes.recipe import Recipe
+
+if TYPE_CHECKING:  # they import torch, which a process that only hands out work need not load
+    from diffumask_datasets.attention.maps import AttentionMaps
+    from diffumask_datasets.attention.observation import Observation
 
 __all__ = ["DiffusionModel", "GenerationRequest", "ImageWithAttention", "Observer", "Repainter"]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from diffumask_datasets.diffusion.model_index import class_of, read_index
 from diffumask_datasets.errors import ModelError
+from diffumask_datasets.models.garbage import collection_paused
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.reference import BUILT_IN_MODELS, PIPELINE
 from diffumask_datasets.recipes.settings import PLAIN, LoadSettings
@@ -119,7 +120,8 @@ def load_model(
             )
 
         return FakeModel.from_environment()
-    load = _loader(find_family(model, class_of(read_index(model, revision))))
+    with collection_paused():
+        load = _loader(find_family(model, class_of(read_index(model, revision))))
     folder = PIPELINE.named(model).local
     source, revision = (str(folder), None) if folder else (model, revision)
     return load(source, revision=revision, device=device, dtype=dtype, options=options)

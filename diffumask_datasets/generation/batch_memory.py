@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from diffumask_datasets.diffusion.protocol import GenerationRequest
+from diffumask_datasets.generation.engines.devices import MOST_IMAGES
 from diffumask_datasets.generation.model import load_recipe_model
 from diffumask_datasets.generation.workers import Progress, Work
 from diffumask_datasets.models.determinism import single_thread
@@ -17,10 +18,7 @@ from diffumask_datasets.models.out_of_memory import is_out_of_memory
 from diffumask_datasets.prompts.sources import prompt_for
 from diffumask_datasets.recipes.recipe import Recipe
 
-__all__ = ["MOST_IMAGES", "largest_batch", "measure"]
-
-MOST_IMAGES = 64
-"""A GPU is busy by then, and the rows of a batch that nobody wants cost as much as the others."""
+__all__ = ["largest_batch", "measure"]
 
 _STEPS = 2
 """Denoising steps of an attempt: the first needs as much memory as all of them."""

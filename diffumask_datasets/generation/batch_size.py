@@ -16,8 +16,7 @@ from typing import Any
 from diffumask_datasets.dataset.atomic import atomic_file
 from diffumask_datasets.diffusion.registry import is_registered_here
 from diffumask_datasets.errors import DataError, DiffuMaskError, ExportError
-from diffumask_datasets.generation.batch_memory import MOST_IMAGES, measure
-from diffumask_datasets.generation.engines.devices import gpu_count, gpu_names
+from diffumask_datasets.generation.engines.devices import MOST_IMAGES, gpu_count, gpu_names
 from diffumask_datasets.generation.store import cache_folder
 from diffumask_datasets.generation.workers import Inline, WorkerPool
 from diffumask_datasets.recipes.file import BATCH_SIZE
@@ -75,6 +74,8 @@ def _remembered_or_measured(recipe: Recipe, device: str | None, dtype: str | Non
 
 
 def _measured(recipe: Recipe, device: str | None, dtype: str | None) -> tuple[int, bool]:
+    from diffumask_datasets.generation.batch_memory import measure  # imports torch, which only a GPU is worth
+
     arguments = (recipe, device, dtype)
     if is_registered_here(recipe.model, recipe.revision):
         return Inline(measure, arguments).submit(None).result()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
-from diffumask_datasets.diffusion.defaults import model_defaults
 from diffumask_datasets.masks.pipeline import check_mask_settings
 from diffumask_datasets.prompts.sources import check_prompts
 from diffumask_datasets.recipes.augment_settings import with_known
@@ -43,7 +43,15 @@ def prepare(recipe: Recipe, splits: Sequence[str] = ("train",), *, generates: bo
     recipe = recipe.pinned()
     steps = with_known(recipe.augment, co_occurrence=recipe.co_occurrence, stuff=recipe.stuff)
     recipe = recipe.model_copy(update={"augment": pin_backgrounds(steps, recipe.words)})
-    recipe = recipe.completed(RECIPE_DEFAULTS if recipe.model == "toybox" else model_defaults(recipe))
+    recipe = recipe.completed(_defaults(recipe))
     check_prompts(recipe, splits)
     check_mask_settings(MaskSettings.subset_of(recipe))
     return recipe
+
+
+def _defaults(recipe: Recipe) -> Mapping[str, Any]:
+    if recipe.model == "toybox":
+        return RECIPE_DEFAULTS
+    from diffumask_datasets.diffusion.defaults import model_defaults  # imports torch, as the pages of families do
+
+    return model_defaults(recipe)

@@ -22,6 +22,7 @@ from diffumask_datasets.errors import ModelError
 from diffumask_datasets.generation.heat_maps import HeatMaps, heat_maps_of
 from diffumask_datasets.generation.masks import label_image
 from diffumask_datasets.generation.model import load_checked_model
+from diffumask_datasets.models.garbage import collection_paused
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.out_of_memory import names_the_knob
 from diffumask_datasets.prompts.sources import prompt_for
@@ -90,7 +91,8 @@ class SampleGenerator:
             As ``check`` and ``generate`` of :class:`~diffumask_datasets.diffusion.protocol.DiffusionModel`; ModelError where
                 memory runs out.
         """
-        from diffumask_datasets.models.determinism import single_thread
+        with collection_paused():  # it imports torch
+            from diffumask_datasets.models.determinism import single_thread
 
         # All of it, loading and recording included: OpenMP's threads do not survive a fork, and the first operation on
         # several would wait for ever. All generators of a process share one model.

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from diffumask_datasets.errors import DiffuMaskError
+from diffumask_datasets.models.garbage import collection_paused
 
 __all__ = ["DONE", "FAILED", "REPORT", "WorkerProcess", "serve"]
 
@@ -26,8 +27,11 @@ REPORT, DONE, FAILED = "report", "done", "failed"
 SECONDS_TO_END = 10
 """What a process may take to end by itself when nothing is left to do."""
 
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-"""Libraries read these when they are loaded. Processes share the cores already."""
+ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "TQDM_DISABLE": "1",
+}
+"""Libraries read these when they are loaded. Processes share the cores already; progress is shown by who hands out work."""
 
 # The path first, before anything is imported: the folder that Python puts there may hold modules of any name.
 _PROGRAM = (
@@ -49,7 +53,7 @@ class WorkerProcess:
                 [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), *map(str, sys.path)],
                 stdin=subprocess.DEVNULL,
                 **_inheriting(theirs.fileno()),
-                env={**os.environ, **ONE_THREAD},
+                env={**os.environ, **ENVIRONMENT},
             )
         self._first: Any = (setup, arguments)
 
@@ -89,7 +93,8 @@ def serve(descriptor: int) -> None:
     connection = kind(descriptor)
     work: Callable[..., Any] | None = None
     try:
-        setup, arguments = connection.recv()
+        with collection_paused():  # what is received imports what it is made of
+            setup, arguments = connection.recv()
         while True:
             task = connection.recv()
             try:

@@ -6,10 +6,17 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 
-__all__ = ["devices_of", "gpu_count", "gpu_names", "mask_workers_of"]
+__all__ = ["MOST_IMAGES", "devices_of", "gpu_count", "gpu_names", "mask_workers_of"]
 
 MASK_WORKERS_OF_A_GPU = 2
+
+MOST_IMAGES = 64
+"""In a batch; a GPU is busy by then, and the rows of a batch that nobody wants cost as much as the others."""
+
+DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
+"""One of them is there where a driver is loaded: NVIDIA's, that of its Jetson boards, AMD's, and either under WSL."""
 
 
 def devices_of(device: str | None, workers: int) -> list[str | None]:
@@ -28,9 +35,18 @@ def mask_workers_of(device: str | None, wanted: int | None) -> int:
 
 def gpu_count() -> int:
     """CUDA devices of this machine, without taking one."""
+    if not _has_driver():
+        return 0
     import torch
 
     return torch.cuda.device_count()
+
+
+def _has_driver() -> bool:
+    """Whether there may be a device that torch calls CUDA; importing torch to be told of none takes seconds."""
+    if sys.platform == "darwin":
+        return False
+    return sys.platform != "linux" or any(map(os.path.exists, DRIVER_FILES))
 
 
 def gpu_names() -> list[str]:

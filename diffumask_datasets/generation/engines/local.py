@@ -26,8 +26,9 @@ __all__ = ["do_all", "fill", "fill_at_best", "runs_of"]
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-RUNS_PER_WORKER = 8
-"""Enough that workers of unequal speed end together, few enough that looking up what is there costs nothing."""
+SHARE = 2
+"""A run is this part of what a worker would get of the rest: half of it. The first are long, so that looking up what is
+there costs nothing; the last are single batches, so that workers of unequal speed end together."""
 
 MOST_BATCHES = 64
 
@@ -133,17 +134,18 @@ def runs_of(shards: Sequence[Shard], *, workers: int, batch_size: int) -> list[S
     Returns:
         The runs, in order.
     """
-    total = sum(stop - start for start, stop in shards)
-    batches = -(-total // (workers * RUNS_PER_WORKER * batch_size))
-    length = batch_size * min(max(batches, 1), MOST_BATCHES)
-    return [run for start, stop in shards for run in _cut(start, stop, length)]
+    return list(_cut(shards, workers=workers, batch_size=batch_size))
 
 
-def _cut(start: int, stop: int, length: int) -> Iterator[Shard]:
-    while start < stop:
-        end = min(start - start % length + length, stop)
-        yield start, end
-        start = end
+def _cut(shards: Sequence[Shard], *, workers: int, batch_size: int) -> Iterator[Shard]:
+    rest = sum(stop - start for start, stop in shards)
+    for start, stop in shards:
+        while start < stop:
+            batches = rest // (SHARE * workers * batch_size)
+            length = batch_size * min(max(batches, 1), MOST_BATCHES)
+            end = min(start - start % batch_size + length, stop)
+            yield start, end
+            start, rest = end, rest - (end - start)
 
 
 def _once(made: Callable[[Made], object]) -> Progress:

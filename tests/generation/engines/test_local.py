@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from diffumask_datasets import generate
 from diffumask_datasets.errors import ModelError, RecipeError
-from diffumask_datasets.generation.engines.devices import devices_of
+from diffumask_datasets.generation.engines import devices
+from diffumask_datasets.generation.engines.devices import devices_of, gpu_count
 from diffumask_datasets.generation.engines.local import fill, fill_at_best, runs_of
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.samples import GeneratedSamples, Made, Runtime
@@ -35,6 +36,11 @@ def test_runs_are_the_shards_in_order(sizes: dict[str, int], workers: int, batch
     assert [k for run in runs for k in range(*run)] == [k for shard in shards for k in range(*shard)]
     inner = {stop for _, stop in runs} - {stop for _, stop in shards}
     assert all(stop % batch_size == 0 for stop in inner)
+
+
+def test_runs_become_shorter_so_that_workers_end_together() -> None:
+    runs = runs_of([(0, 25)], workers=2, batch_size=1)
+    assert [stop - start for start, stop in runs] == [6, 4, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1]
 
 
 def test_two_workers_write_what_one_writes(planted: dict[str, Any], tmp_path: Path, generated: Any) -> None:
@@ -153,6 +159,16 @@ def test_gpus_are_taken_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices_of(None, 3) == devices_of("cuda", 3) == ["cuda:0", "cuda:1", "cuda:0"]
     assert devices_of("cuda:1", 2) == ["cuda:1", "cuda:1"]
     assert devices_of("cpu", 2) == ["cpu", "cpu"]
+
+
+def test_torch_is_asked_for_gpus_where_a_driver_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr(devices, "DRIVER_FILES", (str(tmp_path / "none"),))
+    monkeypatch.setattr("sys.platform", "linux")
+    assert gpu_count() == 0
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(devices, "DRIVER_FILES", (str(tmp_path / "none"), str(tmp_path / "nvidiactl")))
+    assert gpu_count() == 3
 
 
 @pytest.mark.usefixtures("heeds_interrupts")
