@@ -6,7 +6,6 @@ import math
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -20,9 +19,6 @@ from diffumask_datasets.attention.layout import TextTokens, narrow
 from diffumask_datasets.attention.recorder import CHUNK_LOGITS, CrossAttentionRecorder
 from diffumask_datasets.diffusion.diffusion import DiffusersModel
 from diffumask_datasets.diffusion.protocol import GenerationRequest
-from diffumask_datasets.diffusion.registry import load_model
-from diffumask_datasets.generation.generate import generate
-from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.allocation import allocated_mb
 from tests.benchmarks.full_size_models import flux_like, stable_diffusion_15
@@ -39,19 +35,7 @@ SD15_LAYERS = [(64, 5, 40), (32, 5, 80), (16, 5, 160), (8, 1, 160)]
 """Side of the token grid at 512 px, cross-attention layers on it (and as many of self-attention), width of a head."""
 
 
-PARTS = ("capture", "gpu")
-
-
-def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
-    figures = dict(_on_cpu(quick)) if "capture" in parts else {}
-    if "gpu" in parts and torch.cuda.is_available():
-        figures |= _on_gpu()
-    elif "gpu" in parts:
-        print("gpu: left out, as torch sees none")
-    return figures
-
-
-def _on_cpu(quick: bool) -> Mapping[str, float]:
+def measure(quick: bool) -> Mapping[str, float]:
     size, steps, rounds = (256, 1, 2) if quick else (256, 3, 5)
     return {
         **_recorder_alone(),
@@ -224,51 +208,5 @@ def _flux_call() -> AttentionCall:
     return AttentionCall("joint", query, key, None, 128**-0.5)
 
 
-def _on_gpu() -> dict[str, float]:
-    """SD 1.5 whole at 512 px, 50 guided steps, in float16 and bfloat16; FLUX.1's blocks at 1024 px in bfloat16."""
-    figures = {}
-    for name, dtype in (("float16", torch.float16), ("bfloat16", torch.bfloat16)):
-        diffusion_model = stable_diffusion_15(whole=True)
-        diffusion_model.pipeline.to("cuda", dtype)
-        figures |= _gpu_ratios(f"sd15_{name}", diffusion_model, _recipe(512, [16], steps=50), rounds=5)
-    diffusion_model = flux_like()
-    diffusion_model.pipeline.to("cuda", torch.bfloat16)
-    figures |= _gpu_ratios("flux_bfloat16", diffusion_model, _recipe(1024, [64]), rounds=11)
-    with tempfile.TemporaryDirectory() as folder:
-        return {**figures, **labelled_a_second(Path(folder), size=512, steps=50, count=96, batch_size=8)}
-
-
-def _gpu_ratios(name: str, diffusion_model: DiffusersModel, recipe: Recipe, *, rounds: int) -> dict[str, float]:
-    figures = {}
-    for suffix, read in (("", recipe), ("_with_affinity", _spread(recipe))):
-        diffusion_model.generate(REQUESTS, read)
-        ratio, spread = paired_ratio(
-            lambda read=read: diffusion_model.generate(REQUESTS, read),
-            lambda: diffusion_model._run(REQUESTS, recipe),
-            rounds=rounds,
-        )
-        figures |= {f"{name}{suffix}_gpu_time_ratio": ratio, f"{name}{suffix}_gpu_time_ratio_spread": spread}
-    return figures
-
-
-def labelled_a_second(folder: Path, *, size: int, steps: int, count: int, batch_size: int) -> dict[str, float]:
-    """The whole command on SD 1.5 with random weights, masks included, beside generation alone, in images a second."""
-    stable_diffusion_15(whole=True).pipeline.to(dtype=torch.float16).save_pretrained(folder / "model")
-    shape = {"height": size, "width": size, "num_inference_steps": steps}
-    fields = {"classes": ["car", "dog"], "model": str(folder / "model"), **shape}
-    recipe = prepare(Recipe.of(**fields))
-    diffusion_model = load_model(recipe.model)
-    requests = [GenerationRequest(CAR, seed) for seed in range(batch_size)]
-    diffusion_model._run(requests, recipe)
-    started = time.perf_counter()
-    for _ in range(3):
-        diffusion_model._run(requests, recipe)
-    plain = 3 * batch_size / (time.perf_counter() - started)
-    del diffusion_model
-    started = time.perf_counter()
-    generate(folder / "data", store=str(folder / "store"), num_samples=count, batch_size=batch_size, **fields)
-    return {"generated_per_second": plain, "labelled_per_second": count / (time.perf_counter() - started)}
-
-
 if __name__ == "__main__":
-    run("backbones", measure, parts=PARTS, keeps=True)
+    run("backbones", measure)

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,17 @@ PACKAGES = ("torch", "diffusers", "transformers", "datasets", "numpy")
 
 
 def run(
-    name: str, measure: Callable[..., Mapping[str, float]], *, parts: Sequence[str] = (), keeps: bool = False
+    name: str,
+    measure: Callable[..., Mapping[str, float] | Iterator[Mapping[str, float]]],
+    *,
+    parts: Sequence[str] = (),
+    keeps: bool = False,
 ) -> None:
     """Runs ``measure(quick)``, prints its figures and writes them where design says.
 
     A benchmark of several ``parts`` is called as ``measure(quick, chosen)``, with those that the command names. Where it
     ``keeps``, the figures of the other parts stay as an earlier run left them, and the file says which run made which.
+    Figures that come one part after another are written as they come.
     """
     parser = argparse.ArgumentParser(description=f"make bench-{name}")
     parser.add_argument("--quick", action="store_true", help="a smaller sample, into build/benchmarks")
@@ -35,21 +40,22 @@ def run(
     unknown = set(chosen) - set(parts)
     if unknown:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are: {', '.join(parts) or 'none'}")
-    started = time.monotonic()
-    figures = measure(quick, chosen) if parts else measure(quick)
-    width = max(map(len, figures))
-    for figure, number in figures.items():
-        print(f"{figure:{width}}  {number:.4g}")
     folder = ROOT / ("build" if quick else "docs") / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     command = f"make bench-{name}" + (" QUICK=1" if quick else "")
     command += f" PARTS={given.parts}" if chosen != list(parts) else ""
-    run_by = circumstances(command, time.monotonic() - started)
     path = folder / f"{name}.json"
     some = keeps and chosen != list(parts) and path.exists()
-    kept = json.loads(path.read_text(encoding="utf-8")) if some else {}
-    record = {**kept, **figures, f"_run {given.parts}" if some else "_run": run_by}
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    record = json.loads(path.read_text(encoding="utf-8")) if some else {}
+    started = time.monotonic()
+    found = measure(quick, chosen) if parts else measure(quick)
+    for figures in [found] if isinstance(found, Mapping) else found:
+        width = max(map(len, figures))
+        for figure, number in figures.items():
+            print(f"{figure:{width}}  {number:.4g}", flush=True)
+        run_by = circumstances(command, time.monotonic() - started)
+        record |= {**figures, f"_run {given.parts}" if some else "_run": run_by}
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def paired_ratio(
