@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,11 @@ logger = logging.getLogger(__name__)
 Agreements = dict[int, SampleAgreement]
 """By the number of the row."""
 
-PROCESS_MEMORY = 1_500_000_000
-"""Bytes of a process that trains a small segmenter."""
+PROCESS_MEMORY, PIXEL_MEMORY = 600_000_000, 2_000
+"""Bytes of a process that trains a small segmenter, and more for each pixel of a batch: 0.71 GB with 16 images of 96x96."""
 
 WORTH_A_PROCESS = 3_000_000
-"""Pixels that a fold is trained on: the small segmenters take ten seconds for them, as long as a process takes to start."""
+"""Pixels that a fold is trained on: upernet-small takes eleven seconds for them, a process eight to start."""
 
 
 def fold_executor(
@@ -49,8 +50,10 @@ def fold_executor(
 
     arguments = (rows, fold_of, folder, training)
     folds = int(fold_of.max()) + 1
-    workers = max(1, min(folds, cores(), free_memory() // PROCESS_MEMORY))
-    if workers == 1 or _pixels(training) < WORTH_A_PROCESS or not trains_on_one_thread(training.get("model", "")):
+    batch = math.prod(int(training.get(name, 0)) for name in ("batch_size", "height", "width"))
+    workers = max(1, min(folds, cores(), free_memory() // (PROCESS_MEMORY + PIXEL_MEMORY * batch)))
+    pays = batch * int(training.get("steps", 0)) >= WORTH_A_PROCESS
+    if workers == 1 or not pays or not trains_on_one_thread(training.get("model", "")):
         return Inline(_judge_folds, arguments)
     logger.info("%d folds are trained by %d processes, on %d cores", folds, workers, cores())
     return WorkerPool(_judge_folds, [arguments] * workers)
@@ -76,8 +79,3 @@ def _judge_folds(
         return found
 
     return work
-
-
-def _pixels(training: Mapping[str, Any]) -> int:
-    """Those that a fold is trained on, each as often as it is seen."""
-    return int(np.prod([training.get(name, 0) for name in ("steps", "batch_size", "height", "width")]))

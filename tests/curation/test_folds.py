@@ -37,7 +37,7 @@ def test_two_processes_judge_as_one_does(
 
 @pytest.mark.parametrize(
     ("cores", "free", "changes"),
-    [(1, 100, {}), (8, 2, {}), (8, 100, {"steps": 10}), (8, 100, {"model": "./large"})],
+    [(1, 100, {}), (8, 1, {}), (8, 100, {"steps": 10}), (8, 100, {"model": "./large"})],
     ids=["one core", "memory for one", "few steps", "a large model"],
 )
 def test_one_process_where_others_do_not_pay(
