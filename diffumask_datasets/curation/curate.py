@@ -135,8 +135,9 @@ def _by_themselves(
     rejections: list[Rejection] = []
     rest: dict[int, str] = {}
     scores: dict[str, dict[str, float]] = {}
+    fills = source.recipe.background is None
     for place, (_, row) in enumerate(tqdm(source.rows(), total=source.total, disable=None if hearing.asks else True)):
-        rejection = reject_by_itself(row, min_quality=min_quality)
+        rejection = reject_by_itself(row, min_quality=min_quality, fills=fills)
         if rejection is None:
             heard = hearing.about(row)
             scores[row["sample_id"]] = {name: round(one.score, 4) for name, one in heard.items()}

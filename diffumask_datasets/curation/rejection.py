@@ -29,12 +29,21 @@ class Rejection:
     score: float
 
 
-def reject_by_itself(row: Mapping[str, Any], *, min_quality: float) -> Rejection | None:
-    """Why a ``default`` row is rejected without looking at any other, or None."""
+def reject_by_itself(row: Mapping[str, Any], *, min_quality: float, fills: bool = False) -> Rejection | None:
+    """Judges a ``default`` row without looking at any other.
+
+    Args:
+        row: The row.
+        min_quality: The least quality.
+        fills: Whether a class may fill the image, as it may where there is no background.
+
+    Returns:
+        Why it is rejected, or None.
+    """
     largest = _largest_share(label_of(row))
     if largest == 0:
         return Rejection(row["sample_id"], "empty", "no object has a mask", 0.0)
-    if largest > FLOODED_SHARE:
+    if largest > FLOODED_SHARE and not fills:
         return Rejection(row["sample_id"], "full", f"the mask of a class covers {largest:.0%} of the image", largest)
     if row["quality"] < min_quality:
         reason = f"quality {row['quality']:.2f} is under {min_quality:.2f}"

@@ -99,7 +99,9 @@ def make_masks(
     if settings.background is None:
         semantic = np.where(semantic == BACKGROUND, np.uint8(IGNORE), semantic)
     objects = _objects(semantic, instances, {class_id: raw[i] for i, class_id in enumerate(class_ids, start=1)})
-    qualities = _class_qualities(best_labels(raw), best_labels(refined), semantic, class_ids, heat, thresholds, spread)
+    qualities = _class_qualities(
+        best_labels(raw), best_labels(refined), semantic, class_ids, heat, thresholds, spread, settings
+    )
     return Masks(
         semantic=semantic,
         instances=instances,
@@ -213,6 +215,7 @@ def _class_qualities(
     heat_maps: npt.NDArray[np.float32],
     thresholds: Sequence[float],
     affinity_maps: npt.NDArray[np.float32] | None,
+    settings: MaskSettings,
 ) -> tuple[float, ...]:
     """Quality of each class; 0.0 for one of which no pixel is left."""
     spread = None if affinity_maps is None else affinity_labels(affinity_maps)
@@ -223,6 +226,7 @@ def _class_qualities(
             heat_map=heat_map,
             threshold=threshold,
             affinity_mask=None if spread is None else spread == index,
+            fills=settings.background is None,
         )
         if np.any(semantic == class_id)
         else 0.0

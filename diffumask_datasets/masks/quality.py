@@ -19,7 +19,13 @@ Mask = npt.NDArray[np.bool_]
 
 
 def class_quality(
-    raw: Mask, refined: Mask, *, heat_map: npt.NDArray[np.float32], threshold: float, affinity_mask: Mask | None = None
+    raw: Mask,
+    refined: Mask,
+    *,
+    heat_map: npt.NDArray[np.float32],
+    threshold: float,
+    affinity_mask: Mask | None = None,
+    fills: bool = False,
 ) -> float:
     """Estimates the quality of a mask: the mean of three agreements.
 
@@ -31,11 +37,12 @@ def class_quality(
         heat_map: What it was made of.
         threshold: Its γ.
         affinity_mask: The mask of the spread heat map.
+        fills: Whether a class may fill the image, as it may where there is no background.
 
     Returns:
-        In [0, 1]; 0.0 where refinement leaves nothing, or more than :data:`FLOODED_SHARE` of the image.
+        In [0, 1]; 0.0 where refinement leaves nothing, or more than :data:`FLOODED_SHARE` of an image that no class fills.
     """
-    if not refined.any() or refined.mean() > FLOODED_SHARE:
+    if not refined.any() or (refined.mean() > FLOODED_SHARE and not fills):
         return 0.0
     agreements = [iou(raw, refined), stability(heat_map, threshold)]
     if affinity_mask is not None:

@@ -29,6 +29,11 @@ def test_samples_that_speak_against_themselves(label: list[list[int]], quality: 
     assert (found and (found.filter, found.reason)) == expected
 
 
+def test_without_a_background_a_class_may_fill_an_image() -> None:
+    row = {"sample_id": "a", "label": png_cell(np.array([[1, 1]], np.uint8)), "quality": 0.9}
+    assert reject_by_itself(row, min_quality=0.3, fills=True) is None
+
+
 def test_a_damaged_mask_is_the_one_that_is_not_confirmed(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images, labels = [], []

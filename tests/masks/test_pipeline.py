@@ -258,3 +258,4 @@ def test_without_a_background_components_that_are_too_small_are_ignored() -> Non
 def test_without_a_background_the_only_class_covers_the_image() -> None:
     masks = masks_of(blocks((5, 10, 20, 30)), settings=EXACT.model_copy(update={"background": None}))
     assert (masks.semantic == 4).all()
+    assert masks.class_qualities == (1.0,)

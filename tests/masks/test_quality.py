@@ -33,6 +33,13 @@ def test_nothing_and_everything_are_not_believed(refined: np.ndarray) -> None:
     assert class_quality(square(10), refined, heat_map=square(4).astype(np.float32), threshold=0.5) == 0.0
 
 
+def test_without_a_background_a_class_may_fill_the_image() -> None:
+    heat = square(9).astype(np.float32)
+    assert class_quality(square(9), square(10), heat_map=heat, threshold=0.5, fills=True) == pytest.approx(
+        (0.81 + 1) / 2
+    )
+
+
 def test_iou_of_nothing() -> None:
     assert iou(square(0), square(0)) == 0.0
 
