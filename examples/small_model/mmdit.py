@@ -22,7 +22,7 @@ from examples.small_model.training import mixed_precision
 
 __all__ = ["EMPTY_TOKENS", "CollapsedAttention", "MMDiTDenoiser", "mmdit_pipeline"]
 
-SIZES = {"tiny": (2, 2), "small": (6, 5), "medium": (10, 10)}
+SIZES = {"tiny": (2, 2), "compact": (4, 3), "small": (6, 5), "medium": (10, 10)}
 """Layers, and heads of 32 channels; ``small`` has 6 million parameters."""
 
 HEAD = 32

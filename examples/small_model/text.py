@@ -27,7 +27,7 @@ def load_text(folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
     return tokenizer, load_whole(CLIPTextModel, folder / "text_encoder", what=what, dtype=torch.float32)
 
 
-def new_text(captions: Iterable[str]) -> tuple[CLIPTokenizer, CLIPTextModel]:
+def new_text(captions: Iterable[str], *, layers: int = 2) -> tuple[CLIPTokenizer, CLIPTextModel]:
     """A tokenizer in which the common words of ``captions`` are one token each, and an untrained text encoder."""
     counts = Counter(word for caption in captions for word in re.findall(r"[a-z]+|[.,]", caption.lower()))
     tokenizer = build_tokenizer(sorted(word for word, _ in counts.most_common(WORDS)))
@@ -40,7 +40,7 @@ def new_text(captions: Iterable[str]) -> tuple[CLIPTokenizer, CLIPTextModel]:
         hidden_size=WIDTH,
         intermediate_size=4 * WIDTH,
         projection_dim=WIDTH,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         max_position_embeddings=MAX_LENGTH,
     )

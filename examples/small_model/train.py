@@ -38,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--kind", choices=sorted(KINDS), required=True, help="UNet (v-prediction), MMDiT (flow matching)"
     )
-    parser.add_argument("--size", choices=("tiny", "small", "medium"), default="small", help="of the network")
+    parser.add_argument(
+        "--size", choices=("tiny", "compact", "small", "medium"), default="small", help="of the network"
+    )
     parser.add_argument("--steps", type=int, required=True, help="optimizer steps, over which the learning rate decays")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
@@ -51,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=("frozen", "trained", "new"),
         default="frozen",
         help="text encoder: that of --text-from, or new",
+    )
+    parser.add_argument(
+        "--text-layers", type=int, default=2, help="layers of a new text encoder; 0: each word speaks for itself alone"
     )
     parser.add_argument("--text-from", type=Path, default=TOYBOX, help="pipeline that gives tokenizer and text encoder")
     parser.add_argument(
@@ -82,7 +87,8 @@ def _encoded(options: argparse.Namespace, vae: AutoencoderKL) -> Encoded:
 def _text(options: argparse.Namespace, encoded: Encoded) -> tuple[CLIPTokenizer, CLIPTextModel]:
     if options.text == "new":
         torch.manual_seed(options.seed)
-        return new_text(caption for captions in encoded.captions for caption in captions)
+        captions = (caption for captions in encoded.captions for caption in captions)
+        return new_text(captions, layers=options.text_layers)
     tokenizer, text = load_text(options.text_from)
     return tokenizer, text.requires_grad_(options.text == "trained")
 

@@ -246,6 +246,13 @@ def test_a_new_text_encoder_knows_the_words_of_its_captions() -> None:
     assert text.config.vocab_size == len(tokenizer)
 
 
+def test_without_layers_a_word_means_the_same_after_any_other() -> None:
+    tokenizer, text = new_text(["sky road", "car road"], layers=0)
+    sky, car = (text(caption_tokens([f"{first} road"], tokenizer)).last_hidden_state[0] for first in ("sky", "car"))
+    assert torch.equal(sky[2], car[2])
+    assert not torch.allclose(sky[1], car[1])
+
+
 def test_an_autoencoder_resumes_normalises_its_latents_and_can_sharpen_its_decoder(tmp_path: Path) -> None:
     pairs = DrawnPairs(8, pixels=32)
     train_autoencoder(pairs, tmp_path / "whole", steps=3)
