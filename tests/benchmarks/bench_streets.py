@@ -6,7 +6,7 @@ masks; ``train`` trains a small segmenter on real photos, on those pictures and 
 them. Each goes on where it was stopped; what is finished lies in ``build/benchmarks/streets-…`` under a digest of its sizes.
 
 Nothing of the photos enters the repository but a contact sheet of what the model makes, and no weights do.
-``QUICK=1`` goes the whole way on two photos of each split; ``QUICK=1 SIZES=pilot`` is the beginning of the curve.
+``SIZES=hours`` is what some hours of one core carry; ``QUICK=1`` goes the whole way on two photos of each split.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _label(folder: Path, sizes: Sizes, pictures: Path) -> dict[str, float]:
     figures = label_figures(folder, sizes, model=model, untrained=untrained_model(folder, sizes))
     photos, curve = shown_photos(sizes), []
     for kept in kept_models(folder):
-        counts = np.sum(counted_labels(labelled(folder, photos, kept), photos), axis=0)
+        counts = np.sum(counted_labels(labelled(folder, photos, kept, sizes=sizes), photos), axis=0)
         curve.append((int(kept.name.rpartition("-")[2]) * sizes.batch, mious_of(counts, list(TERMS))[0]))
     save_curve(folder, sizes, curve, pictures / "streets_curve.png")
     return figures | {f"label_miou_7_after_{seen}_images": miou for seen, miou in curve}
@@ -83,7 +83,7 @@ def _generate(folder: Path, sizes: Sizes, pictures: Path) -> dict[str, float]:
 
 
 def _curate(folder: Path, sizes: Sizes) -> dict[str, float]:
-    labels = labelled(folder, shown_photos(sizes), model_folder(folder))
+    labels = labelled(folder, shown_photos(sizes), model_folder(folder), sizes=sizes)
     return curate_figures(folder, sizes, labels=labels)
 
 

@@ -22,6 +22,12 @@ __all__ = ["generate_figures", "generated", "save_sheet"]
 UNIT = 32
 """Sides that a network with two downsamplings of latents takes are multiples of this."""
 
+STEPS, GUIDANCE = 12, 3.5
+"""Those of the sample sheets of the training suffice a small model."""
+
+LEAST_NAMED = 4
+"""Prompts are captions that name so many classes, as those of whole streets do."""
+
 ON_A_SHEET = 12
 
 
@@ -35,8 +41,10 @@ def generated(folder: Path, sizes: Sizes, *, model: Path) -> Path:
             classes=street_vocabulary(street_classes()),
             prompts=_prompts(folder / "pairs"),
             model=str(model),
-            height=sizes.pixels,
-            width=round(sizes.pixels * 4 / 3 / UNIT) * UNIT,
+            height=sizes.shown,
+            width=round(sizes.shown * 4 / 3 / UNIT) * UNIT,
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDANCE,
             store=str(folder / "store"),
             **WORDS,
             **COVERED,
@@ -67,6 +75,8 @@ def _rows(folder: Path) -> list[Row]:
 
 
 def _prompts(pairs: Path) -> list[str]:
-    """The first caption of every pair, each once: what the model was taught, in the words that label photos too."""
+    """First captions of pairs, each once: what the model was taught, in the words that label photos too."""
     texts = [path.read_text(encoding="utf-8").splitlines()[0] for path in sorted(pairs.glob("*.txt"))]
-    return list(dict.fromkeys(texts))
+    words = Recipe.of(classes=street_vocabulary(street_classes())).words
+    several = [text for text in texts if len({name for name, _, _ in mentions(text, words)}) >= LEAST_NAMED]
+    return list(dict.fromkeys(several or texts))

@@ -73,14 +73,14 @@ def label_figures(folder: Path, sizes: Sizes, *, model: Path, untrained: Path) -
         got a label, and the IoU of each class.
     """
     photos, names = shown_photos(sizes), street_classes()
-    trained = labelled(folder, photos, model)
+    trained = labelled(folder, photos, model, sizes=sizes)
     ways = (
         _Way("label", lambda: _read(trained)),
         _Way("label_with_background", lambda: _read(_remasked(trained, {"background": "rest", "min_area": 0.005}))),
         _Way("label_hottest", lambda: _hottest(trained, photos)),
         _Way("shuffled_words", lambda: _shuffled(_read(trained))),
         _Way("position_prior", lambda: position_prior(photos, sizes)),
-        _Way("untrained", lambda: _read(labelled(folder, photos, untrained))),
+        _Way("untrained", lambda: _read(labelled(folder, photos, untrained, sizes=sizes))),
     )
     figures = {"label_photos": float(len(photos))}
     for way in ways:
@@ -106,13 +106,14 @@ def _class_ids(photo: StreetPhoto) -> tuple[int, ...]:
     return tuple(names.index(name) + 1 for name in classes_in(photo.label, names))
 
 
-def labelled(folder: Path, photos: Sequence[StreetPhoto], model: Path) -> Path:
+def labelled(folder: Path, photos: Sequence[StreetPhoto], model: Path, *, sizes: Sizes) -> Path:
     """Labels photos as ``diffumask label`` does, their words given, where that was not done before.
 
     Args:
         folder: The work folder.
         photos: The photos.
         model: The pipeline that is shown them.
+        sizes: How large it is shown them.
 
     Returns:
         The dataset folder, its rows in the order of the photos.
@@ -129,6 +130,8 @@ def labelled(folder: Path, photos: Sequence[StreetPhoto], model: Path) -> Path:
             keep_heat_maps=True,
             store=folder / "store",
             workers=1,
+            height=sizes.shown,
+            width=sizes.shown,
             **WORDS,
             **COVERED,
         )

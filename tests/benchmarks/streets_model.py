@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +58,10 @@ def model_figures(folder: Path, sizes: Sizes) -> dict[str, float]:
 
 def untrained_model(folder: Path, sizes: Sizes) -> Path:
     """The pipeline as it is before its training, but for one step of it."""
-    untrained = folder / "untrained"
+    untrained, latents = folder / "untrained", folder / "training" / "latents.safetensors"
+    if latents.exists() and not untrained.exists():
+        untrained.mkdir()
+        shutil.copy(latents, untrained)
     pairs = write_pairs(folder / "pairs", sizes)
     _train(untrained, pairs, sizes, autoencoder=_autoencoder(folder, pairs, sizes)[0], steps=1)
     return untrained / "model"
@@ -101,8 +105,14 @@ def _autoencoder(folder: Path, pairs: Path, sizes: Sizes) -> tuple[Path, dict[st
         figures = {"autoencoder_psnr_toybox": _psnr(TOYBOX / "vae", pairs, sizes)}
         if figures["autoencoder_psnr_toybox"] < sizes.least_psnr:
             opened = open_pairs(str(pairs), pixels=sizes.pixels)
-            steps = sizes.autoencoder_steps
-            train_autoencoder(opened, folder / "autoencoder", steps=steps, start=TOYBOX / "vae", save_every=_SAVE_EVERY)
+            train_autoencoder(
+                opened,
+                folder / "autoencoder",
+                steps=sizes.autoencoder_steps,
+                start=TOYBOX / "vae",
+                decoder_only=sizes.decoder_only,
+                save_every=_SAVE_EVERY,
+            )
             figures["autoencoder_psnr_tuned"] = _psnr(tuned, pairs, sizes)
         known.write_text(json.dumps(figures), encoding="utf-8")
     return (tuned if tuned.is_dir() else TOYBOX / "vae"), json.loads(known.read_text(encoding="utf-8"))
@@ -121,6 +131,7 @@ def _train(output: Path, pairs: Path, sizes: Sizes, *, autoencoder: Path, steps:
     train_model(
         [
             *("--data", str(pairs), "--kind", "unet", "--size", sizes.network, "--text", "new", "--resume"),
+            *("--text-layers", "0", "--rate", str(sizes.rate)),
             *("--pixels", str(sizes.pixels), "--batch", str(sizes.batch), "--steps", str(steps or sizes.steps)),
             *("--save-every", str(_SAVE_EVERY), "--sample-every", str(sizes.kept_every)),
             *("--keep-every", str(sizes.kept_every), "--vae", str(autoencoder), "--output", str(output)),

@@ -37,10 +37,16 @@ TERMS: Mapping[str, tuple[str, ...]] = {
 TEMPLATES = ("a photo of {}", "a street with {}", "a street scene of {}", "{} in a city", "{}", "a view of {}")
 
 SHOWN_SHARE = 0.002
-"""A class that covers this much of a picture is named in its captions."""
+"""A class that covers this much of a photo is named in the caption by which it is labelled."""
 
-LEAST_SIDE = 0.5
-"""The smallest crop, as a share of the photo's height; the largest is as high as the photo."""
+NAMED_SHARE = 0.01
+"""The same of crops, most of which are much smaller."""
+
+LEAST_SIDE = 0.15
+"""The smallest crop, as a share of the photo's height; the largest is as high as the photo.
+
+Sides are spread evenly over orders of magnitude: photos show nearly all classes, and words that always hold teach nothing.
+"""
 
 
 def street_vocabulary(names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -48,10 +54,10 @@ def street_vocabulary(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {name: {"terms": list(TERMS[name]), "mass": name == "sky"} for name in names}
 
 
-def classes_in(label: Pixels, names: Sequence[str]) -> tuple[str, ...]:
-    """The classes that cover :data:`SHOWN_SHARE` of a label (height, width) at least, in the order of ``names``."""
+def classes_in(label: Pixels, names: Sequence[str], *, share: float = SHOWN_SHARE) -> tuple[str, ...]:
+    """The classes that cover a ``share`` of a label (height, width) at least, in the order of ``names``."""
     shares = np.bincount(label.ravel(), minlength=IGNORE + 1) / label.size
-    return tuple(name for number, name in enumerate(names, start=1) if shares[number] >= SHOWN_SHARE)
+    return tuple(name for number, name in enumerate(names, start=1) if shares[number] >= share)
 
 
 def captions_of(shown: Sequence[str], rng: np.random.Generator) -> list[str]:
@@ -101,12 +107,12 @@ def _crop(
 ) -> tuple[Image.Image, tuple[str, ...]]:
     """A square of the photo, mirrored every other time, and the classes in it."""
     height, width = photo.label.shape
-    side = int(rng.integers(round(LEAST_SIDE * height), height + 1))
+    side = round(height * LEAST_SIDE ** rng.random())
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
     cut = np.s_[top : top + side, left : left + side]
     image = photo.image[cut][:, :: 1 if rng.random() < 0.5 else -1]
     resized = Image.fromarray(np.ascontiguousarray(image)).resize((pixels, pixels), Image.Resampling.LANCZOS)
-    return resized, classes_in(photo.label[cut], names)
+    return resized, classes_in(photo.label[cut], names, share=NAMED_SHARE)
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """bench_streets by a drawn street of two classes: what is taught, what is counted, and which ways a segmenter is trained."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tests.benchmarks.streets_pairs import (
     street_vocabulary,
     write_pairs,
 )
-from tests.benchmarks.streets_sizes import FULL, QUICK, chosen_sizes
+from tests.benchmarks.streets_sizes import FULL, HOURS, QUICK, chosen_sizes
 from tests.benchmarks.streets_train import WAYS, _figures_of, real_folder
 
 HEIGHT, WIDTH = 60, 80
@@ -86,6 +87,13 @@ def test_a_class_is_named_from_a_five_hundredth_of_the_picture_on() -> None:
     assert classes_in(label, street_classes()) == ("sky",)
     label[0, :20] = 4
     assert classes_in(label, street_classes()) == ("sky", "road")
+    assert classes_in(label, street_classes(), share=0.01) == ("sky",)
+
+
+def test_crops_are_of_every_size_so_that_their_words_differ(tmp_path: Path) -> None:
+    pairs = contents(write_pairs(tmp_path / "pairs", dataclasses.replace(QUICK, crops=30)))
+    shown = {frozenset({"sky", "road"} & set(text.decode().split())) for name, text in pairs.items() if name[-1] == "t"}
+    assert shown == {frozenset({"sky"}), frozenset({"road"}), frozenset({"sky", "road"})}
 
 
 def test_labels_are_counted_against_the_masks() -> None:
@@ -126,6 +134,9 @@ def test_figures_of_a_segmenter() -> None:
 
 def test_sizes_are_chosen_by_name() -> None:
     assert chosen_sizes(quick=False, variables={}) == FULL
-    assert chosen_sizes(quick=True, variables={"SIZES": "pilot"}).name == "pilot"
-    with pytest.raises(SystemExit, match="SIZES=huge: expected quick or pilot"):
-        chosen_sizes(quick=True, variables={"SIZES": "huge"})
+    assert chosen_sizes(quick=False, variables={"SIZES": "hours"}) == HOURS
+    assert chosen_sizes(quick=True, variables={}) == QUICK
+    with pytest.raises(SystemExit, match="SIZES=huge: expected full or hours"):
+        chosen_sizes(quick=False, variables={"SIZES": "huge"})
+    with pytest.raises(SystemExit, match="SIZES=hours: expected quick"):
+        chosen_sizes(quick=True, variables={"SIZES": "hours"})
