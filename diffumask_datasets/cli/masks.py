@@ -135,6 +135,12 @@ def curate(
         str | None, typer.Option(help="SAM 3 that must find each class by its name, e.g. facebook/sam3.")
     ] = None,
     min_agreement: Annotated[float, typer.Option(help="IoU of a mask with that of either segmenter, at least.")] = 0.7,
+    ask: Annotated[
+        str | None,
+        typer.Option(
+            help="Vision-language model that must say yes to each class, e.g. HuggingFaceTB/SmolVLM-Instruct."
+        ),
+    ] = None,
     flip: Annotated[
         bool, typer.Option("--flip", help="Drop samples whose mirrored image is labelled otherwise.")
     ] = False,
@@ -164,6 +170,7 @@ def curate(
         segmenter=segmenter,
         concepts=concepts,
         min_agreement=min_agreement,
+        ask=ask,
         flipped=flipped,
         keep_opinions=keep_opinions,
     )

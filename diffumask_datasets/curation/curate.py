@@ -46,6 +46,7 @@ def curate(
     segmenter: str | None = None,
     concepts: str | None = None,
     min_agreement: float = 0.7,
+    ask: str | None = None,
     flipped: Flipped | None = None,
     keep_opinions: bool = False,
 ) -> Counter[str]:
@@ -70,6 +71,7 @@ def curate(
         segmenter: A promptable segmenter (SAM), a folder or Hub id, that must confirm each mask.
         concepts: A segmenter that takes names (SAM 3), a folder or Hub id, that must find each class by its name.
         min_agreement: The least IoU of a mask with what either segmenter finds.
+        ask: A vision-language model, a folder or Hub id, that must say yes when it is asked for each class.
         flipped: Gives of a row the IoU of each class with that of the mirrored image, such as
             ``diffumask_datasets.generation.flipping.flip_judge`` makes; under 0.6 a sample is rejected.
         keep_opinions: Add the column ``opinions``: filter → score.
@@ -92,7 +94,13 @@ def curate(
     check_target(target)
     check_target(rejected_target)
     panel = panel_of(
-        source, presence=presence, segmenter=segmenter, concepts=concepts, min_agreement=min_agreement, flipped=flipped
+        source,
+        presence=presence,
+        segmenter=segmenter,
+        concepts=concepts,
+        min_agreement=min_agreement,
+        ask=ask,
+        flipped=flipped,
     )
     work = work_folder(target, "folds")
     with exclusive(work, target):

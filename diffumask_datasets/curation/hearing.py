@@ -16,6 +16,7 @@ from diffumask_datasets.curation.opinions import (
     Heard,
     Opinion,
     Presence,
+    Question,
     SegmenterAgreement,
 )
 from diffumask_datasets.dataset.reader import OpenDataset
@@ -47,6 +48,7 @@ def panel_of(
     segmenter: str | None,
     concepts: str | None,
     min_agreement: float,
+    ask: str | None,
     flipped: Flipped | None,
 ) -> Panel:
     """Loads what is asked, each model as it is now.
@@ -57,6 +59,7 @@ def panel_of(
         segmenter: A promptable segmenter.
         concepts: A segmenter that takes names.
         min_agreement: The least IoU of a mask with what either segmenter finds.
+        ask: A vision-language model.
         flipped: Gives of a row the IoU of each class with that of the mirrored image.
 
     Returns:
@@ -90,6 +93,11 @@ def panel_of(
         pinned = {"model": concepts, "revision": segmenter_revision(concepts)}
         named = ConceptAgreement(load_concept_segmenter(**pinned), terms, min_agreement)
         asked["concepts"] = named, {**pinned, "least": min_agreement}
+    if ask is not None:
+        from diffumask_datasets.segmentation.vision_language import load_vision_language, vision_language_revision
+
+        pinned = {"model": ask, "revision": vision_language_revision(ask)}
+        asked["question"] = Question(load_vision_language(**pinned), terms), pinned
     if flipped is not None:
         stability = FlipStability(flipped, recipe.classes)
         asked["flip"] = stability, {"least": stability.least}

@@ -19,8 +19,9 @@ from diffumask_datasets.masks.sam_prompts import PromptParts, regions_of
 from diffumask_datasets.masks.working_size import shrink_image, working_size
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from diffumask_datasets.segmentation.image_text import ImageText
+from diffumask_datasets.segmentation.vision_language import VisionLanguage
 
-__all__ = ["ConceptAgreement", "FlipStability", "Heard", "Opinion", "Presence", "SegmenterAgreement"]
+__all__ = ["ConceptAgreement", "FlipStability", "Heard", "Opinion", "Presence", "Question", "SegmenterAgreement"]
 
 MARGIN = 0.1
 """An object is shown with this share of its box's sides around it."""
@@ -102,6 +103,36 @@ class Presence:
             float(shares[0]),
             f"the {names[0]} looks more like {names[best]} ({shares[best]:.2f}) than like {names[0]} ({shares[0]:.2f})",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whether a vision-language model says yes when it is asked for each class of the label.
+
+    Attributes:
+        model: What is asked.
+        terms: Of each class what it is called, in the order of the class ids from 1 up.
+        template: A question with ``{}`` where the term goes.
+    """
+
+    model: VisionLanguage
+    terms: Sequence[str]
+    template: str = "Is there a {} in this image? Answer with yes or no."
+
+    @property
+    def filter(self) -> str:
+        """Its name."""
+        return "question"
+
+    def about(self, row: Mapping[str, Any]) -> Heard:
+        """The lowest probability of a yes."""
+        image = image_of(row)
+        terms = [self.terms[class_id - 1] for class_id in _classes_of(label_of(row))]
+        heard = [self._heard(term, self.model.agrees(image, self.template.format(term))) for term in terms]
+        return min(heard, key=lambda one: one.score, default=Heard(1.0))
+
+    def _heard(self, term: str, score: float) -> Heard:
+        return Heard(score, None if score >= PRESENT else f"asked for a {term}, the model says no (yes: {score:.2f})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ THRESHOLD_CURVE = "threshold_curve"
 OPINIONS = "opinions"
 """The optional column: the scores that models gave to a curated sample; null where one was not asked."""
 
-FILTERS = ("presence", "segmenter", "concepts", "flip")
+FILTERS = ("presence", "segmenter", "concepts", "question", "flip")
 """Whose they are."""
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from diffumask_datasets.dataset.decisions import CORRECTED
 from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
 from diffumask_datasets.dataset.rewrite import rewrite
-from diffumask_datasets.dataset.schema import Row, image_of, row_of, soft_maps_of
+from diffumask_datasets.dataset.schema import HEAT_MAPS, Row, image_of, row_of, soft_maps_of
 from diffumask_datasets.dataset.storage import parse_location, same_location
 from diffumask_datasets.dataset.writer import check_target
 from diffumask_datasets.errors import ExportError
@@ -89,12 +89,16 @@ def _changed(source: OpenDataset, changes: Mapping[str, Any], *, trust: bool) ->
 
 def _remasked(rows: Iterator[Row], recipe: Recipe, progress: tqdm[Any]) -> Iterator[Row]:
     for row in rows:
+        sample_id = f"{recipe.digest}-{row['sample_id'].rpartition('-')[2]}"
+        if row[HEAT_MAPS] and not row[HEAT_MAPS]["map"]:  # its labeller saw none of the classes
+            yield {**row, "sample_id": sample_id}
+            continue
         prompted, soft_maps = soft_maps_of(row)
         sample = label_image(
             image_of(row),
             HeatMaps(soft_maps),
             recipe=recipe,
-            sample_id=f"{recipe.digest}-{row['sample_id'].rpartition('-')[2]}",
+            sample_id=sample_id,
             prompted=prompted,
             prompt=row["prompt"],
             seed=row["seed"],

@@ -21,6 +21,7 @@ __all__ = [
     "SEGMENTER",
     "TEXT_MODEL",
     "TOYBOX",
+    "VISION_LANGUAGE_MODEL",
     "ModelKind",
     "ModelReference",
 ]
@@ -87,6 +88,12 @@ TEXT_MODEL = ModelKind(
 IMAGE_TEXT_MODEL = ModelKind(
     "image-text model",
     "give an existing folder or a Hub id owner/name, e.g. 'openai/clip-vit-base-patch32'",
+    index="config.json",
+    form="a model of transformers",
+)
+VISION_LANGUAGE_MODEL = ModelKind(
+    "vision-language model",
+    "give an existing folder or a Hub id owner/name, e.g. 'HuggingFaceTB/SmolVLM-Instruct'",
     index="config.json",
     form="a model of transformers",
 )

@@ -16,7 +16,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProce
 
 from diffumask_datasets.curation import opinions
 from diffumask_datasets.curation.curate import curate
-from diffumask_datasets.curation.opinions import ConceptAgreement, Heard, Presence, SegmenterAgreement
+from diffumask_datasets.curation.opinions import ConceptAgreement, Heard, Presence, Question, SegmenterAgreement
 from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ModelError, RecipeError
@@ -27,6 +27,7 @@ from diffumask_datasets.segmentation import image_text
 from tests.helpers.made_datasets import made_row
 from tests.helpers.segmenters import TrueSegmenter, save_tiny_concept_segmenter, save_tiny_segmenter
 from tests.helpers.tiny_models import vocabularies
+from tests.helpers.vision_language import save_tiny_vision_language
 
 COLOURS = {"car": (200, 30, 30), "potted plant": (30, 200, 30), "boat": (30, 30, 200), "background": (128, 128, 128)}
 TERMS = ("car", "potted plant", "boat")
@@ -133,6 +134,21 @@ def test_what_is_found_by_name_confirms_or_denies_masks() -> None:
     assert half == Heard(0.5, "by its name, another car is found: IoU 0.50 with its mask")
 
 
+class Yea:
+    """Says yes to cars."""
+
+    def agrees(self, image: npt.NDArray[np.uint8], question: str) -> float:
+        return 0.75 if question == "Is there a car in this image? Answer with yes or no." else 0.25
+
+
+def test_a_class_to_which_the_answer_is_no_is_missing() -> None:
+    model: Any = Yea()
+    car = row_with(("car", "car", (10, 10, 40, 40)))
+    both = row_with(("car", "car", (10, 10, 40, 40)), ("boat", "boat", (20, 50, 50, 75)))
+    assert Question(model, TERMS).about(car) == Heard(0.75)
+    assert Question(model, TERMS).about(both) == Heard(0.25, "asked for a boat, the model says no (yes: 0.25)")
+
+
 def tiny_clip(folder: Path) -> str:
     side = {"image_size": 32, "patch_size": 16}
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -185,6 +201,7 @@ def test_curate_asks_and_tells(dataset: Path, tmp_path: Path, cache_dir: str, mo
         "segmenter": str(save_tiny_segmenter("sam", tmp_path / "sam")),
         "concepts": str(save_tiny_concept_segmenter(tmp_path / "sam3")),
         "min_agreement": 0.0,
+        "ask": str(save_tiny_vision_language(tmp_path / "llava")),
     }
     # Random weights are as sure as not that a class is there.
     monkeypatch.setattr(opinions, "PRESENT", 0.0)
@@ -194,17 +211,18 @@ def test_curate_asks_and_tells(dataset: Path, tmp_path: Path, cache_dir: str, mo
     for folder in ("clean", "clean-rejected"):
         scores = lines_of(tmp_path / folder / "opinions.jsonl")
         assert [entry["presence"] for entry in scores] == [0.75, 0.75, 0.75, 0.25]
-        assert all(0 <= entry[name] <= 1 for entry in scores for name in ("segmenter", "concepts"))
+        assert all(0 <= entry[name] <= 1 for entry in scores for name in ("segmenter", "concepts", "question"))
         recipe = yaml.safe_load((tmp_path / folder / "recipe.yaml").read_text())
         pinned = {
             name: {"model": asked[name], "revision": fingerprint(Path(asked[name]))}
-            for name in ("presence", "segmenter", "concepts")
+            for name in ("presence", "segmenter", "concepts", "ask")
         }
         least = {"least": 0.0}
         assert recipe["curated"] == {
             "presence": pinned["presence"],
             "segmenter": pinned["segmenter"] | least,
             "concepts": pinned["concepts"] | least,
+            "question": pinned["ask"],
         }
     kept = load_dataset(str(tmp_path / "clean"), split="train", cache_dir=cache_dir)
     assert [row["presence"] for row in kept["opinions"]] == [0.75, 0.75, 0.75]
@@ -212,7 +230,7 @@ def test_curate_asks_and_tells(dataset: Path, tmp_path: Path, cache_dir: str, mo
     # What was curated is curated again, and can still be generated from its recipe.
     assert curate(tmp_path / "clean", tmp_path / "again", folds=0, flipped=lambda row: {1: 0.9}) == {}
     again = open_dataset(tmp_path / "again")
-    assert sorted(again.history["curated"]) == ["concepts", "flip", "presence", "segmenter"]
+    assert sorted(again.history["curated"]) == ["concepts", "flip", "presence", "question", "segmenter"]
     assert [row["opinions"]["presence"] for _, row in again.rows()] == [0.75, 0.75, 0.75]
     generate(tmp_path / "generated", num_samples=1, recipe=tmp_path / "again", store=tmp_path / "store")
 

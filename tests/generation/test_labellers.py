@@ -16,6 +16,7 @@ from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation import labellers
 from diffumask_datasets.generation.label import label_folder
+from diffumask_datasets.generation.remask import remask
 from diffumask_datasets.masks import concepts
 from diffumask_datasets.masks.concepts import Concept
 from diffumask_datasets.models.fingerprint import fingerprint
@@ -61,7 +62,8 @@ def test_what_a_name_means_is_labelled(
 ) -> None:
     monkeypatch.setattr(concepts, "load_concept_segmenter", lambda *_: Bright())
     how: dict[str, Any] = {"labeller": "sam3", "labeller_model": str(tiny), "store": tmp_path / "store", **PLAIN}
-    assert label_folder(photos, tmp_path / "ds", classes=["yak", "zebra"], **how).count == 2
+    done = label_folder(photos, tmp_path / "ds", classes=["yak", "zebra"], keep_heat_maps=True, **how)
+    assert done.count == 2
     bright, dark = rows_of(tmp_path / "ds")
     expected = np.zeros((48, 64), np.uint8)
     expected[8:40, 16:48] = 2
@@ -73,6 +75,10 @@ def test_what_a_name_means_is_labelled(
     labelled = read_yaml(tmp_path / "ds" / "recipe.yaml", what="the recipe", error=RecipeError)["labelled"]
     assert labelled["labeller"] == "sam3"
     assert labelled["labeller_revision"] == fingerprint(tiny)
+    remask(tmp_path / "ds", tmp_path / "again", threshold=0.25)
+    again, still_dark = rows_of(tmp_path / "again")
+    np.testing.assert_array_equal(decode_label(again["label"]), expected)
+    assert still_dark["label"] == dark["label"]
 
 
 def test_the_second_labeller_says_how_good_the_masks_are(
