@@ -27,6 +27,7 @@ from diffumask_datasets.segmentation.layout_classes import names_from_id2label
 from diffumask_datasets.segmentation.layouts import read_layout
 from diffumask_datasets.segmentation.settings import Source
 from diffumask_datasets.toybox.rendered import CONFIG_NAME as RENDERED
+from diffumask_datasets.toybox.rendered import DEFAULT_SIZES
 
 __all__ = ["Mixture", "labelled_of", "mix", "open_source"]
 
@@ -163,7 +164,9 @@ def _load(source: Source, split: str) -> Any:
     if source.generate is not None:
         return datasets.load_dataset("diffumask", split=split, streaming=source.stream, **source.generate)
     if source.dataset == RENDERED:
-        return datasets.load_dataset("diffumask", RENDERED, split=split, streaming=source.stream)
+        # Only what is read is drawn.
+        extent = {"splits": {split: DEFAULT_SIZES[split]}} if split in DEFAULT_SIZES else {}
+        return datasets.load_dataset("diffumask", RENDERED, split=split, streaming=source.stream, **extent)
     config: dict[str, Any] = {"name": source.config} if source.config else {}
     name, location = str(source.dataset), parse_location(str(source.dataset))
     if isinstance(location, str):

@@ -14,6 +14,7 @@ from diffumask_datasets.errors import DataError, RecipeError, UnknownClassError
 from diffumask_datasets.segmentation.labelled import labelled_rows, read_example, translated
 from diffumask_datasets.segmentation.settings import Source
 from diffumask_datasets.segmentation.sources import labelled_of, mix, open_source
+from diffumask_datasets.toybox.rendered import DEFAULT_SIZES
 from tests.segmentation.conftest import shapes
 from tests.segmentation.test_layouts import cityscapes, voc
 
@@ -43,6 +44,16 @@ def test_the_drawn_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     data = open_source(Source(dataset="toybox-rendered", stream=True, limit=2), split="test")
     assert len(list(labelled_rows(data))) == 2
     assert len(data.classes) == 10
+
+
+def test_of_the_drawn_scenes_only_the_split_that_is_read_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
+    monkeypatch.setitem(DEFAULT_SIZES, "test", 3)
+    data = open_source(Source(dataset="toybox-rendered"), split="test")
+    assert len(data.rows) == 3
+    assert set(data.rows.info.splits) == {"test"}
 
 
 def test_a_mixture_has_the_shares_of_its_weights() -> None:
