@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from diffumask_datasets.augmentation.blending import blended
 from diffumask_datasets.augmentation.cutouts import UNDECIDED, Cutout
-from diffumask_datasets.augmentation.scene import HeatMaps, Scene
+from diffumask_datasets.augmentation.scene import HeatMaps, Part, Region, Scene
 from diffumask_datasets.recipes.augment_settings import Compose
 from diffumask_datasets.sample import IGNORE
 
-__all__ = ["Canvas", "Region", "covered_by", "owned_by"]
+__all__ = ["Canvas", "covered_by", "owned_by"]
 
 DECIDED = 178
 """Opacity above which a pixel belongs to an object. Between it and its counterpart 255 - DECIDED the mask is 255."""
@@ -22,20 +23,20 @@ DECIDED = 178
 Mask = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
 
-Region = tuple[slice, slice]
-
 
 @dataclass(slots=True)
 class Canvas:
     """A scene under construction. ``full`` and ``visible`` count the pixels of each instance, before and after hiding.
 
-    Those of stuff are 0 in ``full``: it is no object, and may be covered as a whole.
+    Those of stuff are 0 in ``full``: it is no object, and may be covered as a whole. ``amodal`` are the masks of all before
+    anything was pasted over them.
     """
 
     scene: Scene
     settings: Compose
     full: list[int]
     visible: list[int]
+    amodal: list[Part]
 
     @classmethod
     def of(cls, scene: Scene, settings: Compose, stuff: Collection[int] = ()) -> Canvas:
@@ -45,7 +46,7 @@ class Canvas:
         full = [0, *(0 if thing.category in stuff else n for thing, n in zip(scene.things, areas[1:], strict=True))]
         maps = {category: soft.copy() for category, soft in scene.heat_maps.items()}
         arrays = {name: getattr(scene, name).copy() for name in ("image", "label", "instances")}
-        return cls(scene.replaced(heat_maps=maps, **arrays), settings, full, areas)
+        return cls(scene.replaced(heat_maps=maps, **arrays), settings, full, areas, list(scene.amodal) or _parts(scene))
 
     @property
     def categories(self) -> list[int]:
@@ -72,6 +73,7 @@ class Canvas:
         area = int(np.count_nonzero(owned))
         self.visible.append(area)
         self.full.append(area)
+        self.amodal.append((region, owned))
         maps = self._with_heat(piece, region, covered)
         origins = (*scene.origins, *(origin for origin in piece.origins if origin not in scene.origins))
         self.scene = scene.replaced(things=(*scene.things, piece.thing), origins=origins, heat_maps=maps)
@@ -83,6 +85,18 @@ class Canvas:
         for category, soft in maps.items():
             soft[region][covered] = piece.heat_maps[category][covered] if category in piece.heat_maps else 0
         return maps
+
+    def finished(self) -> Scene:
+        """The scene as it is now."""
+        return self.scene.replaced(amodal=tuple(self.amodal))
+
+
+def _parts(scene: Scene) -> list[Part]:
+    """The masks of the things of a scene, as far as they are visible."""
+    boxes = ndimage.find_objects(scene.instances, max_label=len(scene.things))
+    nowhere = (slice(0, 0), slice(0, 0))
+    found = enumerate((box or nowhere for box in boxes), start=1)
+    return [(box, scene.instances[box] == number) for number, box in found]
 
 
 def owned_by(alpha: Pixels, settings: Compose) -> Mask:

@@ -93,6 +93,7 @@ def warped(scene: Scene, coefficients: Corners) -> Scene:
         image=image,
         label=(packed & 255).astype(np.uint8),
         instances=(packed >> 8).astype(np.int32),
+        amodal=(),
         heat_maps={
             category: _warp(soft, coefficients, Image.Resampling.BILINEAR, 0)
             for category, soft in scene.heat_maps.items()

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from diffumask_datasets.augmentation.backgrounds import photograph
-from diffumask_datasets.augmentation.canvas import Canvas, Region, covered_by, owned_by
+from diffumask_datasets.augmentation.canvas import Canvas, covered_by, owned_by
 from diffumask_datasets.augmentation.cutout_pool import CutoutPool
 from diffumask_datasets.augmentation.cutouts import SMALLEST, Cutout, mirrored, resized_cutout, with_instances
 from diffumask_datasets.augmentation.filling import filled
-from diffumask_datasets.augmentation.scene import Others, Scene
+from diffumask_datasets.augmentation.scene import Others, Region, Scene
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.augment_settings import OTHERS, Compose, check_named_classes
 from diffumask_datasets.sample import BACKGROUND, IGNORE
@@ -62,7 +62,7 @@ def composed(
         least = settings.min_quality
         pool = CutoutPool(lenders, others, count=missing, min_quality=least, stuff=preferences.stuff, rng=rng)
         _fill(canvas, pool, missing, preferences, rng)
-    return canvas.scene
+    return canvas.finished()
 
 
 @dataclass(frozen=True, slots=True)

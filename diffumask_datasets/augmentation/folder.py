@@ -16,13 +16,14 @@ from diffumask_datasets.augmentation.pipeline import augmented, block_of, cached
 from diffumask_datasets.dataset.density import Density, image_density
 from diffumask_datasets.dataset.reader import OpenDataset, open_dataset
 from diffumask_datasets.dataset.rewrite import rewrite
-from diffumask_datasets.dataset.schema import Row
+from diffumask_datasets.dataset.schema import AMODAL, Row
 from diffumask_datasets.dataset.storage import parse_location, same_location
 from diffumask_datasets.dataset.writer import check_target
 from diffumask_datasets.errors import ExportError, RecipeError
 from diffumask_datasets.recipes.augment_settings import (
     AugmentSettings,
     fewest_objects,
+    knows_hidden_parts,
     needs_others,
     parse_augment,
     with_known,
@@ -35,16 +36,28 @@ __all__ = ["augment_folder"]
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is done: steps, their seed, augmented samples per source sample, and whether the source's own are kept."""
+    """What is done: steps, their seed, augmented samples per source sample, whether the source's own are kept, and optional
+    columns that are added."""
 
     steps: tuple[AugmentSettings, ...]
     seed: int
     copies: int
     originals: bool
+    adds: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if self.copies < 1:
             raise RecipeError(f"copies: expected a number from 1 up, got {self.copies}")
+        if AMODAL in self.adds and not knows_hidden_parts(self.steps):
+            raise RecipeError(
+                "keep_amodal: what objects hide of each other is known of compositions alone: make compose the last step; "
+                "blur may follow"
+            )
+
+    @property
+    def unknown(self) -> Row:
+        """Cells for the columns that are added, before anything is known."""
+        return dict.fromkeys(self.adds)
 
     def digest(self, sample_ids: Mapping[str, Sequence[str]]) -> str:
         """Twelve hex digits of what the samples are made of: a part of a dataset gives others than the whole."""
@@ -63,7 +76,14 @@ class _Plan:
 
 
 def augment_folder(
-    source: str | Path, output: str | Path, *, augment: Any, seed: int = 0, copies: int = 1, originals: bool = False
+    source: str | Path,
+    output: str | Path,
+    *,
+    augment: Any,
+    seed: int = 0,
+    copies: int = 1,
+    originals: bool = False,
+    keep_amodal: bool = False,
 ) -> Density:
     """Writes augmented samples of a dataset as a new dataset. Sample ids are new; the same call gives the same bytes.
 
@@ -75,6 +95,7 @@ def augment_folder(
         seed: Another seed gives other augmentations.
         copies: Augmented samples per sample.
         originals: Keep the samples of ``source``, in front.
+        keep_amodal: Add the column ``amodal``: the whole masks of composed objects, with what others hide of them.
 
     Returns:
         How dense the new scenes are, originals included.
@@ -87,7 +108,7 @@ def augment_folder(
     opened = open_dataset(source)
     recipe, history = opened.recipe, opened.history
     steps = with_known(parsed, co_occurrence=recipe.co_occurrence, stuff=recipe.stuff)
-    plan = _Plan(pin_backgrounds(steps, recipe.words), seed, copies, originals)
+    plan = _Plan(pin_backgrounds(steps, recipe.words), seed, copies, originals, (AMODAL,) if keep_amodal else ())
     check_target(target)
     if same_location(opened.location, target):
         raise ExportError(f"{output} is the source itself: choose another --output")
@@ -101,6 +122,7 @@ def augment_folder(
             opened,
             target,
             {split: _measured(_rows(opened, split, plan, digest, progress), density, opened.stuff) for split in counts},
+            adds=plan.adds,
             counts=sizes,
             skip=(),
             history={**history, AUGMENTED: plan.described(digest, history.get(AUGMENTED))},
@@ -125,11 +147,17 @@ def _check_counts(counts: Mapping[str, int], plan: _Plan) -> None:
             )
 
 
+def _measured(rows: Iterable[Row], density: Density, stuff: Collection[int]) -> Iterator[Row]:
+    for row in rows:
+        density.add(image_density(row, stuff))
+        yield row
+
+
 def _rows(source: OpenDataset, split: str, plan: _Plan, digest: str, progress: tqdm[Any]) -> Iterator[Row]:
     number = SPLIT_STARTS[split]
     if plan.originals:
         for row in source.split_rows(split):
-            yield {**row, "sample_id": f"{digest}-{number:08d}"}
+            yield {**plan.unknown, **row, "sample_id": f"{digest}-{number:08d}"}
             number += 1
             progress.update()
     for copy in range(plan.copies):
@@ -137,12 +165,6 @@ def _rows(source: OpenDataset, split: str, plan: _Plan, digest: str, progress: t
             yield {**made, "sample_id": f"{digest}-{number:08d}"}
             number += 1
             progress.update()
-
-
-def _measured(rows: Iterable[Row], density: Density, stuff: Collection[int]) -> Iterator[Row]:
-    for row in rows:
-        density.add(image_density(row, stuff))
-        yield row
 
 
 def _augmented(source: OpenDataset, split: str, plan: _Plan, copy: int) -> Iterator[Row]:
@@ -154,7 +176,7 @@ def _augmented(source: OpenDataset, split: str, plan: _Plan, copy: int) -> Itera
         block = block_of(position, plan.steps, total=count)
         while block.stop - 1 not in window:
             place, row = next(stored)
-            window[place] = row
+            window[place] = {**plan.unknown, **row}
         for old in [old for old in window if old < block.start - len(block)]:
             del window[old]
         row = window[position]

@@ -15,7 +15,6 @@ from diffumask_datasets.augmentation.splicing import spliced
 from diffumask_datasets.dataset.schema import Row, png_cell
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.recipes.augment_settings import (
-    GRIDS,
     AugmentSettings,
     Blur,
     Compose,
@@ -23,9 +22,8 @@ from diffumask_datasets.recipes.augment_settings import (
     Perspective,
     Splice,
     check_grids,
-    fits,
-    grid_size,
 )
+from diffumask_datasets.recipes.grids import GRIDS, fits, grid_size
 
 __all__ = ["FetchScene", "augmented", "block_of", "cached_scenes", "drawn_others", "row_from"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,16 +13,18 @@ import numpy.typing as npt
 from PIL import Image
 
 from diffumask_datasets.augmentation.resizing import smooth
-from diffumask_datasets.dataset.schema import HEAT_MAPS, THRESHOLD_CURVE, Row, decode_label, image_of, label_of
+from diffumask_datasets.dataset.schema import AMODAL, HEAT_MAPS, THRESHOLD_CURVE, Row, decode_label, image_of, label_of
 from diffumask_datasets.errors import DataError
 from diffumask_datasets.masks.quantization import soft_size
-from diffumask_datasets.masks.rle import area, bbox_xywh, decode, encode_instances
+from diffumask_datasets.masks.rle import area, bbox_xywh, decode, encode, encode_instances
 from diffumask_datasets.sample import IGNORE, check_array
 
 __all__ = [
     "HeatMaps",
     "Origin",
     "Others",
+    "Part",
+    "Region",
     "Scene",
     "Thing",
     "annotate",
@@ -32,6 +35,11 @@ __all__ = [
 ]
 
 HeatMaps = Mapping[int, npt.NDArray[np.uint8]]
+
+Region = tuple[slice, slice]
+
+Part = tuple[Region, npt.NDArray[np.bool_]]
+"""A mask that lies within a region of an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,8 @@ class Scene:
     """A sample in pixels; arrays share height and width.
 
     ``label`` is the semantic mask; pixel value n > 0 of ``instances`` means ``things[n - 1]``. ``heat_maps`` are soft maps
-    by class id, as large as the image. ``origins`` are the samples it was made of.
+    by class id, as large as the image. ``origins`` are the samples it was made of. ``amodal`` are the masks of ``things``
+    with what others hide of them, where that is known.
     """
 
     image: npt.NDArray[np.uint8]  # (height, width, 3) RGB
@@ -66,6 +75,7 @@ class Scene:
     things: tuple[Thing, ...] = ()
     origins: tuple[Origin, ...] = (Origin(),)
     heat_maps: HeatMaps = field(default_factory=dict)
+    amodal: tuple[Part, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -102,7 +112,8 @@ def scene_of(row: Row) -> Scene:
     things = tuple(
         Thing(int(category), float(score)) for category, score in zip(objects["category"], scores, strict=True)
     )
-    return Scene(image, label, instances, things, (_origin(row),), _heat_maps(row, height, width))
+    amodal = _amodal(row, things, (height, width))
+    return Scene(image, label, instances, things, (_origin(row),), _heat_maps(row, height, width), amodal)
 
 
 def tidied(scene: Scene) -> Scene:
@@ -113,8 +124,8 @@ def tidied(scene: Scene) -> Scene:
     if kept[1:].all():
         return scene
     numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    things = tuple(thing for thing, keep in zip(scene.things, kept[1:], strict=True) if keep)
-    return scene.replaced(instances=numbers[scene.instances], things=things)
+    things, amodal = (tuple(itertools.compress(parts, kept[1:])) for parts in (scene.things, scene.amodal))
+    return scene.replaced(instances=numbers[scene.instances], things=things, amodal=amodal)
 
 
 def joined(scenes: Sequence[Scene]) -> tuple[tuple[Thing, ...], tuple[Origin, ...], list[int]]:
@@ -165,6 +176,8 @@ def changed_columns(scene: Scene, row: Row, cell_of: Callable[[npt.NDArray[np.ui
         height, width = soft_size(*scene.size)
         maps = {category: cell_of(smooth(soft, height, width)) for category, soft in sorted(scene.heat_maps.items())}
         made[HEAT_MAPS] = {"category": list(maps), "map": list(maps.values())}
+    if AMODAL in row:
+        made[AMODAL] = [_whole(part, scene.size) for part in scene.amodal] if scene.amodal or not scene.things else None
     if row.get(THRESHOLD_CURVE):
         # One of each sample after the other, as none is true of the whole.
         curves = [origin.curves for origin in scene.origins if origin.curves]
@@ -197,6 +210,20 @@ def _heat_maps(row: Row, height: int, width: int) -> HeatMaps:
         return {}
     cells = zip(column["category"], column["map"], strict=True)
     return {category: smooth(decode_label(cell), height, width) for category, cell in cells}
+
+
+def _amodal(row: Row, things: Sequence[Thing], size: tuple[int, int]) -> tuple[Part, ...]:
+    """Those that the row has, where it has them of all its objects."""
+    masks = row.get(AMODAL) or ()
+    everywhere = (slice(None), slice(None))
+    return tuple((everywhere, decode(rle, size)) for rle in masks) if len(masks) == len(things) else ()
+
+
+def _whole(part: Part, size: tuple[int, int]) -> dict[str, Any]:
+    region, inside = part
+    mask = np.zeros(size, bool)
+    mask[region] = inside
+    return dict(encode(mask))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from diffumask_datasets import __version__
-from diffumask_datasets.cli import dataset, doctor, generation, masks, segmentation
+from diffumask_datasets.cli import dataset, doctor, generation, masks, scenes, segmentation
 from diffumask_datasets.cli.options import EXIT_BAD_INPUT
 from diffumask_datasets.errors import DiffuMaskError, RecipeError
 
@@ -48,8 +48,9 @@ def _common(
 
 
 for command in (
-    *(generation.generate, generation.merge, generation.prompts, generation.augment, generation.reproduce),
-    generation.tune_sampler,
+    *(generation.generate, generation.merge, generation.prompts),
+    *(scenes.augment, scenes.backgrounds, scenes.harmonize),
+    *(generation.reproduce, generation.tune_sampler),
     *(masks.label, masks.remask, masks.curate, masks.train_affinity, masks.tune_attention),
     *(dataset.export, dataset.verify, dataset.review, dataset.correct, dataset.show, dataset.push),
     *(segmentation.train, segmentation.evaluate),

@@ -1,4 +1,4 @@
-"""Commands that make samples: generate, merge, prompts, augment, reproduce, tune-sampler."""
+"""Commands that make samples: generate, merge, prompts, reproduce, tune-sampler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from diffumask_datasets.cli.options import (
     Output,
     Prompts,
     Seed,
-    Source,
     TrustRecipe,
     View,
     Workers,
@@ -26,11 +25,10 @@ from diffumask_datasets.cli.options import (
     local_path,
     recipe_fields,
     resumable,
-    yaml_value,
 )
 from diffumask_datasets.errors import RecipeError
 
-__all__ = ["augment", "generate", "merge", "prompts", "reproduce", "tune_sampler"]
+__all__ = ["generate", "merge", "prompts", "reproduce", "tune_sampler"]
 
 CLOSE_ENOUGH = 0.98
 """Share of equal mask pixels; other machines and batch sizes round differently."""
@@ -141,37 +139,6 @@ def prompts(
     for start, stop in shards:
         for index in range(start, stop):
             typer.echo(prompt_for(recipe, index).text)
-
-
-def augment(
-    source: Source,
-    output: Output,
-    augment: Annotated[
-        list[str],
-        typer.Option(
-            metavar="STEP",
-            help="compose:4-8, splice, splice:2x2, blur, occlude, perspective, or a YAML mapping; repeatable, in order.",
-        ),
-    ],
-    seed: Annotated[int, typer.Option(help="Other seed, other draws.")] = 0,
-    copies: Annotated[int, typer.Option(help="Augmented samples per sample.")] = 1,
-    originals: Annotated[bool, typer.Option(help="Keep the samples of SOURCE too.")] = False,
-    sizes_of: Annotated[
-        str | None, typer.Option(help="Dataset whose objects say how large those of compose become.")
-    ] = None,
-) -> None:
-    """Write a dataset folder with augmented samples of SOURCE: image, masks and objects together."""
-    from diffumask_datasets.augmentation.folder import augment_folder
-    from diffumask_datasets.dataset.density import object_sizes
-    from diffumask_datasets.dataset.reader import open_dataset
-    from diffumask_datasets.recipes.augment_settings import parse_augment, with_sizes
-
-    steps = parse_augment([yaml_value(text, "--augment") for text in augment])
-    if sizes_of:
-        measured = open_dataset(sizes_of)
-        steps = with_sizes(steps, object_sizes((row for _, row in measured.rows()), measured.classes))
-    density = augment_folder(source, output, augment=steps, seed=seed, copies=copies, originals=originals)
-    typer.echo(f"wrote {output}: {density}")
 
 
 def reproduce(

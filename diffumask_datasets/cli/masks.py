@@ -20,6 +20,7 @@ from diffumask_datasets.cli.options import (
     TrustRecipe,
     Workers,
     assignments,
+    class_names,
     local_path,
     recipe_fields,
     resumable,
@@ -67,8 +68,7 @@ def label(
     """Label the images of a folder by the attention of a model that is shown them, or by SAM 3; gives a dataset folder."""
     from diffumask_datasets.generation.label import label_folder
 
-    names = [name for text in classes or [] for name in ([text] if ":" in text else text.split(","))]
-    fields = recipe_fields(config, names, prompt, {"model": model, "seed": seed}, set_)
+    fields = recipe_fields(config, class_names(classes), prompt, {"model": model, "seed": seed}, set_)
     fields = {name: value for name, value in fields.items() if name not in BESIDE_THE_RECIPE}
     with resumable(SAMPLES_ARE_KEPT):
         labelled = label_folder(

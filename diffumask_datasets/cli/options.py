@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +31,7 @@ __all__ = [
     "View",
     "Workers",
     "assignments",
+    "class_names",
     "local_path",
     "pairs_in",
     "recipe_fields",
@@ -91,6 +92,11 @@ Workers = Annotated[
         help="Processes that generate; auto, the default: one a GPU, or as many as cores and free memory carry.",
     ),
 ]
+
+
+def class_names(texts: Sequence[str] | None) -> list[str]:
+    """The names of an option that holds several with commas between them, or a vocabulary."""
+    return [name for text in texts or [] for name in ([text] if ":" in text else text.split(","))]
 
 
 def local_path(text: str) -> Path:
@@ -156,7 +162,7 @@ def recipe_fields(
         raise RecipeError(f"{config} describes images that were labelled: run diffumask label on their folder again")
     if classes:
         # The words and shares of the file belong to its own classes. One name alone may be a vocabulary.
-        for name in ("vocabulary", "class_weights", "co_occurrence"):
+        for name in ("vocabulary", "class_weights", "co_occurrence", "stuff"):
             fields.pop(name, None)
         fields["classes"] = classes[0] if len(classes) == 1 else classes
     if prompts:

@@ -17,6 +17,7 @@ from PIL import Image
 from diffumask_datasets.dataset.image_io import Pixels, open_image, read_image, upright_size
 from diffumask_datasets.dataset.objects import checked_objects
 from diffumask_datasets.dataset.schema import (
+    AMODAL,
     FILTERS,
     HEAT_MAPS,
     OPINIONS,
@@ -27,6 +28,7 @@ from diffumask_datasets.dataset.schema import (
 )
 from diffumask_datasets.dataset.values import INT64, class_id, finite, list_of, text, whole
 from diffumask_datasets.errors import DataError, ExportError, ShapeError, short_repr
+from diffumask_datasets.masks import rle
 from diffumask_datasets.sample import IGNORE, ObjectAnnotation, check_sample_id
 
 __all__ = ["CheckedRow"]
@@ -88,7 +90,13 @@ def _checked(row: Mapping[str, Any], sample_id: str, class_count: int) -> Checke
     cell, objects = checked_objects(row.get("objects"), label.shape, class_count)
     _check_described(row, class_count)
     pictures = {"image": _cell(image), "label": _cell(label_file)}
-    kept = {**row, **pictures, "objects": cell, **_heat_maps(row, class_count)}
+    kept = {
+        **row,
+        **pictures,
+        "objects": cell,
+        **_heat_maps(row, class_count),
+        **_amodal(row, label.shape, len(objects)),
+    }
     return CheckedRow(sample_id, kept, picture, label, values, objects)
 
 
@@ -167,6 +175,14 @@ def _heat_maps(row: Mapping[str, Any], class_count: int) -> Row:
     if len({shape for _, shape in files}) > 1:
         raise DataError(f"{HEAT_MAPS}: expected maps of one size, got {short_repr([shape for _, shape in files])}")
     return {HEAT_MAPS: {**cell, "map": [_cell(data) for data, _ in files]}}
+
+
+def _amodal(row: Mapping[str, Any], shape: tuple[int, ...], count: int) -> Row:
+    """The column, where the row has one: a mask for each object."""
+    if row.get(AMODAL) is None:
+        return {}
+    masks = list_of(row[AMODAL], AMODAL, lambda item: dict(rle.checked(item, shape)), length=count)
+    return {AMODAL: masks}
 
 
 def _soft_map(cell: object) -> tuple[bytes, tuple[int, ...]]:

@@ -13,7 +13,7 @@ import datasets
 
 from diffumask_datasets.dataset.checked_row import CheckedRow
 from diffumask_datasets.dataset.decisions import DECISIONS_FILE, Decision, find_decisions
-from diffumask_datasets.dataset.schema import HEAT_MAPS, OPINIONS, THRESHOLD_CURVE, Row, features_of
+from diffumask_datasets.dataset.schema import AMODAL, HEAT_MAPS, OPINIONS, THRESHOLD_CURVE, Row, features_of
 from diffumask_datasets.dataset.storage import Location, join, name_of, read_file
 from diffumask_datasets.dataset.views import card_metadata, shown_view
 from diffumask_datasets.errors import DataError, ExportError
@@ -78,7 +78,7 @@ class OpenDataset:
     @property
     def optional(self) -> tuple[str, ...]:
         """The optional columns that it has."""
-        return tuple(name for name in (HEAT_MAPS, THRESHOLD_CURVE, OPINIONS) if name in self.columns)
+        return tuple(name for name in (HEAT_MAPS, THRESHOLD_CURVE, AMODAL, OPINIONS) if name in self.columns)
 
     @property
     def features(self) -> datasets.Features:

@@ -8,11 +8,12 @@ from typing import Any
 
 from diffumask_datasets.dataset.decisions import DECISIONS_FILE, decisions_text
 from diffumask_datasets.dataset.opened import OpenDataset
-from diffumask_datasets.dataset.schema import OPINIONS, Row
+from diffumask_datasets.dataset.schema import Row, features_of
 from diffumask_datasets.dataset.storage import Location
 from diffumask_datasets.dataset.writer import OPINIONS_FILE, REJECTIONS_FILE, FileContent, write_rows
 from diffumask_datasets.recipes.file import BATCH_SIZE, RECIPE_FILE, recipe_text
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.splits import EXTENT
 
 __all__ = ["beside", "index_of", "recipe_text_of", "rewrite", "rewrite_subset"]
 
@@ -28,6 +29,7 @@ def rewrite(
     history: Mapping[str, Any] | None = None,
     keeps_ids: bool = True,
     files: Mapping[str, FileContent] | None = None,
+    adds: Collection[str] = (),
 ) -> None:
     """Writes a dataset that was made of another one, and keeps everything of that one that is not given anew.
 
@@ -41,6 +43,7 @@ def rewrite(
         history: What the samples went through, as ``recipe.yaml`` has it.
         keeps_ids: Whether the samples are those of ``source``, so that what was decided about them still holds.
         files: Further files.
+        adds: Optional columns that ``source`` may lack.
 
     Raises:
         ExportError: ``source`` has no ``recipe.yaml``, or ``output`` holds something else or cannot be written.
@@ -51,7 +54,7 @@ def rewrite(
     write_rows(
         output,
         rows,
-        features=source.features,
+        features=features_of(source.classes, **dict.fromkeys((*source.optional, *adds), True)),
         counts=counts,
         files={**kept, **(files or {}), RECIPE_FILE: text},
         view=source.view,
@@ -89,7 +92,7 @@ def recipe_text_of(
     Returns:
         The text.
     """
-    shown = {f"keep_{name}": True for name in source.optional if name != OPINIONS}
+    shown = {f"keep_{name}": True for name in source.optional if f"keep_{name}" in EXTENT}
     skip = source.skip if skip is None else skip
     history = source.history if history is None else history
     made = {BATCH_SIZE: source.batch_size} if source.batch_size > 1 else {}

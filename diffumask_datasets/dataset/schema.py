@@ -21,6 +21,7 @@ from diffumask_datasets.errors import DataError, ExportError, short_repr
 from diffumask_datasets.sample import BACKGROUND_NAME, ObjectAnnotation, Rle, Sample
 
 __all__ = [
+    "AMODAL",
     "FILTERS",
     "HEAT_MAPS",
     "OPINIONS",
@@ -50,6 +51,9 @@ Row = dict[str, Any]
 
 HEAT_MAPS = "heat_maps"
 """The optional column: soft maps, from which other masks can be made without generating again."""
+
+AMODAL = "amodal"
+"""The optional column: the masks of the objects, in their order, with what others hide of them; None where unknown."""
 
 REQUIRED = ("sample_id", "image", "label", "objects")
 """The columns without which a row is no labelled image; the others tell how it was made."""
@@ -122,7 +126,12 @@ def without_heat_maps(row: Row) -> Row:
 
 
 def features_of(
-    classes: Sequence[str], *, heat_maps: bool = False, threshold_curve: bool = False, opinions: bool = False
+    classes: Sequence[str],
+    *,
+    heat_maps: bool = False,
+    threshold_curve: bool = False,
+    amodal: bool = False,
+    opinions: bool = False,
 ) -> datasets.Features:
     """Gives the features of the ``default`` config.
 
@@ -130,12 +139,14 @@ def features_of(
         classes: The names of the values 1..K of ``label``, in order.
         heat_maps: Whether there is the column ``heat_maps``.
         threshold_curve: Whether there is the column ``threshold_curve``.
+        amodal: Whether there is the column ``amodal``.
         opinions: Whether there is the column ``opinions``.
 
     Returns:
         The features.
     """
     category = datasets.ClassLabel(names=[BACKGROUND_NAME, *classes])
+    masks = [{"size": [datasets.Value("int32")], "counts": datasets.Value("string")}]
     columns: dict[str, Any] = {
         "sample_id": datasets.Value("string"),
         "image": datasets.Image(),
@@ -145,7 +156,7 @@ def features_of(
             "category": [category],
             "bbox": [[datasets.Value("float32")]],
             "area": [datasets.Value("int64")],
-            "segmentation": [{"size": [datasets.Value("int32")], "counts": datasets.Value("string")}],
+            "segmentation": masks,
             "score": [datasets.Value("float32")],
         },
         "classes": [category],
@@ -160,6 +171,8 @@ def features_of(
     if threshold_curve:
         numbers = [[datasets.Value("float32")]]
         columns[THRESHOLD_CURVE] = {"category": [category], "gamma": numbers, "score": numbers}
+    if amodal:
+        columns[AMODAL] = masks
     if opinions:
         columns[OPINIONS] = {name: datasets.Value("float32") for name in FILTERS}
     return datasets.Features(columns)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 
-__all__ = ["FLOODED_SHARE", "class_quality", "covered_share", "iou", "stability"]
+__all__ = ["FLOODED_SHARE", "class_quality", "covered_share", "iou", "separation", "stability"]
 
 FLOODED_SHARE = 0.95
 """A mask that covers more of the image than this has flooded it."""
@@ -54,6 +54,25 @@ def stability(heat_map: npt.NDArray[np.float32], threshold: float) -> float:
     """IoU of the masks at a slightly higher and a slightly lower γ: 1 where the heat falls off like a cliff."""
     step = _STEP * float(np.ptp(heat_map))
     return iou(heat_map >= threshold + step, heat_map >= threshold - step)
+
+
+def separation(heat_map: npt.NDArray[np.float32], *, inside: Mask, outside: Mask) -> float:
+    """Tells how far a heat map separates two masks.
+
+    Args:
+        heat_map: (height, width).
+        inside: The mask that should be hot.
+        outside: The mask that should not.
+
+    Returns:
+        The probability that a pixel of the first is hotter than one of the second, equals counting half; 1.0 where one of
+        the masks is empty.
+    """
+    cold, hot = np.sort(heat_map[outside]), heat_map[inside]
+    if not cold.size or not hot.size:
+        return 1.0
+    below = np.searchsorted(cold, hot, side="left") + np.searchsorted(cold, hot, side="right")
+    return float(below.mean() / (2 * cold.size))
 
 
 def covered_share(label: npt.NDArray[np.uint8]) -> float:

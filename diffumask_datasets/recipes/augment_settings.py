@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field
 
 from diffumask_datasets.errors import RecipeError, suggestion
 from diffumask_datasets.recipes.base import Settings, first_problem
+from diffumask_datasets.recipes.grids import GRIDS, SMALLEST_TILE, fits, grid_size
 
 __all__ = [
-    "GRIDS",
     "OTHERS",
     "AugmentSettings",
     "Blur",
@@ -21,19 +21,12 @@ __all__ = [
     "Splice",
     "check_grids",
     "check_named_classes",
-    "grid_size",
+    "knows_hidden_parts",
     "needs_others",
     "parse_augment",
     "with_known",
     "with_sizes",
 ]
-
-GRIDS = ("1x2", "2x1", "2x2", "3x3", "5x5", "8x8")
-"""Grids of splicing, rows × columns."""
-
-SMALLEST_TILE = 4
-"""Pixels a side: less shows nothing."""
-
 
 OTHERS = "*"
 """In the sizes of a composition: every class that is not named."""
@@ -230,6 +223,12 @@ def fewest_objects(steps: Sequence[AugmentSettings]) -> int:
     return last.objects[0] if isinstance(last, Compose) and last.probability == 1 else 0
 
 
+def knows_hidden_parts(steps: Iterable[AugmentSettings]) -> bool:
+    """Whether it is known, after the steps, what objects hide of each other: a composition is the last that moves pixels."""
+    moving = [step for step in steps if not isinstance(step, Blur)]
+    return bool(moving) and isinstance(moving[-1], Compose)
+
+
 def with_sizes(
     steps: Iterable[AugmentSettings], sizes: Mapping[str, tuple[float, float]]
 ) -> tuple[AugmentSettings, ...]:
@@ -244,7 +243,16 @@ def with_sizes(
 def with_known(
     steps: Iterable[AugmentSettings], *, co_occurrence: tuple[tuple[str, str, float], ...], stuff: tuple[str, ...]
 ) -> tuple[AugmentSettings, ...]:
-    """The steps with the ``co_occurrence`` and the ``stuff`` of a recipe in the compositions that have none of their own."""
+    """Tells compositions what a recipe knows, as far as they do not say it themselves.
+
+    Args:
+        steps: The augmentations.
+        co_occurrence: That of the recipe.
+        stuff: That of the recipe.
+
+    Returns:
+        The steps.
+    """
     return tuple(
         step.model_copy(update={"co_occurrence": step.co_occurrence or co_occurrence, "stuff": step.stuff or stuff})
         if isinstance(step, Compose)
@@ -265,12 +273,6 @@ def check_named_classes(steps: Iterable[AugmentSettings], classes: Sequence[str]
                 )
 
 
-def grid_size(grid: str) -> tuple[int, int]:
-    """(rows, columns) of a grid."""
-    rows, columns = grid.split("x")
-    return int(rows), int(columns)
-
-
 def check_grids(steps: Iterable[AugmentSettings], *, height: int, width: int) -> None:
     """Checks that grids fit an image.
 
@@ -289,9 +291,3 @@ def check_grids(steps: Iterable[AugmentSettings], *, height: int, width: int) ->
                 f"augment: the grid {step.grid} is too large for an image of {height}x{width} pixels (height x width): it "
                 f"needs {rows * SMALLEST_TILE}x{columns * SMALLEST_TILE}; take a smaller grid or native_size"
             )
-
-
-def fits(grid: str, height: int, width: int) -> bool:
-    """Whether every tile has at least 4 pixels a side."""
-    rows, columns = grid_size(grid)
-    return height >= rows * SMALLEST_TILE and width >= columns * SMALLEST_TILE

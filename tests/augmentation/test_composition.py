@@ -289,3 +289,31 @@ def test_a_number_of_objects_as_text() -> None:
     recipe = Recipe.of(classes=CLASSES, augment=["compose:8", "compose:2-4"])
     assert [step.objects for step in recipe.augment if isinstance(step, Compose)] == [(8, 8), (2, 4)]
     assert Recipe.of(**recipe.model_dump(mode="json")) == recipe
+
+
+def mask_of(scene: Scene, number: int) -> Any:
+    region, inside = scene.amodal[number - 1]
+    mask = np.zeros(scene.size, bool)
+    mask[region] = inside
+    return mask
+
+
+def test_amodal_masks_are_those_from_before_anything_was_pasted_over() -> None:
+    base = square(16, category=2)
+    for seed in range(6):
+        made = tidied(compose(base, square(14), seed=seed, objects=(5, 5), scale=(1, 1), min_visible=0.3, blend="hard"))
+        assert len(made.amodal) == len(made.things)
+        own, *pasted = (mask_of(made, number) for number in range(1, len(made.things) + 1))
+        assert (own == (base.instances == 1)).all()
+        assert [int(mask.sum()) for mask in pasted] == [14 * 14] * len(pasted)
+        hidden = 0
+        for number in range(1, len(made.things) + 1):
+            mask = mask_of(made, number)
+            assert mask[made.instances == number].all()
+            covered = made.instances[mask & (made.instances != number)]
+            assert (covered > number).all()  # by what was pasted later
+            hidden += covered.size
+        assert hidden > 0
+    again = tidied(compose(made, square(12), objects=(7, 7), scale=(1, 1), min_visible=0.1, blend="hard"))
+    assert len(again.amodal) > len(made.amodal)
+    assert (mask_of(again, 1) == mask_of(made, 1)).all()

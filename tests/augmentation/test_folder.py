@@ -8,8 +8,10 @@ from datasets import load_dataset
 
 from diffumask_datasets import generate
 from diffumask_datasets.augmentation.folder import augment_folder
+from diffumask_datasets.dataset.checked_row import CheckedRow
 from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.errors import ExportError, RecipeError
+from diffumask_datasets.masks.rle import decode
 from tests.helpers.scenes import check_row
 
 COMPOSE = {"kind": "compose", "objects": [5, 5], "scale": [0.4, 0.6], "min_quality": 0.1}
@@ -159,3 +161,31 @@ def test_bad_input(source: Path, planted: dict[str, Any], tmp_path: Path) -> Non
     with pytest.raises(ExportError, match="is the source itself"):
         augment_folder(source, source, augment="blur")
     augment_folder(tmp_path / "single", out, augment="blur")
+
+
+def test_amodal_masks_of_compositions(source: Path, tmp_path: Path, cache_dir: str) -> None:
+    augment_folder(source, tmp_path / "out", augment=[COMPOSE, "blur"], keep_amodal=True, originals=True)
+    rows = load_dataset(str(tmp_path / "out"), split="train", cache_dir=cache_dir)
+    hidden = 0
+    for number, row in enumerate(rows):
+        if number < 19:
+            assert row["amodal"] is None
+            continue
+        visible = [decode(dict(rle), tuple(rle["size"])) for rle in row["objects"]["segmentation"]]
+        whole = [decode(dict(rle), tuple(rle["size"])) for rle in row["amodal"]]
+        assert all((mask <= more).all() for mask, more in zip(visible, whole, strict=True))
+        hidden += sum(int((more & ~mask).sum()) for mask, more in zip(visible, whole, strict=True))
+    assert hidden > 0
+    # Blurred, an object is still known as a whole; under another perspective it is not.
+    augment_folder(tmp_path / "out", tmp_path / "again", augment="blur")
+    augment_folder(tmp_path / "out", tmp_path / "turned", augment="perspective")
+    before, again, turned = (
+        [row for _, row in open_dataset(tmp_path / name).rows()] for name in ("out", "again", "turned")
+    )
+    assert [row["amodal"] for row in again] == [row["amodal"] for row in before]
+    assert [row["amodal"] for row in turned] == [None] * len(turned)
+    with pytest.raises(RecipeError, match=r"keep_amodal: .* make compose the last step; blur may follow"):
+        augment_folder(source, tmp_path / "none", augment=[COMPOSE, "perspective"], keep_amodal=True)
+    short = {**again[20], "amodal": again[20]["amodal"][1:]}
+    with pytest.raises(ExportError, match=r"amodal: expected \d items, got \d"):
+        CheckedRow.of(short, 3)

@@ -11,7 +11,8 @@ from diffumask_datasets.augmentation.pipeline import augmented, block_of, cached
 from diffumask_datasets.augmentation.scene import Scene, Thing, scene_of
 from diffumask_datasets.dataset.schema import decode_label, png_cell
 from diffumask_datasets.errors import RecipeError, ShapeError
-from diffumask_datasets.recipes.augment_settings import GRIDS, parse_augment
+from diffumask_datasets.recipes.augment_settings import parse_augment
+from diffumask_datasets.recipes.grids import GRIDS
 from tests.helpers.scenes import check_row, random_scene, row_of_scene, told_apart
 
 ROWS = [row_of_scene(random_scene(seed, height=40, width=48), f"abc-{seed:08d}") for seed in range(6)]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from diffumask_datasets.augmentation.scene import Scene, scene_of, tidied
 from diffumask_datasets.augmentation.splicing import resized, spliced
-from diffumask_datasets.recipes.augment_settings import GRIDS, grid_size
+from diffumask_datasets.recipes.grids import GRIDS, grid_size
 from tests.helpers.scenes import check_row, random_scene, row_of_scene, scenes, told_apart
 
 

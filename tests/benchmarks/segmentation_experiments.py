@@ -36,7 +36,10 @@ AUGMENTATIONS: Mapping[str, Any] = {
 """Half of what is seen stays as it was, as in the paper."""
 
 COMPOSE = {"kind": "compose", "objects": [3, 5], "scale": [0.4, 0.7], "min_quality": 0.0, "probability": 0.5}
-"""About as many objects, of about the sizes, as the test scenes have; the masks of a training come without their quality."""
+"""Dense scenes beside the images as they are; the masks of a training come without their quality."""
+
+AS_SEEN = {"objects": [1, 3], "scale": [0.45, 1.0], "min_visible": 0.8, "lift": True}
+"""As many objects as drawn training scenes have, of their sizes, and nothing of the large object that the model painted."""
 
 COMPOSITIONS: Mapping[str, Any] = {
     **{"composed": {}, "composed hard": {"blend": "hard"}, "composed matched": {"blend": "matched"}},
@@ -44,6 +47,7 @@ COMPOSITIONS: Mapping[str, Any] = {
         "composed lifted": {"lift": True},
         "composed dense": {"objects": [6, 9]},
         "always composed": {"probability": 1.0},
+        "composed as seen": AS_SEEN,
     },
 }
 

@@ -59,16 +59,18 @@ def fields(pipeline_folder: Path) -> dict[str, Any]:  # noqa: F811
 
 
 @contextlib.contextmanager
-def planted(monkeypatch: pytest.MonkeyPatch, token: int, region: torch.Tensor) -> Iterator[None]:
+def planted(
+    monkeypatch: pytest.MonkeyPatch, token: int, region: torch.Tensor, method: str = "observe"
+) -> Iterator[None]:
     """Within the block every tiny pipeline's finest layer looks at ``token`` inside ``region`` (8, 8) alone."""
-    own = DiffusersModel.observe
+    own = getattr(DiffusersModel, method)
 
-    def observe(self: DiffusersModel, *args: Any, **options: Any) -> Any:
+    def look(self: DiffusersModel, *args: Any, **options: Any) -> Any:
         with looking_at(self.pipeline.unet.get_submodule(FINEST), token, region):
             return own(self, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(DiffusersModel, "observe", observe)
+        patch.setattr(DiffusersModel, method, look)
         yield
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffumask_datasets.masks.quality import class_quality, covered_share, iou, stability
+from diffumask_datasets.masks.quality import class_quality, covered_share, iou, separation, stability
 
 
 def square(side: int) -> np.ndarray:
@@ -47,3 +47,16 @@ def test_iou_of_nothing() -> None:
 def test_covered_share_counts_classes_and_not_unsure_pixels() -> None:
     label = np.array([[0, 1, 2, 255], [0, 0, 0, 0]], np.uint8)
     assert covered_share(label) == 0.25
+
+
+def test_how_far_a_heat_map_separates_two_masks() -> None:
+    heat = np.array([[0.9, 0.8, 0.5, 0.1]], np.float32)
+    inside, outside = np.array([[True, True, False, False]]), np.array([[False, False, True, True]])
+    assert separation(heat, inside=inside, outside=outside) == 1.0
+    assert separation(heat, inside=outside, outside=inside) == 0.0
+    assert separation(np.zeros_like(heat), inside=inside, outside=outside) == 0.5
+    assert (
+        separation(heat, inside=np.array([[True, False, True, False]]), outside=np.array([[False, True, False, True]]))
+        == 0.75
+    )
+    assert separation(heat, inside=np.zeros_like(inside), outside=outside) == 1.0

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from diffumask_datasets.dataset.schema import Row, label_of, objects_of, png_cell
+from diffumask_datasets.dataset.schema import AMODAL, Row, label_of, objects_of, png_cell
 from diffumask_datasets.masks import rle
 from diffumask_datasets.review.corrections.edit import Edit, Mask, Objects
 from diffumask_datasets.sample import BACKGROUND, IGNORE
@@ -130,4 +130,5 @@ def _row(row: Row, label: Label, objects: Objects) -> Row:
         "classes": classes,
         "threshold": [thresholds.get(category, 0.0) for category in classes],
         "quality": QUALITY,
+        **({AMODAL: None} if AMODAL in row else {}),
     }
