@@ -26,6 +26,7 @@ from diffumask_datasets.toybox.captions import PLACES
 from diffumask_datasets.toybox.scene import Demand, render_scene
 from diffumask_datasets.toybox.world import BACKGROUNDS, CLASS_NAMES, COLOURS
 from tests.benchmarks.diversity_compositions import composition_faults, compositions_per_second, save_compositions
+from tests.benchmarks.diversity_harmonize import harmonized
 from tests.benchmarks.diversity_networks import segmenter_miou, trained_judge
 from tests.benchmarks.harness import ROOT, run
 from tests.helpers.byte_pairs import byte_pair_tokenizer
@@ -78,16 +79,26 @@ class Sizes:
     segmenter_steps: int
     seeds: int
     compositions: int
+    harmonized: int
 
 
-QUICK = Sizes(prompts=200, generated=24, scenes=80, judge_steps=150, segmenter_steps=60, seeds=2, compositions=200)
+QUICK = Sizes(
+    prompts=200, generated=24, scenes=80, judge_steps=150, segmenter_steps=60, seeds=2, compositions=200, harmonized=3
+)
 FULL = Sizes(
-    prompts=1000, generated=300, scenes=600, judge_steps=1200, segmenter_steps=500, seeds=3, compositions=10_000
+    prompts=1000,
+    generated=300,
+    scenes=600,
+    judge_steps=1200,
+    segmenter_steps=500,
+    seeds=3,
+    compositions=10_000,
+    harmonized=24,
 )
 """About twenty minutes of one core, two thirds of them for the images."""
 
 Figures = Iterator[tuple[str, float]]
-PARTS = ("prompts", "splicing", "spread", "gains", "compose")
+PARTS = ("prompts", "splicing", "spread", "gains", "compose", "harmonize")
 
 
 def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
@@ -99,6 +110,7 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
             "splicing": _splices_per_second,
             "spread": lambda: _spread(generated, sizes),
             "gains": lambda: _gains(generated["plain"], sizes),
+            "harmonize": lambda: harmonized(sizes.harmonized, Path(folder), _docs(quick) / "harmonized.png"),
             "compose": lambda: _compose(_Generated(LENDERS, folder)["plain"], sizes, quick=quick),
         }
         figures = {}
@@ -209,9 +221,14 @@ def _entropy(values: np.ndarray, kinds: int) -> float:
 
 def _compose(rows: Sequence[Row], sizes: Sizes, *, quick: bool) -> Figures:
     """What compositions cost and whether they are consistent, with a sheet of them; ``gains`` says what they bring."""
-    save_compositions([scene_of(row) for row in rows], ROOT / ("build" if quick else "docs") / "compositions.png")
+    save_compositions([scene_of(row) for row in rows], _docs(quick) / "compositions.png")
     yield from compositions_per_second()
     yield from composition_faults(sizes.compositions)
+
+
+def _docs(quick: bool) -> Path:
+    """Where pictures go."""
+    return ROOT / ("build" if quick else "docs")
 
 
 def _gains(rows: Sequence[Row], sizes: Sizes) -> Figures:
