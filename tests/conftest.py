@@ -1,5 +1,6 @@
 """Fixtures for every test: a store and a datasets cache of its own, and a recipe that needs no model."""
 
+import gc
 import os
 import signal
 import socket
@@ -21,6 +22,15 @@ with socket.socket() as probe:
 os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{HUB_PORT}"
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+# What the tests import makes a million objects that stay; a collection that looks through them takes half a second.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
 
 # Speed is a matter of the benchmarks: a busy machine must not turn a right answer red.
 settings.register_profile("ours", deadline=None)

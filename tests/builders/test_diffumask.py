@@ -179,7 +179,9 @@ def test_the_store_cannot_be_written(planted: dict[str, Any], cache_dir: str, tm
         next(iter(stream))
 
 
-def test_a_killed_run_goes_on_where_it_stopped(planted: dict[str, Any], tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_where_it_stopped(
+    planted: dict[str, Any], tmp_path: Path, cache_dir: str, generated: Callable[[], int]
+) -> None:
     code = f"""
 import os, signal, sys
 from datasets import load_dataset
@@ -197,14 +199,16 @@ load_dataset("diffumask", num_samples=12, split="train", cache_dir=sys.argv[2], 
 print("generated", FakeModel.images_generated)
 """
 
-    def run(stop_after: int, where: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "DIFFUMASK_CACHE": str(tmp_path / where)}
-        command = [sys.executable, "-c", code, str(stop_after), str(tmp_path / where / "datasets")]
+    def run(stop_after: int) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "DIFFUMASK_CACHE": str(tmp_path / "killed")}
+        command = [sys.executable, "-c", code, str(stop_after), str(tmp_path / "killed" / "datasets")]
         return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
-    assert run(8, "killed").returncode == -9
-    assert "generated 4" in run(1000, "killed").stdout
-    assert "generated 12" in run(1000, "straight").stdout
+    assert run(8).returncode == -9
+    assert "generated 4" in run(1000).stdout
+    straight = {"store": str(tmp_path / "straight"), "cache_dir": cache_dir}
+    load_dataset("diffumask", num_samples=12, split="train", batch_size=2, **straight, **planted)
+    assert generated() == 12
 
     def entries(where: str) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (tmp_path / where).rglob("*.sample")}

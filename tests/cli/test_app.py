@@ -24,7 +24,7 @@ def test_generate_then_again_from_the_recipe(tmp_path: Path) -> None:
     )
     assert (first.returncode, first.stdout) == (0, "wrote ds; look at ds/preview.png\n")
     assert (tmp_path / "ds" / "preview.png").stat().st_size > 1000
-    again = diffumask("generate", "--config", "ds/recipe.yaml", "--output", "ds2", cwd=tmp_path)
+    again = diffumask_here("generate", "--config", "ds/recipe.yaml", "--output", "ds2", cwd=tmp_path)
     assert again.returncode == 0
     name = "data/train-00000-of-00001.parquet"
     assert (tmp_path / "ds2" / name).read_bytes() == (tmp_path / "ds" / name).read_bytes()
@@ -98,7 +98,7 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "interrupted; finished samples are kept" in errors
     assert not (tmp_path / "ds").exists()
-    assert diffumask(*command[3:-3], "2", "--output", "ds", *PLANTED, cwd=tmp_path).returncode == 0
+    assert diffumask_here(*command[3:-3], "2", "--output", "ds", *PLANTED, cwd=tmp_path).returncode == 0
     assert pq.read_table(tmp_path / "ds" / "data").num_rows == 2
 
 
@@ -192,7 +192,7 @@ def test_bad_exports_are_one_line_and_leave_nothing(tmp_path: Path, arguments: l
 
 
 def test_doctor_reports(tmp_path: Path) -> None:
-    done = diffumask("doctor", cwd=tmp_path)
+    done = diffumask_here("doctor", cwd=tmp_path)
     lines = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
     assert lines["torch"] == lines["pydensecrf2"] == lines["registration"] == lines["toybox"] == "ok"
     assert done.returncode == 0
