@@ -106,7 +106,9 @@ def apply_decisions(
     else:
         kept = {sample_id for sample_id, verdict in verdicts.items() if verdict == ACCEPTED}
         if not kept:
-            raise ReviewError(f"nothing is accepted yet ({len(verdicts)} decisions for {len(present)} samples)")
+            raise ReviewError(
+                f"nothing is accepted yet ({len(verdicts)} of {len(present)} samples are decided): accept what is to stay"
+            )
         rewrite_subset(opened, target, kept, skip=rejected, files=files)
     accepted = sum(verdict == ACCEPTED for verdict in verdicts.values())
     gone = len(verdicts) - accepted

@@ -98,6 +98,9 @@ def _ade20k(root: Path, split: str | None) -> LabelledImages:
 
 def _folder(root: Path, split: str | None) -> LabelledImages:
     base = root / split if split else root
+    splits = sorted(place.parent.name for place in root.glob("*/images")) if split is None else []
+    if splits and not (root / "images").exists():
+        raise DataError(f"no {root / 'images'}, but the splits {', '.join(splits)}: name one of them")
     images = NamedImages.of(_existing(base / "images", "folder"))
     folder = next((base / name for name in FOLDER_MASKS if (base / name).is_dir()), base / FOLDER_MASKS[0])
     pairs = pair_by_name(images, NamedImages.of(_existing(folder, "folder")), suffix=".jpg")

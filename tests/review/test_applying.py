@@ -110,7 +110,7 @@ def test_ids_of_an_augmented_dataset_of_labelled_images_are_known_by_what_they_b
 
 
 def test_nothing_accepted(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ReviewError, match=r"nothing is accepted yet \(1 decisions for 8 samples\)"):
+    with pytest.raises(ReviewError, match=r"nothing is accepted yet \(1 of 8 samples are decided\)"):
         apply_decisions(folder, verdicts(folder, rejected=[1]), tmp_path / "good")
 
 

@@ -150,6 +150,9 @@ def test_a_missing_root_or_split_and_a_root_one_level_up(tmp_path: Path) -> None
     (tmp_path / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt").write_text("\n")
     with pytest.raises(DataError, match="the split is empty"):
         read_layout("voc", tmp_path / "VOCdevkit" / "VOC2012")
+    folder(tmp_path / "mine" / "test")
+    with pytest.raises(DataError, match=r"no .*mine/images, but the splits test: name one of them"):
+        read_layout("folder", tmp_path / "mine")
 
 
 def test_broken_files(tmp_path: Path) -> None:
