@@ -1,7 +1,8 @@
-"""Folds in several processes and here: the same judgement, and processes only where they pay."""
+"""Folds in other processes and here: the same judgement, and processes only where they pay."""
 
 import logging
 import pickle
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,28 @@ import numpy as np
 import pytest
 
 from diffumask_datasets.curation import folds
-from diffumask_datasets.curation.noise import cross_validated_agreements
 from diffumask_datasets.generation.workers import Inline
 from tests.segmentation.conftest import TINY, shapes
 
 TRAINING: dict[str, Any] = {**TINY, "height": 64, "width": 64, "steps": 2}
 
 
-def test_two_processes_judge_as_one_does(
+def test_another_process_judges_a_fold_as_this_one_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows = shapes(6)
     heard: list[int] = []
 
-    def agreements(name: str) -> bytes:
-        found = cross_validated_agreements(rows, folds=2, folder=tmp_path / name, progress=heard.append, **TRAINING)
-        return pickle.dumps(found)
+    def judged(name: str) -> bytes:
+        with closing(folds.fold_executor(shapes(6), np.array([0, 1] * 3), tmp_path / name, TRAINING)) as executor:
+            return pickle.dumps(executor.submit(1, heard.append).result())
 
-    here = agreements("here")
+    here = judged("here")
     monkeypatch.setattr(folds, "WORTH_A_PROCESS", 0)
     monkeypatch.setattr(folds, "cores", lambda: 2)
     with caplog.at_level(logging.INFO):
-        assert agreements("in processes") == here
+        assert judged("elsewhere") == here
     assert caplog.messages == ["2 folds are trained by 2 processes, on 2 cores"]
-    assert heard == [1, 2, 1, 2]
+    assert heard == [1, 1]
 
 
 @pytest.mark.parametrize(
