@@ -38,7 +38,8 @@ def harmonized(count: int, folder: Path, sheet: Path) -> Iterator[tuple[str, flo
         painted = [after for after, before in pairs if after["image"] != before["image"]]
         figure = f"harmonized_{round(100 * strength)}"
         yield f"{figure}_painted", done.painted / count
-        yield f"{figure}_judge_iou", seen(painted)
+        if painted:
+            yield f"{figure}_judge_iou", seen(painted)
         everything = harmonize(folder / "composed", folder / f"all {strength}", strength=strength, min_agreement=1e-6)
         assert everything.painted == count
         yield f"{figure}_judge_iou_unchecked", seen(rows_of(folder / f"all {strength}"))
