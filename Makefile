@@ -12,6 +12,9 @@ export PHOTOS
 
 # The promptable segmenter of bench-opinions and bench-real: a folder or Hub id.
 export SEGMENTER
+# Of its part presence the image-text model, and a dataset that was generated already.
+export IMAGE_TEXT
+export GENERATED
 
 MINIMUM := .venv-min
 READERS := .venv-readers

@@ -1,7 +1,8 @@
-"""A promptable segmenter against DenseCRF, on the drawn world and on photographs. Run by ``make bench-opinions``.
+"""Second opinions: a promptable segmenter against DenseCRF, and filters of curation. Run by ``make bench-opinions``.
 
 ``SEGMENTER`` names one, a folder or Hub id; without it that of ``tests/models/segmenter`` is asked, which never saw the ten
-classes. PHOTOS names the folder of the photographs.
+classes. PHOTOS names the folder of the photographs; IMAGE_TEXT the image-text model of the part
+``presence``, and GENERATED a dataset by ``diffumask generate`` of the ten classes, which it otherwise generates itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from diffumask_datasets.curation.noise import EPOCHS
 from diffumask_datasets.diffusion.protocol import Observer
 from diffumask_datasets.diffusion.registry import load_model
 from diffumask_datasets.generation.prepare import prepare
@@ -23,10 +25,12 @@ from tests.benchmarks import mask_methods as methods
 from tests.benchmarks.bench_masks import touch
 from tests.benchmarks.harness import run
 from tests.benchmarks.mask_methods import Shown
+from tests.benchmarks.opinions_flip import flip_figures, joined_figures
 from tests.benchmarks.opinions_photos import photo_figures
+from tests.benchmarks.opinions_presence import presence_figures
 from tests.helpers.small_segmenter import SMALL_SEGMENTER
 
-PARTS = ("masks", "prompts", "instances", "photos")
+PARTS = ("masks", "prompts", "instances", "photos", "presence", "flip", "joined")
 
 SCENES, SCENES_ALIKE = 50, 100
 
@@ -50,6 +54,9 @@ def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
         "prompts": lambda: _prompts(shown),
         "instances": lambda: _instances(shown),
         "photos": lambda: photo_figures(shown.methods, quick=quick),
+        "presence": lambda: presence_figures(images=20 if quick else 500),
+        "flip": lambda: flip_figures(scenes=20 if quick else 200),
+        "joined": lambda: joined_figures(scenes=30 if quick else 200, epochs=2 if quick else EPOCHS),
     }
     figures: dict[str, float] = {}
     with single_thread():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from diffumask_datasets.curation.noise import cross_validated_agreements, noise_
 from diffumask_datasets.curation.noise_flags import flag_noisy
 from diffumask_datasets.curation.rejection import reject_by_itself
 from diffumask_datasets.dataset.schema import png_cell
-from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
+from diffumask_datasets.toybox import CLASS_NAMES, Demand, Scene, render_scene
 from tests.helpers.noisy_rows import rows_of
 
 DAMAGED_SHARE = 0.3
@@ -22,27 +24,31 @@ KINDS = ("shifted", "eroded", "half missing", "wrong class", "empty")
 Label = npt.NDArray[np.uint8]
 
 
-def noise_figures(*, scenes: int, epochs: int, folds: int = 3) -> dict[str, float]:
-    """Recall and precision of finding the damaged masks, all together and recall for each kind of damage."""
+@dataclass(frozen=True)
+class DamagedScene:
+    """A scene with a mask that was damaged in the way ``damage``, untouched where that is empty."""
+
+    scene: Scene
+    label: Label
+    damage: str
+
+
+def damaged_scenes(count: int) -> list[DamagedScene]:
+    """Scenes with one object, :data:`DAMAGED_SHARE` of them damaged."""
     rng = np.random.default_rng(0)
-    images, labels, damage = [], [], []
-    for seed in range(scenes):
+    found = []
+    for seed in range(count):
         scene = render_scene(seed, split="validation", demand=Demand(count=1))
         kind = KINDS[int(rng.integers(len(KINDS)))] if rng.random() < DAMAGED_SHARE else ""
-        images.append(scene.image)
-        labels.append(damaged(scene.semantic, kind, rng))
-        damage.append(kind)
-    rows = [{"sample_id": str(k), "label": png_cell(label), "quality": 1.0} for k, label in enumerate(labels)]
-    found = {k for k, row in enumerate(rows) if reject_by_itself(row, min_quality=0.0)}
-    rest = [k for k in range(scenes) if k not in found]
-    with tempfile.TemporaryDirectory() as folder:
-        agreements = cross_validated_agreements(
-            rows_of([images[k] for k in rest], [labels[k] for k in rest], CLASS_NAMES),
-            folds=folds,
-            folder=Path(folder),
-            **noise_training(len(rest), folds=folds, epochs=epochs),
-        )
-    found |= {k for k, flag in zip(rest, flag_noisy(agreements, CLASS_NAMES), strict=True) if flag}
+        found.append(DamagedScene(scene, damaged(scene.semantic, kind, rng), kind))
+    return found
+
+
+def noise_figures(*, scenes: int, epochs: int, folds: int = 3) -> dict[str, float]:
+    """Recall and precision of finding the damaged masks, all together and recall for each kind of damage."""
+    shown = damaged_scenes(scenes)
+    found = noise_flags(shown, epochs=epochs, folds=folds)
+    damage = [one.damage for one in shown]
     wanted = {k for k, kind in enumerate(damage) if kind}
     recalls = {f"noise_recall_{kind.replace(' ', '_')}": _recall(found, damage, kind) for kind in KINDS}
     return {
@@ -50,6 +56,22 @@ def noise_figures(*, scenes: int, epochs: int, folds: int = 3) -> dict[str, floa
         "noise_precision": len(found & wanted) / max(1, len(found)),
         **recalls,
     }
+
+
+def noise_flags(shown: Sequence[DamagedScene], *, epochs: int, folds: int = 3) -> set[int]:
+    """Numbers of the scenes whose mask is not believed: what speaks for itself, and noise learning on the others."""
+    labels = [one.label for one in shown]
+    rows = [{"sample_id": str(k), "label": png_cell(label), "quality": 1.0} for k, label in enumerate(labels)]
+    found = {k for k, row in enumerate(rows) if reject_by_itself(row, min_quality=0.0)}
+    rest = [k for k in range(len(shown)) if k not in found]
+    with tempfile.TemporaryDirectory() as folder:
+        agreements = cross_validated_agreements(
+            rows_of([shown[k].scene.image for k in rest], [labels[k] for k in rest], CLASS_NAMES),
+            folds=folds,
+            folder=Path(folder),
+            **noise_training(len(rest), folds=folds, epochs=epochs),
+        )
+    return found | {k for k, flag in zip(rest, flag_noisy(agreements, CLASS_NAMES), strict=True) if flag}
 
 
 def damaged(label: Label, kind: str, rng: np.random.Generator) -> Label:

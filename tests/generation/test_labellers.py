@@ -90,7 +90,8 @@ def test_the_second_labeller_says_how_good_the_masks_are(
         "labeller_model": str(tiny),
         "store": tmp_path / "store",
         "classes": ["car"],
-        "device": "cpu",
+        "timesteps": [250],
+        **PLAIN,
     }
     found = {}
     for labeller in ("attention", "sam3", "sam3,attention"):
