@@ -5,7 +5,7 @@ import pytest
 
 from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.errors import ReviewError
-from diffumask_datasets.masks.rle import decode
+from diffumask_datasets.masks.rle import decode, encode
 from diffumask_datasets.review.corrections.edit import Edit, class_id_of
 from diffumask_datasets.review.corrections.merging import merged_row
 from tests.helpers.made_datasets import made_row, row_of_instances
@@ -72,3 +72,12 @@ def test_classes_are_matched_by_name() -> None:
     ]
     with pytest.raises(ReviewError, match=r"^x: the dataset has no class 'Tv' \(did you mean 'tv'\?\); it has TV, tv"):
         class_id_of("Tv", classes, where="x")
+
+
+def test_what_was_hidden_is_unknown_once_objects_were_redrawn() -> None:
+    before = np.zeros((2, 4), bool)
+    before[:, :2] = True
+    row = {**made_row(np.where(before, 1, 0).astype(np.uint8), [(1, before)]), "amodal": [dict(encode(before))]}
+    redrawn = merged_row(row, Edit([(1, ~before)]))
+    assert redrawn is not None
+    assert redrawn["amodal"] is None
