@@ -26,7 +26,7 @@ SEED_SPACING = 0.8
 LEAST_WITHIN = 0.7
 """An answer of which a smaller share lies within the component is about something else."""
 
-MOST_SHARED = 0.35
+MOST_SHARED = 0.5
 """An object that shares more of its pixels than this with better ones is none of its own."""
 
 LEAST_COVERED = 0.6
