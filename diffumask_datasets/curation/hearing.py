@@ -77,7 +77,8 @@ def panel_of(
         from diffumask_datasets.segmentation.image_text import image_text_revision, load_image_text
 
         pinned = {"model": presence, "revision": image_text_revision(presence)}
-        asked["presence"] = Presence(load_image_text(**pinned), terms), pinned
+        seen = Presence(load_image_text(**pinned), terms)
+        asked["presence"] = seen, {**pinned, "odds": seen.odds}
     if segmenter is not None:
         from diffumask_datasets.masks.promptable import load_segmenter, segmenter_revision
         from diffumask_datasets.masks.promptable_cost import tell_cost

@@ -1,8 +1,8 @@
 """Second opinions: a promptable segmenter against DenseCRF, and filters of curation. Run by ``make bench-opinions``.
 
 ``SEGMENTER`` names one, a folder or Hub id; without it that of ``tests/models/segmenter`` is asked, which never saw the ten
-classes. PHOTOS names the folder of the photographs; IMAGE_TEXT the image-text model of the part
-``presence``, and GENERATED a dataset by ``diffumask generate`` of the ten classes, which it otherwise generates itself.
+classes. PHOTOS names the folder of the photographs; IMAGE_TEXT the image-text model of the part ``presence``, by default that of
+``tests/models/contrastive``; GENERATED a dataset by ``diffumask generate`` of the ten classes, which it otherwise generates itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.benchmarks.mask_methods import Shown
 from tests.benchmarks.opinions_flip import flip_figures, joined_figures
 from tests.benchmarks.opinions_photos import photo_figures
 from tests.benchmarks.opinions_presence import presence_figures
-from tests.helpers.small_segmenter import SMALL_SEGMENTER
+from tests.helpers.small_models import SMALL_SEGMENTER
 
 PARTS = ("masks", "prompts", "instances", "photos", "presence", "flip", "joined")
 

@@ -17,6 +17,7 @@ from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.segmentation.image_text import load_image_text
 from diffumask_datasets.toybox import CLASS_NAMES
+from tests.helpers.small_models import SMALL_IMAGE_TEXT
 
 SWAPPED_SHARE = 0.2
 
@@ -24,7 +25,7 @@ SWAPPED_SHARE = 0.2
 def presence_figures(*, images: int) -> dict[str, float]:
     """Recall and precision of the swapped images among ``images`` of the shipped model."""
     recipe = prepare(Recipe.of(classes=CLASS_NAMES))
-    judge = Presence(load_image_text(_image_text(), device="cpu"), CLASS_NAMES)
+    judge = Presence(load_image_text(os.environ.get("IMAGE_TEXT") or str(SMALL_IMAGE_TEXT), device="cpu"), CLASS_NAMES)
     rng = np.random.default_rng(3)
     swapped, found = [], []
     for row in _generated(recipe, images):
@@ -39,15 +40,6 @@ def presence_figures(*, images: int) -> dict[str, float]:
         "presence_recall": right / max(1, sum(swapped)),
         "presence_precision": right / max(1, sum(found)),
     }
-
-
-def _image_text() -> str:
-    if model := os.environ.get("IMAGE_TEXT", "").strip():
-        return model
-    raise SystemExit(
-        "name an image-text model: make bench-opinions PARTS=presence IMAGE_TEXT=FOLDER_OR_ID "
-        "(python -m examples.small_model.contrastive trains a small one)"
-    )
 
 
 def _generated(recipe: Recipe, images: int) -> list[Row]:

@@ -79,6 +79,19 @@ def test_a_class_that_looks_like_something_else_is_not(seen: str) -> None:
     assert heard.objection.endswith(f"than like car ({heard.score:.2f})")
 
 
+@pytest.mark.parametrize(("odds", "objects"), [(8.0, False), (7.0, True)])
+def test_something_else_must_be_so_much_likelier(odds: float, objects: bool) -> None:
+    class Torn:
+        def compare(self, image: npt.NDArray[np.uint8], texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            return np.log(np.array([0.1, 0.75, 0.15], np.float32))  # 7.5 times as likely a potted plant
+
+    model: Any = Torn()
+    row = row_with(("car", "car", (10, 10, 40, 40)), ("boat", "boat", (10, 50, 40, 75)))
+    heard = Presence(model, TERMS, odds=odds).about(row)
+    assert heard.score == pytest.approx(0.1)
+    assert (heard.objection is not None) is objects
+
+
 def test_one_class_that_is_missing_is_enough() -> None:
     heard = presence().about(row_with(("car", "car", (10, 10, 40, 40)), ("background", "boat", (20, 50, 50, 75))))
     assert str(heard.objection).startswith("the boat looks more like background")
@@ -219,7 +232,7 @@ def test_curate_asks_and_tells(dataset: Path, tmp_path: Path, cache_dir: str, mo
         }
         least = {"least": 0.0}
         assert recipe["curated"] == {
-            "presence": pinned["presence"],
+            "presence": pinned["presence"] | {"odds": 10.0},
             "segmenter": pinned["segmenter"] | least,
             "concepts": pinned["concepts"] | least,
             "question": pinned["ask"],

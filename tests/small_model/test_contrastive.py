@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from diffumask_datasets.segmentation.image_text import load_image_text
+from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
 from examples.small_model import contrastive
+from tests.helpers.small_models import SMALL_IMAGE_TEXT
 
 
 def test_pairs_follow_from_their_number() -> None:
@@ -41,3 +43,16 @@ def test_what_is_trained_can_be_asked(tmp_path: Path, monkeypatch: pytest.Monkey
     kept = (tmp_path / "checkpoint.pt").stat().st_mtime_ns
     contrastive.train(contrastive.Settings(steps=2, batch=4), tmp_path)  # finished: nothing is left to do
     assert (tmp_path / "checkpoint.pt").stat().st_mtime_ns == kept
+
+
+def test_the_weights_know_most_objects_by_name() -> None:
+    model = load_image_text(str(SMALL_IMAGE_TEXT), device="cpu")
+    texts = [f"a photo of a {name}" for name in CLASS_NAMES]
+    named = []
+    for number, name in enumerate(CLASS_NAMES * 2):
+        scene = render_scene(number, split="test", demand=Demand(classes=[name]))
+        rows, columns = np.nonzero(scene.instances == 1)
+        cut_out = scene.image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        named.append(CLASS_NAMES[int(model.compare(cut_out, texts).argmax())] == name)
+    assert np.mean(named) >= 0.75
+    assert sum(path.stat().st_size for path in SMALL_IMAGE_TEXT.iterdir()) < 6e6

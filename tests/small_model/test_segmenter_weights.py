@@ -12,7 +12,7 @@ from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.masks.sam_prompts import deepest_points
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
 from examples.small_model.drawn_shapes import draw_shape_scene
-from tests.helpers.small_segmenter import SMALL_SEGMENTER
+from tests.helpers.small_models import SMALL_SEGMENTER
 
 
 @pytest.fixture(scope="module")
