@@ -30,7 +30,7 @@ NOTHING = "background"
 """What an object must not look like instead of its class."""
 
 ODDS = 10.0
-"""How much likelier something else must be for a class to be absent; with 1, a small CLIP rejected one right image in eleven."""
+"""How much likelier something else must be than the class; with 1, a small CLIP rejected one right image in eleven."""
 
 SURE = 0.95
 """Probability that a mask is shown with to a segmenter."""

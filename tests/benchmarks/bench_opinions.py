@@ -1,8 +1,8 @@
 """Second opinions: a promptable segmenter against DenseCRF, and filters of curation. Run by ``make bench-opinions``.
 
 ``SEGMENTER`` names one, a folder or Hub id; without it that of ``tests/models/segmenter`` is asked, which never saw the ten
-classes. PHOTOS names the folder of the photographs; IMAGE_TEXT the image-text model of the part ``presence``, by default that of
-``tests/models/contrastive``; GENERATED a dataset by ``diffumask generate`` of the ten classes, which it otherwise generates itself.
+classes. PHOTOS names the folder of the photographs; IMAGE_TEXT the image-text model of the part ``presence``, by default that
+of ``tests/models/contrastive``; GENERATED a dataset by ``diffumask generate`` of the ten classes, which it otherwise generates.
 """
 
 from __future__ import annotations
