@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.masks.promptable import normalization_of, readable_errors
+from diffumask_datasets.masks.promptable import normalization_of, segmenter_reference
 from diffumask_datasets.models.locks import model_lock
-from diffumask_datasets.models.reference import SEGMENTER
-from diffumask_datasets.models.weights import load_whole
+from diffumask_datasets.models.weights import load_whole, on_device, readable_errors
 from diffumask_datasets.recipes.json_reader import read_json
 
 __all__ = ["Concept", "ConceptSegmenter", "load_concept_segmenter"]
@@ -98,8 +97,7 @@ def load_concept_segmenter(model: str, revision: str | None = None, device: str 
     import torch
     import transformers
 
-    named = SEGMENTER.named(model)
-    reference = named if named.local else SEGMENTER.named(model, revision)
+    reference = segmenter_reference(model, revision)
     config = read_json(reference.file("config.json"), what="the config", error=ModelError)
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in MODEL_TYPES:
@@ -109,15 +107,15 @@ def load_concept_segmenter(model: str, revision: str | None = None, device: str 
         )
     mean, deviation = normalization_of(reference)
     place, how = str(reference.local or model), {"revision": reference.revision or "main"}
-    with readable_errors(model):
+    what = f"the promptable segmenter {model!r}"
+    with readable_errors(what):
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **how)
         network = load_whole(
             transformers.Sam3Model,
             place,
-            what=f"the segmenter {model!r}",
+            what=what,
             use_safetensors=True,
             dtype=torch.float32,
             **how,
         )
-    network = network.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return ConceptSegmenter(network, tokenizer, mean=mean, deviation=deviation)
+    return ConceptSegmenter(on_device(network, device), tokenizer, mean=mean, deviation=deviation)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.reference import SEGMENTER, ModelReference
-from diffumask_datasets.models.weights import load_whole
+from diffumask_datasets.models.weights import load_whole, on_device, readable_errors
 from diffumask_datasets.recipes.json_reader import read_json
 
 __all__ = [
@@ -26,7 +25,7 @@ __all__ = [
     "load_segmenter",
     "model_type_of",
     "normalization_of",
-    "readable_errors",
+    "segmenter_reference",
     "segmenter_revision",
 ]
 
@@ -208,7 +207,7 @@ def model_type_of(model: str, revision: str | None = None) -> str:
     Raises:
         ModelError: it cannot be found, is gated, or is no model that takes points, boxes and masks as prompts.
     """
-    config = _reference(model, revision).file("config.json")
+    config = segmenter_reference(model, revision).file("config.json")
     found = read_json(config, what="the config", error=ModelError)
     kind = found.get("model_type") if isinstance(found, dict) else None
     if kind not in NETWORKS:
@@ -248,32 +247,19 @@ def load_segmenter(model: str, revision: str | None = None, device: str | None =
     import transformers
 
     kind = model_type_of(model, revision)
-    reference = _reference(model, revision)
+    reference = segmenter_reference(model, revision)
     mean, deviation = normalization_of(reference)
-    with readable_errors(model):
+    what = f"the promptable segmenter {model!r}"
+    with readable_errors(what):
         network = load_whole(
             getattr(transformers, NETWORKS[kind]),
             str(reference.local or model),
-            what=f"the promptable segmenter {model!r}",
+            what=what,
             use_safetensors=True,
             dtype=torch.float32,
             revision=reference.revision or "main",
         )
-    network = network.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Segmenter(network, padded=kind in _PADDED, mean=mean, deviation=deviation)
-
-
-@contextmanager
-def readable_errors(model: str) -> Iterator[None]:
-    """Within the block, what transformers raises where a network cannot be built or read is a ModelError."""
-    try:
-        yield
-    except ModelError:
-        raise
-    except (OSError, ValueError, ImportError, AttributeError, TypeError) as error:
-        raise ModelError(
-            f"the promptable segmenter {model!r} cannot be loaded: {' '.join(str(error).split())}"
-        ) from error
+    return Segmenter(on_device(network, device), padded=kind in _PADDED, mean=mean, deviation=deviation)
 
 
 def normalization_of(reference: ModelReference) -> tuple[Sequence[float], Sequence[float]]:
@@ -296,7 +282,7 @@ def normalization_of(reference: ModelReference) -> tuple[Sequence[float], Sequen
     ) from missing[-1]
 
 
-def _reference(model: str, revision: str | None) -> ModelReference:
-    """Without the revision for a folder: its content was compared when the recipe was prepared."""
+def segmenter_reference(model: str, revision: str | None) -> ModelReference:
+    """What a name refers to, without the revision for a folder: its content was compared when the recipe was prepared."""
     named = SEGMENTER.named(model)
     return named if named.local else SEGMENTER.named(model, revision)

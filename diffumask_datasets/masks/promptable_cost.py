@@ -7,8 +7,9 @@ import logging
 import time
 from typing import Any
 
-from diffumask_datasets.masks.promptable import NETWORKS, model_type_of, readable_errors
+from diffumask_datasets.masks.promptable import NETWORKS, model_type_of
 from diffumask_datasets.models.reference import SEGMENTER
+from diffumask_datasets.models.weights import readable_errors
 
 __all__ = ["encoding_operations", "tell_cost"]
 
@@ -64,7 +65,7 @@ def encoding_operations(model: str, kind: str, revision: str | None = None) -> f
     network_class: Any = getattr(transformers, NETWORKS[kind])
     place = str(SEGMENTER.named(model).local or model)
     with torch.device("meta"), torch.inference_mode():
-        with readable_errors(model):
+        with readable_errors(f"the promptable segmenter {model!r}"):
             config = network_class.config_class.from_pretrained(place, revision=revision or "main")
             network = network_class(config).eval()
         sides = network.prompt_encoder.input_image_size

@@ -14,13 +14,41 @@ from safetensors import SafetensorError
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
 
-__all__ = ["check_fit", "fill", "listed", "load_reported", "load_trunk", "load_whole", "quiet_loading"]
+__all__ = [
+    "check_fit",
+    "fill",
+    "listed",
+    "load_reported",
+    "load_trunk",
+    "load_whole",
+    "on_device",
+    "quiet_loading",
+    "readable_errors",
+]
 
 _LISTED = 3
 """Names of weights that a message lists."""
 
 _MISSHAPED = re.compile(r"because (\S+) expected shape")
 """How diffusers refuses a shape."""
+
+
+@contextmanager
+def readable_errors(what: str) -> Iterator[None]:
+    """Within the block, what transformers raises where a network cannot be built or read is a ModelError that names it."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except (OSError, ValueError, ImportError, AttributeError, TypeError, KeyError) as error:
+        raise ModelError(f"{what} cannot be loaded: {' '.join(str(error).split())}") from error
+
+
+def on_device(network: Any, device: str | None) -> Any:
+    """A network that is asked and not trained, on torch's device of a name; None for a GPU where there is one."""
+    import torch
+
+    return network.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def load_whole(kind: Any, place: Any, *, what: str, **how: Any) -> Any:

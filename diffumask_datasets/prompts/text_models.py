@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from tqdm import tqdm
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.reference import TEXT_MODEL
-from diffumask_datasets.models.weights import load_whole
+from diffumask_datasets.models.weights import load_whole, readable_errors
 from diffumask_datasets.prompts.balance import draw_classes
 from diffumask_datasets.prompts.dealing import share_of
 from diffumask_datasets.prompts.prompt import Prompt, Term
@@ -167,7 +166,7 @@ def _loaded(kind: str, model: str, revision: str | None) -> tuple[Any, Any]:
     import transformers
 
     tokenizer = _tokenizer(model, revision)
-    with _readable_errors(model):
+    with readable_errors(f"the text model {model!r}"):
         network = load_whole(
             getattr(transformers, kind),
             str(TEXT_MODEL.named(model).local or model),
@@ -183,21 +182,11 @@ def _tokenizer(model: str, revision: str | None) -> Any:
     import transformers
 
     place = str(TEXT_MODEL.named(model).local or model)
-    with _readable_errors(model):
+    with readable_errors(f"the text model {model!r}"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, revision=revision or "main")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-@contextmanager
-def _readable_errors(model: str) -> Iterator[None]:
-    try:
-        yield
-    except ModelError:
-        raise
-    except (ImportError, OSError, ValueError, KeyError) as error:  # ImportError: of what reads such a tokenizer
-        raise ModelError(f"the text model {model!r} cannot be loaded: {' '.join(str(error).split())}") from error
 
 
 def _merged(lead: Sequence[Term], found: Sequence[Term]) -> tuple[Term, ...]:

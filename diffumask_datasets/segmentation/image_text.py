@@ -12,7 +12,7 @@ import numpy.typing as npt
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.reference import IMAGE_TEXT_MODEL
-from diffumask_datasets.models.weights import load_whole
+from diffumask_datasets.models.weights import load_whole, on_device, readable_errors
 
 __all__ = ["ImageText", "image_text_revision", "load_image_text"]
 
@@ -68,23 +68,20 @@ def load_image_text(model: str, revision: str | None = None, device: str | None 
     reference = IMAGE_TEXT_MODEL.named(model)
     place = str(reference.local or model)
     how = {"revision": "main" if reference.local else revision or reference.resolve()}
-    try:
+    what = f"the image-text model {model!r}"
+    with readable_errors(what):
         processor = transformers.AutoProcessor.from_pretrained(place, **how)
         network = load_whole(
             transformers.AutoModel,
             place,
-            what=f"the image-text model {model!r}",
+            what=what,
             use_safetensors=True,
             dtype=torch.float32,
             **how,
         )
-    except ModelError:
-        raise
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        raise ModelError(f"the image-text model {model!r} cannot be loaded: {' '.join(str(error).split())}") from error
     if not hasattr(network, "get_image_features") or not hasattr(network, "get_text_features"):
         raise ModelError(
             f"the model {model!r} does not compare images with texts; give a CLIP or SigLIP, e.g. "
             "'openai/clip-vit-base-patch32'"
         )
-    return ImageText(network.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu")), processor)
+    return ImageText(on_device(network, device), processor)

@@ -12,7 +12,7 @@ from PIL import Image
 from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.reference import VISION_LANGUAGE_MODEL
-from diffumask_datasets.models.weights import load_whole
+from diffumask_datasets.models.weights import load_whole, on_device, readable_errors
 
 __all__ = ["VisionLanguage", "load_vision_language", "vision_language_revision"]
 
@@ -82,29 +82,24 @@ def load_vision_language(model: str, revision: str | None = None, device: str | 
     Raises:
         ModelError: it cannot be found or read, or is no model that is asked about images.
     """
-    import torch
     import transformers
 
     local = VISION_LANGUAGE_MODEL.named(model).local
     place, how = str(local or model), {"revision": "main" if local else revision or "main"}
-    try:
+    what = f"the vision-language model {model!r}"
+    with readable_errors(what):
         processor = transformers.AutoProcessor.from_pretrained(place, **how)
         network = load_whole(
             transformers.AutoModelForImageTextToText,
             place,
-            what=f"the vision-language model {model!r}",
+            what=what,
             use_safetensors=True,
             dtype="auto",
             **how,
         )
-    except ModelError:
-        raise
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        problem = " ".join(str(error).split())
-        raise ModelError(f"the vision-language model {model!r} cannot be loaded: {problem}") from error
     if not getattr(processor, "chat_template", None):
         raise ModelError(
             f"the model {model!r} has no chat template, so it cannot be asked; give one that was trained to answer, e.g. "
             "'HuggingFaceTB/SmolVLM-Instruct'"
         )
-    return VisionLanguage(network.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu")), processor)
+    return VisionLanguage(on_device(network, device), processor)
