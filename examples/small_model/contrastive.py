@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
-import logging
 import math
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +24,15 @@ from diffumask_datasets.toybox.world import BACKGROUNDS, CLASS_NAMES
 from examples.small_model.optimizers import MatrixDescent
 from examples.small_model.pairs import DrawnPairs, Pair
 from examples.small_model.text import caption_tokens, load_text
-from examples.small_model.training import Averaged, append_log, learning_rate, load_checkpoint, save_checkpoint
+from examples.small_model.training import (
+    Averaged,
+    append_log,
+    learning_rate,
+    load_checkpoint,
+    options_of,
+    save_checkpoint,
+    write_model,
+)
 
 __all__ = ["IMAGE_SIDE", "NOTHING", "new_image_text", "processor", "train"]
 
@@ -201,25 +205,12 @@ def export(average: Averaged, settings: Settings, step: int, output: Path) -> No
     model.load_state_dict(average.values)
     figures = tested(model.eval(), tokenizer)
     append_log(output / "log.jsonl", step=step, **figures)
-    partial = output / "model.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    model.half().save_pretrained(partial)
-    processor(tokenizer).save_pretrained(partial)
-    facts = {**vars(settings), "step": step, **figures}
-    (partial / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(output / "model", ignore_errors=True)
-    partial.rename(output / "model")
+    write_model(output / "model", [model.half(), processor(tokenizer)], {**vars(settings), "step": step, **figures})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; ``arguments`` default to the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    parser = argparse.ArgumentParser(prog="python -m examples.small_model.contrastive", description=__doc__)
-    parser.add_argument("--steps", type=int, default=1500, help="optimizer steps, over which the learning rate decays")
-    parser.add_argument(
-        "--output", type=Path, default=Path("build/contrastive"), help="folder of checkpoint, log and model"
-    )
-    options = parser.parse_args(arguments)
+    options = options_of(arguments, name="contrastive", about=__doc__, steps=1500)
     train(Settings(options.steps), options.output)
 
 

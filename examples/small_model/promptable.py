@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +17,15 @@ from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
 from examples.small_model.drawn_shapes import draw_shape_scene
 from examples.small_model.optimizers import MatrixDescent
 from examples.small_model.shape_prompts import Asked, ask, correcting_point
-from examples.small_model.training import Averaged, append_log, learning_rate, load_checkpoint, save_checkpoint
+from examples.small_model.training import (
+    Averaged,
+    append_log,
+    learning_rate,
+    load_checkpoint,
+    options_of,
+    save_checkpoint,
+    write_model,
+)
 
 __all__ = ["IMAGE_SIDE", "new_segmenter", "processor", "train"]
 
@@ -207,25 +211,12 @@ def export(average: Averaged, settings: Settings, step: int, output: Path) -> No
     segmenter.load_state_dict(average.values)
     figures = tested(segmenter.eval())
     append_log(output / "log.jsonl", step=step, **figures)
-    partial = output / "model.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    segmenter.half().save_pretrained(partial)
-    processor().save_pretrained(partial)
-    facts = {**vars(settings), "step": step, **figures}
-    (partial / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(output / "model", ignore_errors=True)
-    partial.rename(output / "model")
+    write_model(output / "model", [segmenter.half(), processor()], {**vars(settings), "step": step, **figures})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; ``arguments`` default to the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    parser = argparse.ArgumentParser(prog="python -m examples.small_model.promptable", description=__doc__)
-    parser.add_argument("--steps", type=int, default=4000, help="optimizer steps, over which the learning rate decays")
-    parser.add_argument(
-        "--output", type=Path, default=Path("build/promptable"), help="folder of checkpoint, log and model"
-    )
-    options = parser.parse_args(arguments)
+    options = options_of(arguments, name="promptable", about=__doc__, steps=4000)
     train(Settings(options.steps), options.output)
 
 

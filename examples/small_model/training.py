@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import math
 import os
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Averaged", "append_log", "learning_rate", "load_checkpoint", "mixed_precision", "save_checkpoint"]
+__all__ = [
+    "Averaged",
+    "append_log",
+    "learning_rate",
+    "load_checkpoint",
+    "mixed_precision",
+    "options_of",
+    "save_checkpoint",
+    "write_model",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -68,3 +80,33 @@ def append_log(path: Path, **figures: float | Tensor) -> None:
     with path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(plain) + "\n")
     logger.info("%s", " ".join(f"{name} {value:.5g}" for name, value in plain.items()))
+
+
+def write_model(folder: Path, parts: Sequence[Any], facts: Mapping[str, Any]) -> None:
+    """Replaces ``folder`` at once by what ``save_pretrained`` of each part writes, and ``training.json``, the facts."""
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for part in parts:
+        part.save_pretrained(partial)
+    (partial / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def options_of(arguments: Sequence[str] | None, *, name: str, about: str | None, steps: int) -> argparse.Namespace:
+    """``steps`` and ``output`` of the command of a training that has no other options; the log is shown from here on.
+
+    Args:
+        arguments: Default to the command line.
+        name: The module that is run, without its package.
+        about: What ``--help`` says.
+        steps: The default.
+
+    Returns:
+        The options.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    parser = argparse.ArgumentParser(prog=f"python -m examples.small_model.{name}", description=about)
+    parser.add_argument("--steps", type=int, default=steps, help="optimizer steps, over which the learning rate decays")
+    parser.add_argument("--output", type=Path, default=Path("build", name), help="folder of checkpoint, log and model")
+    return parser.parse_args(arguments)
