@@ -83,7 +83,7 @@ def backgrounds(
 
     choose = None
     if presence is not None:
-        from diffumask_datasets.segmentation.image_text import load_image_text
+        from diffumask_datasets.masks.image_text import load_image_text
 
         judge = load_image_text(presence, device)
 

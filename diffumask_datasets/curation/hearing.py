@@ -74,11 +74,12 @@ def panel_of(
     terms = [recipe.words_of(name).terms[0] for name in recipe.classes]
     asked: dict[str, tuple[Opinion, dict[str, Any]]] = {}
     if presence is not None:
-        from diffumask_datasets.segmentation.image_text import image_text_revision, load_image_text
+        from diffumask_datasets.masks.image_text import image_text_revision, load_image_text
+        from diffumask_datasets.masks.presence import PresenceJudge
 
         pinned = {"model": presence, "revision": image_text_revision(presence)}
-        seen = Presence(load_image_text(**pinned), terms)
-        asked["presence"] = seen, {**pinned, "odds": seen.odds}
+        judge = PresenceJudge(load_image_text(**pinned), terms)
+        asked["presence"] = Presence(judge), {**pinned, "odds": judge.odds}
     if segmenter is not None:
         from diffumask_datasets.masks.promptable import load_segmenter, segmenter_revision
         from diffumask_datasets.masks.promptable_cost import tell_cost

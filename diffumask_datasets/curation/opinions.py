@@ -12,25 +12,16 @@ import numpy.typing as npt
 from diffumask_datasets.dataset.schema import image_of, label_of
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.masks.concepts import Concept, ConceptSegmenter
+from diffumask_datasets.masks.presence import PresenceJudge, classes_in
 from diffumask_datasets.masks.promptable import Segmenter
 from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.masks.sam import find_objects
 from diffumask_datasets.masks.sam_prompts import PromptParts, regions_of
 from diffumask_datasets.masks.working_size import shrink_image, working_size
-from diffumask_datasets.sample import BACKGROUND, IGNORE
-from diffumask_datasets.segmentation.image_text import ImageText
+from diffumask_datasets.sample import IGNORE
 from diffumask_datasets.segmentation.vision_language import VisionLanguage
 
 __all__ = ["ConceptAgreement", "FlipStability", "Heard", "Opinion", "Presence", "Question", "SegmenterAgreement"]
-
-MARGIN = 0.1
-"""An object is shown with this share of its box's sides around it."""
-
-NOTHING = "background"
-"""What an object must not look like instead of its class."""
-
-ODDS = 10.0
-"""How much likelier something else must be than the class; with 1, a small CLIP rejected one right image in eleven."""
 
 SURE = 0.95
 """Probability that a mask is shown with to a segmenter."""
@@ -65,22 +56,9 @@ class Opinion(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Whether an image-text model sees each class where its mask is.
+    """Whether an image-text model sees each class where its mask is."""
 
-    Each class of a label is cut out with a margin. It is absent where the term of a class that the label does not have, or
-    "background", fits the cut-out ``odds`` times as well.
-
-    Attributes:
-        model: What is asked.
-        terms: Of each class what it is called, in the order of the class ids from 1 up.
-        template: A text with ``{}`` where the term goes.
-        odds: The least ratio of the other's probability to that of the class.
-    """
-
-    model: ImageText
-    terms: Sequence[str]
-    template: str = "a photo of a {}"
-    odds: float = ODDS
+    judge: PresenceJudge
 
     @property
     def filter(self) -> str:
@@ -89,25 +67,7 @@ class Presence:
 
     def about(self, row: Mapping[str, Any]) -> Heard:
         """The lowest probability of a class of the label, among those it must beat."""
-        image, label = image_of(row), label_of(row)
-        classes = _classes_of(label)
-        heard = [self._heard(image, label, class_id, classes) for class_id in classes]
-        return min(heard, key=lambda one: (one.objection is None, one.score), default=Heard(1.0))
-
-    def _heard(self, image: Label, label: Label, class_id: int, classes: Sequence[int]) -> Heard:
-        absent = [term for number, term in enumerate(self.terms, start=1) if number not in classes]
-        names = [self.terms[class_id - 1], *absent, NOTHING]
-        texts = [NOTHING if name == NOTHING else self.template.format(name) for name in names]
-        logits = self.model.compare(_cut_out(image, label == class_id), texts)
-        shares = np.exp(logits - logits.max())
-        shares /= shares.sum()
-        best = int(shares.argmax())
-        if shares[best] < self.odds * shares[0]:
-            return Heard(float(shares[0]))
-        return Heard(
-            float(shares[0]),
-            f"the {names[0]} looks more like {names[best]} ({shares[best]:.2f}) than like {names[0]} ({shares[0]:.2f})",
-        )
+        return Heard(*self.judge.judge(image_of(row), label_of(row)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +92,7 @@ class Question:
     def about(self, row: Mapping[str, Any]) -> Heard:
         """The lowest probability of a yes."""
         image = image_of(row)
-        terms = [self.terms[class_id - 1] for class_id in _classes_of(label_of(row))]
+        terms = [self.terms[class_id - 1] for class_id in classes_in(label_of(row))]
         heard = [self._heard(term, self.model.agrees(image, self.template.format(term))) for term in terms]
         return min(heard, key=lambda one: one.score, default=Heard(1.0))
 
@@ -167,7 +127,7 @@ class SegmenterAgreement:
         label = label_of(row)
         size = working_size(*label.shape)
         image, known = shrink_image(image_of(row), size), _shrunk(label, size)
-        classes = _classes_of(known)
+        classes = classes_in(known)
         if not classes:
             return Heard(1.0)
         masks = np.stack([known == class_id for class_id in classes])
@@ -223,7 +183,7 @@ class ConceptAgreement:
     def about(self, row: Mapping[str, Any]) -> Heard:
         """The lowest IoU of a class with what is found by its name, 0 where nothing is; unsure pixels do not count."""
         image, label = image_of(row), label_of(row)
-        classes = _classes_of(label)
+        classes = classes_in(label)
         found = self.segmenter.find(image, [self.terms[class_id - 1] for class_id in classes])
         heard = [self._heard(label, class_id, concept) for class_id, concept in zip(classes, found, strict=True)]
         return min(heard, key=lambda one: one.score, default=Heard(1.0))
@@ -272,19 +232,6 @@ class FlipStability:
 def _check_share(least: float) -> None:
     if not 0 <= least <= 1:
         raise RecipeError(f"the least agreement lies in [0, 1], got {least}")
-
-
-def _classes_of(label: Label) -> list[int]:
-    return [int(value) for value in np.unique(label) if value not in (BACKGROUND, IGNORE)]
-
-
-def _cut_out(image: Label, mask: npt.NDArray[np.bool_]) -> Label:
-    """The box of a mask in an image, with :data:`MARGIN` around it."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    down, across = (int(MARGIN * (places[-1] - places[0] + 1)) + 1 for places in (rows, columns))
-    return image[
-        max(0, rows[0] - down) : rows[-1] + down + 1, max(0, columns[0] - across) : columns[-1] + across + 1
-    ].copy()
 
 
 def _shrunk(label: Label, size: tuple[int, int]) -> Label:

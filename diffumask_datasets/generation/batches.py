@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -15,6 +16,8 @@ from diffumask_datasets.generation.workers import Executor, Inline, Progress, Th
 from diffumask_datasets.recipes.recipe import Recipe
 
 __all__ = ["Batch", "BatchJob", "Job", "Pipeline", "WriteJob", "label_images"]
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome", covariant=True)
@@ -79,12 +82,15 @@ class BatchJob:
         """The batch, and the payloads that were made for it.
 
         Raises:
-            ModelError: no attempt at a sample gave a usable heat map.
+            ModelError: no attempt at a sample gave a usable heat map, or the image-text model cannot be loaded.
         """
         while self._labelled:
             self._judge()
         for index, best in self._best.items():
-            warn_of_missing_masks(f"{self._recipe.digest}-{index:08d}", best.maskless, self._recipe)
+            sample_id = f"{self._recipe.digest}-{index:08d}"
+            warn_of_missing_masks(sample_id, best.maskless, self._recipe)
+            if best.unseen is not None:
+                logger.warning("%s: %s; its quality counts as 0", sample_id, best.unseen)
         return self._batch, {index: self._best[index].payload for index in self._batch.missing}
 
     def _generate(self) -> None:
@@ -113,6 +119,8 @@ class BatchJob:
             self._rejected["no usable heat map"] += 1
         elif best.maskless:
             self._rejected["a class has no mask"] += 1
+        elif best.unseen is not None:
+            self._rejected["a class is not seen"] += 1
         elif best.quality < self._recipe.min_quality:
             self._rejected["quality under min_quality"] += 1
         else:

@@ -108,6 +108,8 @@ def label_folder(
     recipe = prepare(Recipe.of(**fields), splits=(), generates=ATTENTION in labellers.names)
     if labellers.names[0] == CONCEPTS and recipe.threshold == "affinity":
         raise RecipeError(f"the threshold 'affinity' needs the attention of a model, and the labeller is {labeller}")
+    if recipe.presence is not None:
+        raise RecipeError("presence: label first, then run diffumask curate --presence on the labelled folder")
     if recipe.augment:
         raise RecipeError("augment: label first, then run diffumask augment on the labelled folder")
     check_workers(workers)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffumask_datasets.augmentation.backgrounds import pin_backgrounds
+from diffumask_datasets.masks.image_text import check_image_text
 from diffumask_datasets.masks.pipeline import check_mask_settings
 from diffumask_datasets.prompts.sources import check_prompts
 from diffumask_datasets.recipes.augment_settings import with_known
@@ -35,7 +36,7 @@ def prepare(recipe: Recipe, splits: Sequence[str] = ("train",), *, generates: bo
         TokenAlignmentError: a prompt that names none of the classes.
         RecipeError: captions that cannot be read, or that name a class nowhere in one of ``splits``; backgrounds that are
             none, have changed, or name a class; or a model that does not say which size, steps or guidance suit it.
-        ModelError: the model, or a text model of the prompts, cannot be found.
+        ModelError: the model, or another that the recipe names, cannot be found or is none of its kind.
     """
     if recipe.model == "toybox" and generates:
         terms = [term for name in recipe.classes for term in recipe.words_of(name).terms]
@@ -46,6 +47,8 @@ def prepare(recipe: Recipe, splits: Sequence[str] = ("train",), *, generates: bo
     recipe = recipe.completed(_defaults(recipe))
     check_prompts(recipe, splits)
     check_mask_settings(MaskSettings.subset_of(recipe))
+    if recipe.presence is not None:
+        check_image_text(recipe.presence, recipe.presence_revision)
     return recipe
 
 

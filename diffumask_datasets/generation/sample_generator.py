@@ -7,6 +7,7 @@ are requested and which are stored.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from diffumask_datasets.errors import ModelError
 from diffumask_datasets.generation.heat_maps import HeatMaps, heat_maps_of
 from diffumask_datasets.generation.masks import label_image
 from diffumask_datasets.generation.model import load_checked_model
+from diffumask_datasets.masks.image_text import load_image_text
+from diffumask_datasets.masks.presence import PresenceJudge
 from diffumask_datasets.models.garbage import collection_paused
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.out_of_memory import names_the_knob
@@ -52,13 +55,15 @@ class GeneratedImage:
 class LabelledImage:
     """One attempt at a sample, encoded for the store; ``maskless`` are the class ids prompted and not found.
 
-    ``error`` stands in place of a payload where no masks could be made.
+    ``unseen`` is what the recipe's image-text model says against it, None where it sees each class. ``error`` stands in
+    place of a payload where no masks could be made.
     """
 
     index: int
     quality: float
     maskless: tuple[int, ...]
     payload: bytes
+    unseen: str | None = None
     error: ModelError | None = None
 
 
@@ -107,13 +112,20 @@ class SampleGenerator:
             return [self._generated(index, request, output) for index, request, output in batch if index in requested]
 
     def label(self, generated: GeneratedImage) -> LabelledImage:
-        """Heat maps → masks → row, encoded for the store."""
+        """Heat maps → masks → row, encoded for the store; its quality is 0 where a class is not seen.
+
+        Raises:
+            ModelError: the image-text model of the recipe cannot be loaded.
+        """
         try:
             sample = self.sample(generated)
         except ModelError as error:
-            return LabelledImage(generated.index, 0.0, generated.prompted, b"", error)
+            return LabelledImage(generated.index, 0.0, generated.prompted, b"", error=error)
+        unseen = self._unseen(sample)
+        if unseen is not None:
+            sample = dataclasses.replace(sample, quality=0.0)
         payload = to_payload(row_of(sample), self._features)
-        return LabelledImage(generated.index, sample.quality, sample.maskless, payload)
+        return LabelledImage(generated.index, sample.quality, sample.maskless, payload, unseen)
 
     def sample(self, generated: GeneratedImage) -> Sample:
         """Heat maps → masks.
@@ -132,6 +144,21 @@ class SampleGenerator:
             prompt=generated.prompt,
             seed=generated.seed,
         )
+
+    def _unseen(self, sample: Sample) -> str | None:
+        """What is said against a sample whose masks are all there; nobody is asked about the others."""
+        if self._recipe.presence is None or sample.maskless:
+            return None
+        from diffumask_datasets.models.determinism import single_thread
+
+        with single_thread():
+            return self._presence.judge(sample.image, sample.label)[1]
+
+    @functools.cached_property
+    def _presence(self) -> PresenceJudge:
+        recipe = self._recipe
+        terms = [recipe.words_of(name).terms[0] for name in recipe.classes]
+        return PresenceJudge(load_image_text(str(recipe.presence), recipe.presence_revision), terms)
 
     @functools.cached_property
     def _features(self) -> datasets.Features:

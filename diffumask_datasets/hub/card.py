@@ -22,6 +22,7 @@ from diffumask_datasets.dataset.views import (
 )
 from diffumask_datasets.errors import HubError
 from diffumask_datasets.hub.summary import Summary
+from diffumask_datasets.recipes.recipe import MAY_BE_NONE
 
 __all__ = ["make_card", "merge_cards"]
 
@@ -38,6 +39,7 @@ SETTINGS = {
     "refinement": "refinement",
     "min_area": "smallest component, of the image",
     "ignore_margin": "ignore margin",
+    "presence": "accepted by",
     "seed": "seed",
 }
 
@@ -109,7 +111,11 @@ def make_card(
         "image_sizes": [f"{height} × {width} (height × width)" for height, width in sorted(summary.sizes_hw)],
         "thresholds": _three(summary.quantiles(summary.thresholds)),
         "qualities": _three(summary.quantiles(summary.qualities)),
-        "settings": {title: _plain(str(fields[name])) for name, title in SETTINGS.items() if name in fields},
+        "settings": {
+            title: _plain(str(fields[name]))
+            for name, title in SETTINGS.items()
+            if name in fields and (fields[name] is not None or name in MAY_BE_NONE)
+        },
         "distinct_prompts": len(summary.prompts),
         "prompts": [_plain(prompt) for prompt in summary.example_prompts()],
         "configs": [

@@ -43,7 +43,7 @@ TOKEN_SIDES = (8, 16, 32)
 
 _LATER = (
     *("vocabulary", "prompt_source", "co_occurrence", "class_weights", "augment", "attention", "attention_words"),
-    "background",
+    *("background", "presence", "presence_revision"),
     *LoadSettings.model_fields,
 )
 """Fields that count in the digest only where they differ from their default."""
@@ -69,7 +69,10 @@ class Recipe(LoadSettings, GenerateSettings, CaptureSettings, MaskSettings, Atte
         UnknownClassError: an unknown vocabulary or class of one (through :meth:`of`).
     """
 
-    PINS: ClassVar[tuple[Pin, ...]] = (Pin("model", "revision", PIPELINE), *LoadSettings.PINS, *MaskSettings.PINS)
+    PINS: ClassVar[tuple[Pin, ...]] = (
+        Pin("model", "revision", PIPELINE),
+        *(*LoadSettings.PINS, *MaskSettings.PINS, *AttemptSettings.PINS),
+    )
 
     classes: tuple[str, ...]
     classes_per_image: int = Field(1, gt=0)

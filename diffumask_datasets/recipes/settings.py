@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from diffumask_datasets.models.reference import AFFINITY_NET, CHECKPOINT, LORA
+from diffumask_datasets.models.reference import AFFINITY_NET, CHECKPOINT, IMAGE_TEXT_MODEL, LORA
 from diffumask_datasets.recipes.base import NOT_GIVEN, Pin, Settings
 from diffumask_datasets.recipes.refinement_settings import RefinementSettings, SamRefinement
 from diffumask_datasets.recipes.registry import THRESHOLDS, Choice
@@ -175,13 +175,23 @@ class AttemptSettings(Settings):
 
     A sample in which a prompted class has no mask, or whose quality is under ``min_quality``, is tried ``max_attempts``
     times in all; where none is good enough, the best of them stays, with its low quality.
+
+    ``presence`` is an image-text model (CLIP, SigLIP), a folder or Hub id, whose content ``presence_revision`` pins. It is
+    shown each class where its mask is; where it takes one for another class or for "background", ten to one, the quality of
+    the sample is 0, and it is tried again.
     """
 
+    PINS: ClassVar[tuple[Pin, ...]] = (Pin("presence", "presence_revision", IMAGE_TEXT_MODEL),)
+
+    presence: str | None = None
+    presence_revision: str | None = None
     min_quality: float = Field(0.0, ge=0, le=1)
     max_attempts: int = Field(1, gt=0, le=100)
 
     @model_validator(mode="after")
-    def _quality_needs_attempts(self) -> AttemptSettings:
+    def _judging_needs_attempts(self) -> AttemptSettings:
+        if self.presence is not None and self.max_attempts == 1:
+            raise ValueError(f"presence {self.presence!r} needs max_attempts of 2 or more, e.g. max_attempts=5")
         if self.min_quality > 0 and self.max_attempts == 1:
             raise ValueError(f"min_quality {self.min_quality} needs max_attempts of 2 or more, e.g. max_attempts=5")
         return self

@@ -14,8 +14,9 @@ from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import Row, label_of, png_cell
 from diffumask_datasets.generation.prepare import prepare
 from diffumask_datasets.generation.samples import GeneratedSamples, Runtime
+from diffumask_datasets.masks.image_text import load_image_text
+from diffumask_datasets.masks.presence import PresenceJudge
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.segmentation.image_text import load_image_text
 from diffumask_datasets.toybox import CLASS_NAMES
 from tests.helpers.small_models import SMALL_IMAGE_TEXT
 
@@ -25,7 +26,8 @@ SWAPPED_SHARE = 0.2
 def presence_figures(*, images: int) -> dict[str, float]:
     """Recall and precision of the swapped images among ``images`` of the shipped model."""
     recipe = prepare(Recipe.of(classes=CLASS_NAMES))
-    judge = Presence(load_image_text(os.environ.get("IMAGE_TEXT") or str(SMALL_IMAGE_TEXT), device="cpu"), CLASS_NAMES)
+    model = load_image_text(os.environ.get("IMAGE_TEXT") or str(SMALL_IMAGE_TEXT), device="cpu")
+    judge = Presence(PresenceJudge(model, CLASS_NAMES))
     rng = np.random.default_rng(3)
     swapped, found = [], []
     for row in _generated(recipe, images):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import yaml
 from datasets import load_dataset
-from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, SamConfig
+from transformers import SamConfig
 
 from diffumask_datasets.curation import opinions
 from diffumask_datasets.curation.curate import curate
@@ -22,79 +22,28 @@ from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.generation.generate import generate
 from diffumask_datasets.masks.concepts import Concept, load_concept_segmenter
+from diffumask_datasets.masks.presence import PresenceJudge
 from diffumask_datasets.models.fingerprint import fingerprint
-from diffumask_datasets.segmentation import image_text
+from tests.helpers.image_text import ColourModel, save_tiny_clip, scene_with
 from tests.helpers.made_datasets import made_row
 from tests.helpers.segmenters import TrueSegmenter, save_tiny_concept_segmenter, save_tiny_segmenter
-from tests.helpers.tiny_models import vocabularies
 from tests.helpers.vision_language import save_tiny_vision_language
 
-COLOURS = {"car": (200, 30, 30), "potted plant": (30, 200, 30), "boat": (30, 30, 200), "background": (128, 128, 128)}
 TERMS = ("car", "potted plant", "boat")
 
 
-class ColourModel:
-    """Sees the class whose colour the middle of an image has."""
-
-    def __init__(self) -> None:
-        self.texts: list[list[str]] = []
-
-    def compare(self, image: npt.NDArray[np.uint8], texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        self.texts.append(list(texts))
-        middle = image[image.shape[0] // 2, image.shape[1] // 2].astype(float)
-        names = [text.removeprefix("a photo of a ") for text in texts]
-        return np.array([-np.abs(middle - COLOURS[name]).sum() / 40 for name in names], np.float32)
-
-
 def row_with(*things: tuple[str, str, tuple[int, int, int, int]]) -> dict[str, Any]:
-    """A grey image with boxes, each coloured as one class and labelled as another."""
-    image, label = np.full((60, 80, 3), 128, np.uint8), np.zeros((60, 80), np.uint8)
-    for seen, labelled, (top, left, bottom, right) in things:
-        image[top:bottom, left:right] = COLOURS[seen]
-        label[top:bottom, left:right] = TERMS.index(labelled) + 1
+    """An image with boxes, each coloured as one class and labelled as another."""
+    image, label = scene_with(*things)
     return {**made_row(label, []), "image": png_cell(image)}
 
 
-def presence() -> Presence:
+def test_presence_is_judged_on_the_image_and_the_label_of_a_row() -> None:
     model: Any = ColourModel()
-    return Presence(model, TERMS)
-
-
-def test_a_class_that_looks_like_itself_is_present() -> None:
-    judge = presence()
-    heard = judge.about(row_with(("car", "car", (10, 10, 40, 40)), ("boat", "boat", (20, 50, 50, 75))))
-    assert heard.objection is None
-    assert heard.score > 0.9
-    model: Any = judge.model
-    # classes that are labelled too are no rivals
-    assert model.texts[0] == ["a photo of a car", "a photo of a potted plant", "background"]
-
-
-@pytest.mark.parametrize("seen", ["boat", "background"])
-def test_a_class_that_looks_like_something_else_is_not(seen: str) -> None:
-    heard = presence().about(row_with((seen, "car", (10, 10, 40, 40))))
-    assert heard.score < 0.1
-    assert heard.objection is not None
-    assert heard.objection.startswith(f"the car looks more like {seen} (")
-    assert heard.objection.endswith(f"than like car ({heard.score:.2f})")
-
-
-@pytest.mark.parametrize(("odds", "objects"), [(8.0, False), (7.0, True)])
-def test_something_else_must_be_so_much_likelier(odds: float, objects: bool) -> None:
-    class Torn:
-        def compare(self, image: npt.NDArray[np.uint8], texts: Sequence[str]) -> npt.NDArray[np.float32]:
-            return np.log(np.array([0.1, 0.75, 0.15], np.float32))  # 7.5 times as likely a potted plant
-
-    model: Any = Torn()
-    row = row_with(("car", "car", (10, 10, 40, 40)), ("boat", "boat", (10, 50, 40, 75)))
-    heard = Presence(model, TERMS, odds=odds).about(row)
-    assert heard.score == pytest.approx(0.1)
-    assert (heard.objection is not None) is objects
-
-
-def test_one_class_that_is_missing_is_enough() -> None:
-    heard = presence().about(row_with(("car", "car", (10, 10, 40, 40)), ("background", "boat", (20, 50, 50, 75))))
-    assert str(heard.objection).startswith("the boat looks more like background")
+    judge = Presence(PresenceJudge(model, TERMS))
+    assert judge.filter == "presence"
+    assert judge.about(row_with(("car", "car", (10, 10, 40, 40)))).objection is None
+    assert str(judge.about(row_with(("boat", "car", (10, 10, 40, 40)))).objection).startswith("the car looks more like")
 
 
 def test_a_segmenter_confirms_or_denies_masks() -> None:
@@ -162,31 +111,8 @@ def test_a_class_to_which_the_answer_is_no_is_missing() -> None:
     assert Question(model, TERMS).about(both) == Heard(0.25, "asked for a boat, the model says no (yes: 0.25)")
 
 
-def tiny_clip(folder: Path) -> str:
-    side = {"image_size": 32, "patch_size": 16}
-    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    tokenizer = vocabularies.clip()
-    text = {**small, "vocab_size": len(tokenizer), "max_position_embeddings": 16}
-    CLIPModel(CLIPConfig(text_config=text, vision_config={**small, **side}, projection_dim=8)).save_pretrained(folder)
-    pictures = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    CLIPProcessor(pictures, tokenizer).save_pretrained(folder)
-    return str(folder)
-
-
-def test_clip_compares_an_image_with_texts(tmp_path: Path) -> None:
-    model = image_text.load_image_text(tiny_clip(tmp_path / "clip"), device="cpu")
-    image = np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8)
-    fit = model.compare(image, ["a photo of a car", "background"])
-    assert fit.shape == (2,)
-    np.testing.assert_allclose(fit[:1], model.compare(image, ["a photo of a car"]), atol=1e-5)
-
-
-def test_models_that_compare_nothing_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no image-text model 'nothing': give an existing folder or a Hub id"):
-        image_text.load_image_text("nothing")
+def test_models_that_find_nothing_by_its_name_are_refused(tmp_path: Path) -> None:
     SamConfig().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"the image-text model .* cannot be loaded: "):
-        image_text.load_image_text(str(tmp_path))
     with pytest.raises(ModelError, match=r"\(model_type 'sam'\) finds nothing by its name; give a checkpoint of SAM 3"):
         load_concept_segmenter(str(tmp_path))
 
@@ -210,7 +136,7 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
 
 def test_curate_asks_and_tells(dataset: Path, tmp_path: Path, cache_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {
-        "presence": tiny_clip(tmp_path / "clip"),
+        "presence": save_tiny_clip(tmp_path / "clip"),
         "segmenter": str(save_tiny_segmenter("sam", tmp_path / "sam")),
         "concepts": str(save_tiny_concept_segmenter(tmp_path / "sam3")),
         "min_agreement": 0.0,

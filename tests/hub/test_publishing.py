@@ -88,6 +88,16 @@ def test_the_card_is_valid_and_says_what_is_there(local_hub: LocalHub, folder: P
     assert yaml.safe_load(files["recipe.yaml"])["splits"] == {"train": 5, "validation": 2}
 
 
+def test_the_card_names_the_model_that_accepted_samples(folder: Path) -> None:
+    opened = open_dataset(folder)
+    summary = Summary(opened.classes)
+    for split, row in opened.rows():
+        summary.see(split, row)
+    assert "accepted by" not in make_card(NAME, opened, summary).text
+    asked = dataclasses.replace(opened, recipe_fields={**(opened.recipe_fields or {}), "presence": "me/clip"})
+    assert "| accepted by | me/clip |" in make_card(NAME, asked, summary).text
+
+
 def test_what_others_wrote_stands_in_the_card_as_text(folder: Path) -> None:
     opened = open_dataset(folder)
     summary = Summary(opened.classes)

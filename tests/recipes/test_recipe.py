@@ -123,6 +123,7 @@ def test_equal_recipes_have_equal_digests(one: dict[str, Any], other: dict[str, 
         {"prompt_source": "sub_classes"},
         {"prompt_source": {"kind": "sub_classes", "contexts": ["at night"]}},
         {"augment": ["blur"]},
+        {"presence": "me/clip", "max_attempts": 2},
     ],
 )
 def test_every_field_changes_the_digest(change: dict[str, Any]) -> None:
@@ -139,6 +140,18 @@ def test_a_pinned_model_is_known_by_its_content() -> None:
 def test_a_pinned_affinity_net_is_known_by_its_content() -> None:
     common = {"classes": ["car"], "affinity": "affinitynet", "affinity_net_revision": "0123456789abcdef"}
     assert Recipe.of(**common, affinity_net="/here").digest == Recipe.of(**common, affinity_net="/there").digest
+
+
+def test_a_pinned_image_text_model_is_known_by_its_content() -> None:
+    common = {"classes": ["car"], "max_attempts": 2, "presence_revision": "0123456789abcdef"}
+    here, there = (Recipe.of(**common, presence=place).digest for place in ("/here/clip", "/there/clip"))
+    assert here == there
+    assert here != Recipe.of(**{**common, "presence_revision": "fedcba9876543210"}, presence="/here/clip").digest
+
+
+def test_presence_needs_attempts() -> None:
+    with pytest.raises(RecipeError, match=r"presence 'me/clip' needs max_attempts of 2 or more, e\.g\. max_attempts=5"):
+        Recipe.of(classes=["car"], presence="me/clip")
 
 
 @pytest.mark.parametrize(

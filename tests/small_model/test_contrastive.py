@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffumask_datasets.segmentation.image_text import load_image_text
+from diffumask_datasets.masks.image_text import load_image_text
 from diffumask_datasets.toybox import CLASS_NAMES, Demand, render_scene
 from examples.small_model import contrastive
 from tests.helpers.small_models import SMALL_IMAGE_TEXT

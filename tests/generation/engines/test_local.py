@@ -20,6 +20,7 @@ from diffumask_datasets.generation.samples import GeneratedSamples, Made, Runtim
 from diffumask_datasets.recipes.recipe import Recipe
 from diffumask_datasets.recipes.splits import SplitPlan
 from tests.dataset.test_shards import files
+from tests.helpers.small_models import SMALL_IMAGE_TEXT
 from tests.helpers.waiting import wait_until
 
 
@@ -45,8 +46,11 @@ def test_runs_become_shorter_so_that_workers_end_together() -> None:
 
 def test_two_workers_write_what_one_writes(planted: dict[str, Any], tmp_path: Path, generated: Any) -> None:
     fields = {**planted, "splits": {"train": 9, "validation": 3}, "batch_size": 2}
+    # Mask workers ask an image-text model, and some samples are generated again.
+    fields |= {"presence": str(SMALL_IMAGE_TEXT), "max_attempts": 2}
     generate(tmp_path / "one", store=tmp_path / "store 1", **fields)
     before = generated()
+    assert before > 12
     generate(tmp_path / "two", store=tmp_path / "store 2", workers=2, mask_workers=1, **fields)
     assert generated() == before
     assert files(tmp_path / "two") == files(tmp_path / "one")

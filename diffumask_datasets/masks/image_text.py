@@ -13,8 +13,12 @@ from diffumask_datasets.errors import ModelError
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.reference import IMAGE_TEXT_MODEL
 from diffumask_datasets.models.weights import load_whole, on_device, readable_errors
+from diffumask_datasets.recipes.json_reader import read_json
 
-__all__ = ["ImageText", "image_text_revision", "load_image_text"]
+__all__ = ["ImageText", "check_image_text", "image_text_revision", "load_image_text"]
+
+_ENCODERS = ("text_config", "vision_config")
+"""What the config of a model with an encoder for each describes."""
 
 
 class ImageText:
@@ -46,6 +50,25 @@ def image_text_revision(model: str) -> str:
     return IMAGE_TEXT_MODEL.named(model).resolve()
 
 
+def check_image_text(model: str, revision: str | None = None) -> None:
+    """Refuses, by its config alone, what has no encoder for texts and none for images.
+
+    Raises:
+        ModelError: it has not, cannot be found or is gated.
+    """
+    file = IMAGE_TEXT_MODEL.named(model, revision).file("config.json")
+    config = read_json(file, what="the config", error=ModelError)
+    if not isinstance(config, dict) or not all(name in config for name in _ENCODERS):
+        raise _compares_nothing(model)
+
+
+def _compares_nothing(model: str) -> ModelError:
+    return ModelError(
+        f"the model {model!r} does not compare images with texts; give a CLIP or SigLIP, e.g. "
+        "'openai/clip-vit-base-patch32'"
+    )
+
+
 @functools.lru_cache(maxsize=1)
 @model_lock
 def load_image_text(model: str, revision: str | None = None, device: str | None = None) -> ImageText:
@@ -65,6 +88,7 @@ def load_image_text(model: str, revision: str | None = None, device: str | None 
     import torch
     import transformers
 
+    check_image_text(model, revision)
     reference = IMAGE_TEXT_MODEL.named(model)
     place = str(reference.local or model)
     how = {"revision": "main" if reference.local else revision or reference.resolve()}
@@ -80,8 +104,5 @@ def load_image_text(model: str, revision: str | None = None, device: str | None 
             **how,
         )
     if not hasattr(network, "get_image_features") or not hasattr(network, "get_text_features"):
-        raise ModelError(
-            f"the model {model!r} does not compare images with texts; give a CLIP or SigLIP, e.g. "
-            "'openai/clip-vit-base-patch32'"
-        )
+        raise _compares_nothing(model)
     return ImageText(on_device(network, device), processor)
