@@ -27,7 +27,7 @@ Label = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class PresenceJudge:
-    """Shows an image-text model each class of a label, cut out with a margin.
+    """Shows an image-text model each class of a label, cut out in a square with a margin.
 
     A class is absent where the term of a class that the label does not have, or "background", fits the cut-out ``odds``
     times as well.
@@ -78,9 +78,29 @@ def classes_in(label: Label) -> list[int]:
 
 
 def _cut_out(image: Label, mask: npt.NDArray[np.bool_]) -> Label:
-    """The box of a mask in an image, with :data:`MARGIN` around it."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    down, across = (int(MARGIN * (places[-1] - places[0] + 1)) + 1 for places in (rows, columns))
-    return image[
-        max(0, rows[0] - down) : rows[-1] + down + 1, max(0, columns[0] - across) : columns[-1] + across + 1
-    ].copy()
+    """A square with the box of a mask and :data:`MARGIN` around it: CLIP sees no more than the middle square of an image.
+
+    Its sides are parts of the image as far as that reaches, and have the mean colour beyond.
+    """
+    spans = [_span(np.flatnonzero(mask.any(axis=axis)), mask.shape[1 - axis]) for axis in (1, 0)]
+    side = max(stop - start for start, stop in spans)
+    rows, columns = (_widened(span, side, length) for span, length in zip(spans, mask.shape, strict=True))
+    seen = image[rows, columns]
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = seen.mean(axis=(0, 1)).round()
+    down, across = ((side - length) // 2 for length in seen.shape[:2])
+    square[down : down + seen.shape[0], across : across + seen.shape[1]] = seen
+    return square
+
+
+def _span(places: npt.NDArray[np.intp], length: int) -> tuple[int, int]:
+    """Where ``places`` begin and end, with :data:`MARGIN` around them, within 0 and ``length``."""
+    first, last = int(places[0]), int(places[-1])
+    margin = int(MARGIN * (last - first + 1)) + 1
+    return max(0, first - margin), min(length, last + margin + 1)
+
+
+def _widened(span: tuple[int, int], side: int, length: int) -> slice:
+    """``side`` pixels around a span, moved into 0 and ``length``; all of these where they are fewer."""
+    start = min(max(0, (sum(span) - side) // 2), max(0, length - side))
+    return slice(start, min(length, start + side))

@@ -62,5 +62,29 @@ def test_a_label_without_classes_is_asked_nothing() -> None:
     assert model.texts == []
 
 
+def test_a_tall_class_is_shown_in_a_square_of_its_surroundings() -> None:
+    model, (image, label) = ColourModel(), scene_with(("car", "car", (10, 30, 40, 40)))
+    judge_of(model).judge(image, label)
+    # 30 rows and 4 above and below; as many columns around the middle of 28 to 42
+    np.testing.assert_array_equal(model.images[0], image[6:44, 16:54])
+
+
+def test_a_class_at_the_border_is_shown_with_what_is_beside_it() -> None:
+    model, (image, label) = ColourModel(), scene_with(("car", "car", (0, 70, 30, 80)))
+    judge_of(model).judge(image, label)
+    np.testing.assert_array_equal(model.images[0], image[0:34, 46:80])
+
+
+def test_a_class_wider_than_the_image_is_high_keeps_its_ends() -> None:
+    model, (image, label) = ColourModel(), scene_with(("boat", "boat", (20, 10, 40, 70)))
+    judge_of(model).judge(image, label)
+    (shown,) = model.images
+    assert shown.shape == (74, 74, 3)
+    np.testing.assert_array_equal(shown[7:67], image[:, 3:77])
+    # the mean of a boat of 20 x 60 in 60 x 74 pixels of grey
+    assert np.unique(shown[:7].reshape(-1, 3), axis=0).tolist() == [[102, 102, 147]]
+    assert np.unique(shown[67:].reshape(-1, 3), axis=0).tolist() == [[102, 102, 147]]
+
+
 def test_background_and_unsure_pixels_are_no_classes() -> None:
     assert classes_in(np.array([[0, 3, 3], [255, 1, 0]], np.uint8)) == [1, 3]
