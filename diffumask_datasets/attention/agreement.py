@@ -9,6 +9,7 @@ measure here is our own.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
@@ -30,6 +31,9 @@ SHARPNESS = 2
 
 LEAST_AGREEMENT = 0.02
 """Best agreement of an image below which no layer tells anything; layers that point reach 0.2."""
+
+_disagreeing: Counter[frozenset[str]] = Counter()
+"""Images in which no layer tells anything, by the layers that were read: those of a model in this process."""
 
 
 def layer_agreements(maps: Mapping[str, torch.Tensor], affinities: Mapping[Grid, torch.Tensor]) -> dict[str, float]:
@@ -55,18 +59,28 @@ def layer_agreements(maps: Mapping[str, torch.Tensor], affinities: Mapping[Grid,
 def layer_weights(maps: Mapping[str, torch.Tensor], affinities: Mapping[Grid, torch.Tensor]) -> dict[str, float]:
     """Gives each layer a weight in [0, 1]: the square of its agreement relative to the best layer's.
 
-    Where no layer agrees with the image, all count alike, and a warning says so. Arguments as for :func:`layer_agreements`.
+    Where no layer agrees with the image, all count alike. A warning says so of the first such image of a model in a
+    process, and how many there are at 10, 100, 1,000 and so on. Arguments as for :func:`layer_agreements`.
     """
     agreements = layer_agreements(maps, affinities)
     best = max(agreements.values())
     if not best >= LEAST_AGREEMENT:
+        _tell_disagreement(frozenset(maps), best)
+        return dict.fromkeys(maps, 1.0)
+    return {layer: (agreement / best) ** SHARPNESS for layer, agreement in agreements.items()}
+
+
+def _tell_disagreement(layers: frozenset[str], best: float) -> None:
+    _disagreeing[layers] += 1
+    count = _disagreeing[layers]
+    if count == 1:
         logger.warning(
             "attention='auto': no layer's map agrees with the image (best %.3f), so all layers count alike and masks may be "
             "wrong; search layers with diffumask tune-attention, or name them with attention_layers",
             best,
         )
-        return dict.fromkeys(maps, 1.0)
-    return {layer: (agreement / best) ** SHARPNESS for layer, agreement in agreements.items()}
+    elif count == 10 ** (len(str(count)) - 1):
+        logger.warning("attention='auto': so far, no layer's map agrees with the image in %d images", count)
 
 
 def combine_layers(

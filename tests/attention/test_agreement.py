@@ -53,6 +53,19 @@ def test_where_no_layer_tells_anything_all_count_alike_and_a_warning_says_so(cap
     assert "no layer's map agrees with the image" in caplog.text
 
 
+def test_many_such_images_of_a_model_are_told_ever_more_rarely(caplog: pytest.LogCaptureFixture) -> None:
+    layers = {"this test's": stripes()}
+    with caplog.at_level(logging.WARNING):
+        for _ in range(120):
+            layer_weights(layers, {GRID: LEFT_AND_RIGHT})
+    first, *others = caplog.messages
+    assert first.startswith("attention='auto': no layer's map agrees with the image (best 0.0")
+    assert others == [
+        "attention='auto': so far, no layer's map agrees with the image in 10 images",
+        "attention='auto': so far, no layer's map agrees with the image in 100 images",
+    ]
+
+
 def test_layers_are_combined_by_their_weights() -> None:
     # "both" ran twice; on two steps it counts 2 x 0.25, "points" 1 x 1.
     sums = LayerSums(
