@@ -131,7 +131,7 @@ def label_folder(
         write_folder(
             target,
             {split: rows},
-            recipe=recipe,
+            recipe=labellers.recorded(recipe),
             sizes={split: len(tasks)},
             keep_heat_maps=keep_heat_maps,
             extra_fields={LABELLED: described},

@@ -17,6 +17,7 @@ from diffumask_datasets.masks.quality import iou
 from diffumask_datasets.masks.quantization import quantize, soft_size
 from diffumask_datasets.masks.working_size import shrink_maps
 from diffumask_datasets.recipes.recipe import Recipe
+from diffumask_datasets.recipes.settings import PLAIN
 from diffumask_datasets.sample import BACKGROUND, IGNORE, Sample
 
 __all__ = ["ATTENTION", "CONCEPTS", "Labellers", "agreement", "label_by_names"]
@@ -68,6 +69,12 @@ class Labellers:
         if self.names == (ATTENTION,):
             return {}
         return {"labeller": ",".join(self.names), "labeller_model": self.model, "labeller_revision": self.revision}
+
+    def recorded(self, recipe: Recipe) -> Recipe:
+        """The recipe as the dataset records it: where no attention is asked, the model is the SAM 3, and not its own."""
+        if ATTENTION in self.names:
+            return recipe
+        return recipe.model_copy(update={**dict(PLAIN), "model": self.model, "revision": self.revision})
 
     @property
     def identity(self) -> list[Any]:

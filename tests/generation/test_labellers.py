@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import decode_label
 from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation import labellers
@@ -72,10 +73,13 @@ def test_what_a_name_means_is_labelled(
     assert bright["quality"] > 0.5
     assert not decode_label(dark["label"]).any()
     assert (dark["classes"], dark["objects"]["category"], dark["quality"]) == ([], [], 0.0)
-    labelled = read_yaml(tmp_path / "ds" / "recipe.yaml", what="the recipe", error=RecipeError)["labelled"]
+    recipe = read_yaml(tmp_path / "ds" / "recipe.yaml", what="the recipe", error=RecipeError)
+    assert (recipe["model"], recipe["revision"]) == (str(tiny), fingerprint(tiny))
+    labelled = recipe["labelled"]
     assert labelled["labeller"] == "sam3"
     assert labelled["labeller_revision"] == fingerprint(tiny)
     remask(tmp_path / "ds", tmp_path / "again", threshold=0.25)
+    assert open_dataset(tmp_path / "again").recipe.model == str(tiny)
     again, still_dark = rows_of(tmp_path / "again")
     np.testing.assert_array_equal(decode_label(again["label"]), expected)
     assert still_dark["label"] == dark["label"]
@@ -97,6 +101,8 @@ def test_the_second_labeller_says_how_good_the_masks_are(
     for labeller in ("attention", "sam3", "sam3,attention"):
         label_folder(photos, tmp_path / labeller, labeller=labeller, **how)
         (found[labeller],) = rows_of(tmp_path / labeller)
+        asked = str(tiny) if labeller == "sam3" else "toybox"
+        assert open_dataset(tmp_path / labeller).recipe.model == asked
     assert found["sam3,attention"]["label"]["bytes"] == found["sam3"]["label"]["bytes"]
     one, other = (decode_label(found[labeller]["label"]) for labeller in ("attention", "sam3"))
     known = (one != 255) & (other != 255)
