@@ -91,8 +91,10 @@ def panel_of(
     if concepts is not None:
         from diffumask_datasets.masks.concepts import load_concept_segmenter
         from diffumask_datasets.masks.promptable import segmenter_revision
+        from diffumask_datasets.masks.promptable_cost import tell_concept_cost
 
         pinned = {"model": concepts, "revision": segmenter_revision(concepts)}
+        tell_concept_cost(**pinned, remedy="--presence and --segmenter ask less of a machine")
         named = ConceptAgreement(load_concept_segmenter(**pinned), terms, min_agreement)
         asked["concepts"] = named, {**pinned, "least": min_agreement}
     if ask is not None:

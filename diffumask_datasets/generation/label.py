@@ -115,6 +115,12 @@ def label_folder(
     check_workers(workers)
     visited = shown_timesteps(recipe, timesteps)
     check_target(target)
+    if CONCEPTS in labellers.names:
+        # torch is loaded for it.
+        from diffumask_datasets.masks.promptable_cost import tell_concept_cost
+
+        remedy = "labeller=attention asks less of a machine"
+        tell_concept_cost(str(labellers.model), labellers.revision, remedy=remedy)
     folder = find_images(Path(images))
     tasks, without_class = label_tasks(folder.images, recipe)
     if not tasks:

@@ -16,7 +16,7 @@ from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.weights import load_whole, on_device, readable_errors
 from diffumask_datasets.recipes.json_reader import read_json
 
-__all__ = ["Concept", "ConceptSegmenter", "load_concept_segmenter"]
+__all__ = ["Concept", "ConceptSegmenter", "check_concept_model", "load_concept_segmenter"]
 
 MODEL_TYPES = ("sam3", "sam3_video")
 
@@ -78,6 +78,22 @@ class ConceptSegmenter:
         return Concept(enlarged.cpu().numpy(), float(presence))
 
 
+def check_concept_model(model: str, revision: str | None = None) -> None:
+    """Refuses what is no SAM 3, by its config alone.
+
+    Raises:
+        ModelError: it takes no texts, cannot be found or is gated.
+    """
+    file = segmenter_reference(model, revision).file("config.json")
+    config = read_json(file, what="the config", error=ModelError)
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind not in MODEL_TYPES:
+        raise ModelError(
+            f"the model {model!r} (model_type {kind!r}) finds nothing by its name; give a checkpoint of SAM 3, e.g. "
+            "'facebook/sam3'"
+        )
+
+
 @functools.lru_cache(maxsize=1)
 @model_lock
 def load_concept_segmenter(model: str, revision: str | None = None, device: str | None = None) -> ConceptSegmenter:
@@ -97,14 +113,8 @@ def load_concept_segmenter(model: str, revision: str | None = None, device: str 
     import torch
     import transformers
 
+    check_concept_model(model, revision)
     reference = segmenter_reference(model, revision)
-    config = read_json(reference.file("config.json"), what="the config", error=ModelError)
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in MODEL_TYPES:
-        raise ModelError(
-            f"the model {model!r} (model_type {kind!r}) finds nothing by its name; give a checkpoint of SAM 3, e.g. "
-            "'facebook/sam3'"
-        )
     mean, deviation = normalization_of(reference)
     place, how = str(reference.local or model), {"revision": reference.revision or "main"}
     what = f"the promptable segmenter {model!r}"

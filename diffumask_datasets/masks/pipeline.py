@@ -186,9 +186,10 @@ def check_mask_settings(settings: MaskSettings) -> None:
     if settings.refinement is not None:
         REFINEMENTS.make(settings.refinement)
     if isinstance(settings.refinement, SamRefinement):
-        from diffumask_datasets.masks.promptable_cost import tell_cost
+        from diffumask_datasets.masks.promptable_cost import SMALLER, tell_cost
 
-        tell_cost(settings.refinement.model, settings.refinement.revision)
+        remedy = f"{SMALLER}, and refinement=densecrf needs none"
+        tell_cost(settings.refinement.model, settings.refinement.revision, remedy=remedy)
 
 
 def _objects(

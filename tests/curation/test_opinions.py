@@ -21,6 +21,7 @@ from diffumask_datasets.dataset.reader import open_dataset
 from diffumask_datasets.dataset.schema import png_cell
 from diffumask_datasets.errors import ModelError, RecipeError
 from diffumask_datasets.generation.generate import generate
+from diffumask_datasets.masks import promptable_cost
 from diffumask_datasets.masks.concepts import Concept, load_concept_segmenter
 from diffumask_datasets.masks.presence import PresenceJudge
 from diffumask_datasets.models.fingerprint import fingerprint
@@ -134,7 +135,15 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def test_curate_asks_and_tells(dataset: Path, tmp_path: Path, cache_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_curate_asks_and_tells(
+    dataset: Path,
+    tmp_path: Path,
+    cache_dir: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(promptable_cost, "_operations_a_second", lambda: 1e5)
     asked: dict[str, Any] = {
         "presence": save_tiny_clip(tmp_path / "clip"),
         "segmenter": str(save_tiny_segmenter("sam", tmp_path / "sam")),
@@ -145,6 +154,7 @@ def test_curate_asks_and_tells(dataset: Path, tmp_path: Path, cache_dir: str, mo
     # Random weights are as sure as not that a class is there.
     monkeypatch.setattr(opinions, "PRESENT", 0.0)
     assert curate(dataset, tmp_path / "clean", folds=0, keep_opinions=True, **asked) == {"presence": 1}
+    assert "and there is no GPU; --presence and --segmenter ask less of a machine" in caplog.text
     (told,) = lines_of(tmp_path / "clean" / "rejections.jsonl")
     assert (told["filter"], told["reason"], told["score"]) == ("presence", "the car looks more like boat", 0.25)
     for folder in ("clean", "clean-rejected"):

@@ -18,7 +18,7 @@ from diffumask_datasets.errors import RecipeError
 from diffumask_datasets.generation import labellers
 from diffumask_datasets.generation.label import label_folder
 from diffumask_datasets.generation.remask import remask
-from diffumask_datasets.masks import concepts
+from diffumask_datasets.masks import concepts, promptable_cost
 from diffumask_datasets.masks.concepts import Concept
 from diffumask_datasets.models.fingerprint import fingerprint
 from diffumask_datasets.recipes.yaml_reader import read_yaml
@@ -59,12 +59,15 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_what_a_name_means_is_labelled(
-    photos: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(promptable_cost, "_operations_a_second", lambda: 1e5)
     monkeypatch.setattr(concepts, "load_concept_segmenter", lambda *_: Bright())
     how: dict[str, Any] = {"labeller": "sam3", "labeller_model": str(tiny), "store": tmp_path / "store", **PLAIN}
     done = label_folder(photos, tmp_path / "ds", classes=["yak", "zebra"], keep_heat_maps=True, **how)
     assert done.count == 2
+    assert "and there is no GPU; labeller=attention asks less of a machine" in caplog.text
     bright, dark = rows_of(tmp_path / "ds")
     expected = np.zeros((48, 64), np.uint8)
     expected[8:40, 16:48] = 2

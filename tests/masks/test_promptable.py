@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.masks import promptable_cost
 from diffumask_datasets.masks.promptable import CHUNK, Prompt, Segmenter, load_segmenter, model_type_of
 from tests.helpers.segmenters import KINDS, save_tiny_segmenter
 
@@ -126,28 +125,8 @@ def test_models_that_take_no_prompts_are_refused(tmp_path: Path) -> None:
         model_type_of("nothing")
 
 
-def test_what_a_network_lacks_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "edgetam"}), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"the promptable segmenter '.*' cannot be loaded: .*timm"):
-        promptable_cost.encoding_operations(str(tmp_path), "edgetam")
-
-
 def test_a_network_that_does_not_say_how_it_sees_images_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = save_tiny_segmenter("sam", tmp_path / "sam")
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(ModelError, match=r"has neither processor_config\.json nor preprocessor_config\.json"):
         load_segmenter(str(folder))
-
-
-def test_a_slow_segmenter_is_told_of_before_it_starts(
-    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    place = str(folders["sam2"])
-    promptable_cost.tell_cost(place)
-    assert caplog.text == ""
-    operations = promptable_cost.encoding_operations(place, "sam2")
-    assert 1e6 < operations < 1e8
-    monkeypatch.setattr(promptable_cost, "_operations_a_second", lambda: operations / 20)
-    promptable_cost.tell_cost(place)
-    assert f"{place} takes about 20 s an image on one core of this machine, and there is no GPU" in caplog.text
