@@ -30,10 +30,10 @@ from diffumask_datasets.augmentation.scene import scene_of
 from diffumask_datasets.generation.workers import Progress, Work, WorkerPool
 from diffumask_datasets.toybox import CLASS_NAMES
 from tests.benchmarks.harness import ROOT, run
+from tests.benchmarks.segmentation_augmentations import TOUCHING
 from tests.benchmarks.segmentation_cost import metrics_over_forward
 from tests.benchmarks.segmentation_data import PROCESSES, Data, Kept
 from tests.benchmarks.segmentation_experiments import (
-    COMPOSE,
     FULL,
     PARTS,
     QUICK,
@@ -245,7 +245,7 @@ def _instances(plain: Experiment, folder: Path, *, quick: bool) -> dict[str, flo
     data = plain.parts[0].data
     data.make(folder)
     scenes = [scene_of(row) for row in data.rows(folder)]
-    return dict(instance_gain(scenes, COMPOSE, INSTANCES_QUICK if quick else INSTANCES_FULL))
+    return dict(instance_gain(scenes, TOUCHING, INSTANCES_QUICK if quick else INSTANCES_FULL))
 
 
 def _print_table(results: Results) -> None:

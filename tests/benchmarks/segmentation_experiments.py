@@ -15,6 +15,7 @@ from diffumask_datasets.segmentation.settings import TrainingSettings
 from diffumask_datasets.segmentation.sources import labelled_of
 from diffumask_datasets.segmentation.training import train
 from diffumask_datasets.toybox import BACKGROUNDS, CLASS_NAMES
+from tests.benchmarks.segmentation_augmentations import AUGMENTATIONS, COMPOSE, COMPOSITIONS
 from tests.benchmarks.segmentation_data import FOLDS, TRAINING, Data, Drawn, Fold, GeneratedImage, Kept, Remasked
 
 PARTS = ("headline", "open", "masks", "noise", "augmentations", "prompts", "domains", "sizes", "steps", "compose")
@@ -25,31 +26,6 @@ UNSEEN = ("star", "cup", "flower")
 
 NEAR, FAR = BACKGROUNDS[:4], BACKGROUNDS[4:]
 """Domain generalisation trains on scenes before the first and tests on scenes before the others."""
-
-AUGMENTATIONS: Mapping[str, Any] = {
-    "splicing": {"kind": "splice", "probability": 0.5},
-    "splicing 2x2": {"kind": "splice", "grid": "2x2", "probability": 0.5},  # as large as objects of the test scenes
-    "blur": {"kind": "blur", "kernel": [2, 5], "probability": 0.5},  # the paper's 6 to 22 pixels are for 512x512
-    "occlusion": {"kind": "occlude", "probability": 0.5},
-    "perspective": {"kind": "perspective", "probability": 0.5},
-}
-"""Half of what is seen stays as it was, as in the paper."""
-
-COMPOSE = {"kind": "compose", "objects": [3, 5], "scale": [0.4, 0.7], "min_quality": 0.0, "probability": 0.5}
-"""Dense scenes beside the images as they are; the masks of a training come without their quality."""
-
-AS_SEEN = {"objects": [1, 3], "scale": [0.45, 1.0], "min_visible": 0.8, "lift": True}
-"""As many objects as drawn training scenes have, of their sizes, and nothing of the large object that the model painted."""
-
-COMPOSITIONS: Mapping[str, Any] = {
-    **{"composed": {}, "composed hard": {"blend": "hard"}, "composed matched": {"blend": "matched"}},
-    **{
-        "composed lifted": {"lift": True},
-        "composed dense": {"objects": [6, 9]},
-        "always composed": {"probability": 1.0},
-        "composed as seen": AS_SEEN,
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -247,13 +223,16 @@ class _Maker:
         ]
 
     def compose(self) -> list[Experiment]:
-        """All but the last are compared with ``prompts plain``, the last with the first of ``masks``."""
+        """Those of one object are compared with ``prompts plain``, the others with the first of ``masks``."""
         return [
             *(
                 self._of(f"one object {name}", Part(self._plain), augment=[{**COMPOSE, **fields}])
                 for name, fields in COMPOSITIONS.items()
             ),
-            self._of("composed", Part(self._ablated), augment=[COMPOSE]),
+            *(
+                self._of(name, Part(self._ablated), augment=[{**COMPOSE, **COMPOSITIONS[name]}])
+                for name in ("composed", "composed as seen")
+            ),
         ]
 
     def prompts(self) -> list[Experiment]:
