@@ -97,7 +97,8 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
     if "augmentations" in parts:
         save_augmented(made["augmentations"], folder, pictures / "augmented.png")
     if "compose" in parts:
-        save_errors(made["prompts"][0], made["compose"][0], folder, pictures / "composed_errors.png")
+        seen = next(member for member in made["compose"] if member.name == "one object composed as seen")
+        save_errors(made["prompts"][0], seen, folder, pictures / "composed_errors.png")
     if "noise" in parts:
         save_dropped(made["noise"], folder, pictures / "dropped_masks.png")
     judged = _judged(made["noise"], folder) if "noise" in parts else {}
