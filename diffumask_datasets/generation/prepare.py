@@ -11,7 +11,7 @@ from diffumask_datasets.masks.pipeline import check_mask_settings
 from diffumask_datasets.prompts.sources import check_prompts
 from diffumask_datasets.recipes.augment_settings import with_known
 from diffumask_datasets.recipes.recipe import Recipe
-from diffumask_datasets.recipes.settings import MaskSettings
+from diffumask_datasets.recipes.settings import COVERED, MaskSettings
 from diffumask_datasets.sample import check_known
 from diffumask_datasets.toybox.world import CLASS_NAMES, RECIPE_DEFAULTS
 
@@ -53,8 +53,9 @@ def prepare(recipe: Recipe, splits: Sequence[str] = ("train",), *, generates: bo
 
 
 def _defaults(recipe: Recipe) -> Mapping[str, Any]:
+    covered = COVERED if recipe.background is None else {}
     if recipe.model == "toybox":
-        return RECIPE_DEFAULTS
+        return {**RECIPE_DEFAULTS, **covered}
     from diffumask_datasets.diffusion.defaults import model_defaults  # imports torch, as the pages of families do
 
-    return model_defaults(recipe)
+    return {**model_defaults(recipe), **covered}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -19,7 +19,16 @@ class Denoiser(Protocol):
     def prepare(self, device: torch.device) -> None:
         """Moves the network to ``device`` and makes it ready for training."""
 
-    def loss(self, latents: Tensor, tokens: Tensor, generator: torch.Generator, *, words_only: float) -> Tensor:
+    def ground(self, classes: Sequence[Sequence[str]], tokenizer: CLIPTokenizer) -> None:
+        """From here on the loss also teaches attention to tell classes apart, each called by its words.
+
+        Raises:
+            ModelError: a network or words that this cannot be done with.
+        """
+
+    def loss(
+        self, latents: Tensor, tokens: Tensor, generator: torch.Generator, *, words_only: float, unseen: Tensor
+    ) -> Tensor:
         """The loss of a batch.
 
         Args:
@@ -28,6 +37,7 @@ class Denoiser(Protocol):
             generator: the source of all randomness, on the CPU.
             words_only: part of the rows in which the end tokens, which sum the caption up, are hidden, so that the words
                 themselves have to be read where they matter.
+            withheld: which captions (N,) are withheld from the network, and teach its attention; none without ``ground``.
         """
 
     def pipeline(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> DiffusionPipeline:

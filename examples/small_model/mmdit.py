@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 
 import torch
 from diffusers import (
@@ -16,6 +17,7 @@ from diffusers.models.attention_processor import Attention, JointAttnProcessor2_
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from diffumask_datasets.errors import ModelError
 from examples.small_model.denoiser import draw_times
 from examples.small_model.text import with_projection
 from examples.small_model.training import mixed_precision
@@ -94,7 +96,13 @@ class MMDiTDenoiser(nn.Module):
         self.to(device)
         self.transformer.set_attn_processor(CollapsedAttention())
 
-    def loss(self, latents: Tensor, tokens: Tensor, generator: torch.Generator, *, words_only: float) -> Tensor:
+    def ground(self, classes: Sequence[Sequence[str]], tokenizer: CLIPTokenizer) -> None:
+        """See :class:`Denoiser`; its words attend to each other and to places at once, which was not tried."""
+        raise ModelError("only a UNet's attention is taught to tell classes apart: take --kind unet")
+
+    def loss(
+        self, latents: Tensor, tokens: Tensor, generator: torch.Generator, *, words_only: float, withheld: Tensor
+    ) -> Tensor:
         """Mean squared error of the predicted flow (Lipman et al. 2023); see :class:`Denoiser`."""
         device = latents.device
         times = draw_times(len(latents), generator).to(device)

@@ -22,12 +22,18 @@ from examples.small_model.unet import UNetDenoiser
 
 __all__ = ["KINDS", "Run", "Settings"]
 
+WITHHELD = 0.7
+"""Share of captions that attention is taught by, where it is taught."""
+
 KINDS: Final[dict[str, Callable[..., Any]]] = {"unet": UNetDenoiser, "mmdit": MMDiTDenoiser}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a training, apart from its data. ``words_only`` is explained in :class:`Denoiser`."""
+    """What decides a training, apart from its data. ``words_only`` is explained in :class:`Denoiser`.
+
+    Attention is taught to tell ``classes`` apart, each called by its words, from step ``classes_from`` on.
+    """
 
     kind: str
     size: str
@@ -38,6 +44,8 @@ class Settings:
     caption_dropout: float = 0.1
     average: float = 0.999
     seed: int = 0
+    classes: tuple[tuple[str, ...], ...] = ()
+    classes_from: int = 0
 
 
 class Run:
@@ -52,6 +60,8 @@ class Run:
         self._text = text
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.denoiser = self._built()
+        if settings.classes:
+            self.denoiser.ground(settings.classes, tokenizer)
         self.denoiser.prepare(self.device)
         self.optimizer = MatrixDescent(self.denoiser)  # type: ignore[arg-type]
         self.average = Averaged(self.denoiser, settings.average)  # type: ignore[arg-type]
@@ -70,9 +80,16 @@ class Run:
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
         latents, tokens = self.pool.draw(settings.batch, generator)
         dropped = torch.rand(settings.batch, 1, generator=generator) < settings.caption_dropout
+        withheld = torch.zeros(settings.batch, dtype=torch.bool)
+        if settings.classes and self.step >= settings.classes_from:
+            withheld = torch.rand(settings.batch, generator=generator) < WITHHELD
         tokens = torch.where(dropped, self._no_caption, tokens)
         loss = self.denoiser.loss(
-            latents.to(self.device), tokens.to(self.device), generator, words_only=settings.words_only
+            latents.to(self.device),
+            tokens.to(self.device),
+            generator,
+            words_only=settings.words_only,
+            withheld=withheld.to(self.device),
         )
         self.optimizer.descend(loss, learning_rate(settings.rate, step=self.step, steps=settings.steps))
         self.average.update(self.denoiser, self.step)  # type: ignore[arg-type]
@@ -93,14 +110,16 @@ class Run:
         """Continues from a ``state``.
 
         Raises:
-            ModelError: it was made with other settings; the number of steps alone may change.
+            ModelError: it was made with other settings; the number of steps alone may change, and what is yet to be taught.
         """
-        asked = asdict(self.settings)
+        asked, made_with = asdict(self.settings), asdict(Settings(**saved["settings"]))
         del asked["steps"]
-        if changed := [name for name in asked if saved["settings"].get(name) != asked[name]]:
+        if saved["step"] <= self.settings.classes_from:
+            del asked["classes"], asked["classes_from"]
+        if changed := [name for name in asked if made_with[name] != asked[name]]:
             raise ModelError(
                 "the checkpoint was made with other settings: "
-                + ", ".join(f"{name} {saved['settings'].get(name)} (not {asked[name]})" for name in changed)
+                + ", ".join(f"{name} {made_with[name]} (not {asked[name]})" for name in changed)
             )
         self.denoiser.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])

@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from diffumask_datasets.errors import DiffuMaskError, ModelError
 from diffumask_datasets.models.fingerprint import fingerprint
 from diffumask_datasets.models.reference import TOYBOX
+from diffumask_datasets.recipes.recipe import Recipe
 from examples.small_model.autoencoder import load_autoencoder
 from examples.small_model.latents import Encoded, LatentPool, encode_pairs
 from examples.small_model.pairs import add_data_options, pairs_of
@@ -59,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--text-from", type=Path, default=TOYBOX, help="pipeline that gives tokenizer and text encoder")
     parser.add_argument(
+        "--classes",
+        help="a vocabulary or names with commas: attention is taught which of them a place may show, by what captions name",
+    )
+    parser.add_argument("--classes-from", type=int, default=0, help="the step from which on it is taught")
+    parser.add_argument(
         "--compile", action="store_true", help="compile the network: a tenth faster on a CPU, after minutes"
     )
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --output")
@@ -93,6 +99,14 @@ def _text(options: argparse.Namespace, encoded: Encoded) -> tuple[CLIPTokenizer,
     return tokenizer, text.requires_grad_(options.text == "trained")
 
 
+def _classes(asked: str | None) -> tuple[tuple[str, ...], ...]:
+    """The words of each class."""
+    if not asked:
+        return ()
+    recipe = Recipe.of(classes=asked if Path(asked).suffix in (".yaml", ".yml") else asked.split(","))
+    return tuple(recipe.words_of(name).words for name in recipe.classes)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; ``arguments`` default to the command line."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -118,6 +132,8 @@ def _train(options: argparse.Namespace) -> None:
         batch=options.batch,
         rate=options.rate,
         seed=options.seed,
+        classes=_classes(options.classes),
+        classes_from=options.classes_from,
     )
     run = Run(settings, LatentPool(encoded, tokenizer), tokenizer, text)
     if checkpoint.exists():
@@ -156,7 +172,7 @@ def _export(pipeline: DiffusionPipeline, run: Run, folder: Path) -> None:
         # Without this transformers would compute in float16, which diffusers does with no part.
         content = json.loads(config.read_text(encoding="utf-8"))
         config.write_text(json.dumps(content | {"dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
-    facts = {"steps": run.step, "images_seen": run.step * run.settings.batch} | vars(run.settings)
+    facts = vars(run.settings) | {"steps": run.step, "images_seen": run.step * run.settings.batch}
     facts["parameters"] = sum(weight.numel() for weight in run.denoiser.parameters())
     (partial / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)

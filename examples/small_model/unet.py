@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -15,9 +17,13 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from examples.small_model.denoiser import draw_times
+from examples.small_model.grounding import NOISIEST, Grounding
 from examples.small_model.training import mixed_precision
 
 __all__ = ["UNetDenoiser"]
+
+GROUNDING = 1.0
+"""How much telling classes apart counts beside denoising."""
 
 WIDTHS = {"tiny": 16, "compact": 64, "small": 128, "medium": 256}
 """Channels at every resolution; ``small`` has 10 million parameters, and is the shipped model, ``compact`` 3 million."""
@@ -43,6 +49,11 @@ class UNetDenoiser(nn.Module):
             norm_num_groups=16,
         ).to(memory_format=torch.channels_last)
         self.scheduler = build_scheduler()
+        self._grounding: Grounding | None = None
+
+    def ground(self, classes: Sequence[Sequence[str]], tokenizer: CLIPTokenizer) -> None:
+        """From here on the loss also teaches attention to tell classes apart, each called by its words."""
+        self._grounding = Grounding(classes, tokenizer, self.unet)
 
     def prepare(self, device: torch.device) -> None:
         """Moves the network to ``device``, with the attention that trains fastest there."""
@@ -51,19 +62,31 @@ class UNetDenoiser(nn.Module):
             # Torch's fused attention takes a third of a step on the way back; this takes half as long in all.
             self.unet.set_attn_processor(AttnProcessor())
 
-    def loss(self, latents: Tensor, tokens: Tensor, generator: torch.Generator, *, words_only: float) -> Tensor:
+    def loss(
+        self, latents: Tensor, tokens: Tensor, generator: torch.Generator, *, words_only: float, withheld: Tensor
+    ) -> Tensor:
         """Mean squared error of the predicted v (Salimans & Ho 2022); see :class:`Denoiser`."""
         device = latents.device
         times = (draw_times(len(latents), generator) * 1000).long().clamp(0, 999).to(device)
         noise = torch.randn(latents.shape, generator=generator).to(device)
         noisy = self.scheduler.add_noise(latents, noise, times).contiguous(memory_format=torch.channels_last)
         end = self.text_encoder.config.eos_token_id
-        visible = (tokens != end) | (torch.rand(len(tokens), 1, generator=generator) >= words_only).to(device)
+        grounding = self._grounding if withheld.any() else None
+        given = tokens
+        if grounding is not None:
+            given = torch.where(withheld[:, None], grounding.ask(generator).to(device), tokens)
+        visible = (given != end) | (torch.rand(len(tokens), 1, generator=generator) >= words_only).to(device)
         with mixed_precision(device):
-            hidden = self.text_encoder(tokens).last_hidden_state
+            hidden = self.text_encoder(given).last_hidden_state
             predicted = self.unet(noisy, times, hidden, encoder_attention_mask=visible).sample
-        target = self.scheduler.get_velocity(latents, noise, times)
-        return torch.nn.functional.mse_loss(predicted.float(), target)
+        loss = torch.nn.functional.mse_loss(predicted.float(), self.scheduler.get_velocity(latents, noise, times))
+        if grounding is None:
+            return loss
+        named = grounding.present(tokens) & (withheld & (times <= NOISIEST))[:, None]
+        if not named.any():
+            return loss
+        words = hidden[int(named.any(dim=1).float().argmax())]
+        return loss + GROUNDING * grounding.loss(words, named)
 
     def pipeline(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> StableDiffusionPipeline:
         """An ordinary Stable Diffusion pipeline, without safety checker; UniPC does in 8 steps what DDIM does in 20."""

@@ -23,8 +23,22 @@ import numpy as np
 from diffumask_datasets.models.determinism import single_thread
 from tests.benchmarks.harness import ROOT, run
 from tests.benchmarks.streets_generate import generate_figures, save_sheet
-from tests.benchmarks.streets_label import counted_labels, label_figures, labelled, mious_of, shown_photos
-from tests.benchmarks.streets_model import kept_models, model_figures, model_folder, save_curve, untrained_model
+from tests.benchmarks.streets_label import (
+    best_model,
+    counted_labels,
+    label_figures,
+    labelled,
+    mious_of,
+    shown_photos,
+)
+from tests.benchmarks.streets_model import (
+    kept_models,
+    model_figures,
+    save_curve,
+    step_of,
+    untaught_model,
+    untrained_model,
+)
 from tests.benchmarks.streets_pairs import TERMS
 from tests.benchmarks.streets_sizes import Sizes, chosen_sizes
 from tests.benchmarks.streets_train import curate_figures, train_figures
@@ -61,29 +75,36 @@ def work_folder(sizes: Sizes) -> Path:
 def _model(folder: Path, sizes: Sizes, pictures: Path) -> dict[str, float]:
     figures = model_figures(folder, sizes)
     save_curve(folder, sizes, (), pictures / "streets_curve.png")
-    return figures
+    best, mious = best_model(folder, sizes, kept_models(folder, sizes))
+    return figures | mious | {"model_best_images_seen": float(step_of(best) * sizes.batch)}
+
+
+def _best(folder: Path, sizes: Sizes) -> Path:
+    return best_model(folder, sizes, kept_models(folder, sizes))[0]
 
 
 def _label(folder: Path, sizes: Sizes, pictures: Path) -> dict[str, float]:
     """Also the curve: mIoU of the labels of every model that the training kept on its way."""
-    model = model_folder(folder)
-    figures = label_figures(folder, sizes, model=model, untrained=untrained_model(folder, sizes))
+    untaught = untaught_model(folder, sizes)
+    others = {"untaught": untaught, "untrained": untrained_model(folder, sizes)}
+    figures = label_figures(folder, sizes, model=_best(folder, sizes), others=others)
     photos, curve = shown_photos(sizes), []
-    for kept in kept_models(folder):
+    for kept in (untaught, *kept_models(folder, sizes)):
         counts = np.sum(counted_labels(labelled(folder, photos, kept, sizes=sizes), photos), axis=0)
-        curve.append((int(kept.name.rpartition("-")[2]) * sizes.batch, mious_of(counts, list(TERMS))[0]))
+        curve.append((step_of(kept) * sizes.batch, mious_of(counts, list(TERMS))[0]))
     save_curve(folder, sizes, curve, pictures / "streets_curve.png")
     return figures | {f"label_miou_7_after_{seen}_images": miou for seen, miou in curve}
 
 
 def _generate(folder: Path, sizes: Sizes, pictures: Path) -> dict[str, float]:
-    figures = generate_figures(folder, sizes, model=model_folder(folder))
-    save_sheet(folder, sizes, pictures / "streets_generated.png", model=model_folder(folder))
+    model = _best(folder, sizes)
+    figures = generate_figures(folder, sizes, model=model)
+    save_sheet(folder, sizes, pictures / "streets_generated.png", model=model)
     return figures
 
 
 def _curate(folder: Path, sizes: Sizes) -> dict[str, float]:
-    labels = labelled(folder, shown_photos(sizes), model_folder(folder), sizes=sizes)
+    labels = labelled(folder, shown_photos(sizes), _best(folder, sizes), sizes=sizes)
     return curate_figures(folder, sizes, labels=labels)
 
 

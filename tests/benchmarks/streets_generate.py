@@ -13,7 +13,7 @@ from diffumask_datasets.generation.generate import generate
 from diffumask_datasets.recipes.captions import mentions
 from diffumask_datasets.recipes.recipe import Recipe
 from tests.benchmarks.photos_data import street_classes
-from tests.benchmarks.streets_label import COVERED, WORDS
+from tests.benchmarks.streets_label import CHOSEN, COVERED
 from tests.benchmarks.streets_pairs import street_vocabulary
 from tests.benchmarks.streets_sizes import Sizes
 
@@ -46,7 +46,7 @@ def generated(folder: Path, sizes: Sizes, *, model: Path) -> Path:
             num_inference_steps=STEPS,
             guidance_scale=GUIDANCE,
             store=str(folder / "store"),
-            **WORDS,
+            **CHOSEN.fields,
             **COVERED,
         )
     return output

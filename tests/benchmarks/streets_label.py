@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,16 @@ from diffumask_datasets.masks.quantization import dequantize
 from diffumask_datasets.sample import BACKGROUND, IGNORE
 from tests.benchmarks.photos_data import Pixels, StreetPhoto, street_classes, street_photos
 from tests.benchmarks.photos_streets import LARGE
-from tests.benchmarks.streets_pairs import classes_in, plain_caption, street_vocabulary
+from tests.benchmarks.streets_pairs import TERMS, classes_in, plain_caption, street_vocabulary
 from tests.benchmarks.streets_sizes import Sizes
 
 __all__ = [
+    "AUTO",
+    "CHOSEN",
     "COVERED",
-    "WORDS",
     "Counts",
+    "Reading",
+    "best_model",
     "counted",
     "counted_labels",
     "ious_of",
@@ -40,8 +43,28 @@ __all__ = [
 COVERED = {"background": None, "min_area": 0.0005}
 """The fields of a scene that its classes cover, thin ones too; everything else is as ``diffumask label`` has it."""
 
-WORDS = {"attention": "auto"}
+
+@dataclass(frozen=True)
+class Reading:
+    """How the attention of a model is read: fields of a recipe."""
+
+    name: str
+    fields: Mapping[str, Any]
+
+
+AUTO = Reading("auto", {"attention": "auto"})
 """The default of every model but the toybox, named so that no other default can come in between."""
+
+CHOSEN = Reading(
+    "chosen",
+    {
+        "attention": "equal",
+        "attention_layers": ["up_blocks.2.attentions.1.*"],
+        "affinity": None,
+        "ignore_margin": 0.0,
+    },
+)
+"""What reads best of the models that are trained here, chosen on validation photos: the last layer, every pixel named."""
 
 BOOTSTRAPS = 200
 
@@ -59,40 +82,65 @@ class _Way:
     labels: Callable[[], Labels]
 
 
-def label_figures(folder: Path, sizes: Sizes, *, model: Path, untrained: Path) -> dict[str, float]:
+def label_figures(folder: Path, sizes: Sizes, *, model: Path, others: Mapping[str, Path]) -> dict[str, float]:
     """Labels the test photos, and judges the labels beside every control.
 
     Args:
         folder: The work folder; what is labelled there is not labelled again.
         sizes: Which photos.
         model: The trained pipeline.
-        untrained: The same before its training.
+        others: Other pipelines, by the name of their figures.
 
     Returns:
         For each way mIoU over the large classes, its deviation over photos, mIoU over all classes, the share of pixels that
         got a label, and the IoU of each class.
     """
-    photos, names = shown_photos(sizes), street_classes()
-    trained = labelled(folder, photos, model, sizes=sizes)
+    photos = shown_photos(sizes)
+    usual, chosen = (labelled(folder, photos, model, sizes=sizes, read=read) for read in (AUTO, CHOSEN))
+    rest = {"background": "rest", "min_area": 0.005, "threshold": "adaptive", "heat_normalization": "local"}
     ways = (
-        _Way("label", lambda: _read(trained)),
-        _Way("label_with_background", lambda: _read(_remasked(trained, {"background": "rest", "min_area": 0.005}))),
-        _Way("label_hottest", lambda: _hottest(trained, photos)),
-        _Way("shuffled_words", lambda: _shuffled(_read(trained))),
+        _Way("label", lambda: _read(usual)),
+        _Way("label_hottest", lambda: _hottest(usual, photos)),
+        _Way("chosen", lambda: _read(chosen)),
+        _Way("chosen_with_background", lambda: _read(_remasked(chosen, rest))),
+        _Way("chosen_hottest", lambda: _hottest(chosen, photos)),
+        _Way("shuffled_words", lambda: _shuffled(_read(chosen))),
         _Way("position_prior", lambda: position_prior(photos, sizes)),
-        _Way("untrained", lambda: _read(labelled(folder, photos, untrained, sizes=sizes))),
+        *(
+            _Way(name, lambda other=other: _read(labelled(folder, photos, other, sizes=sizes)))  # type: ignore[misc]
+            for name, other in others.items()
+        ),
     )
-    figures = {"label_photos": float(len(photos))}
-    for way in ways:
-        counts = np.stack([counted(photo, label) for photo, label in zip(photos, way.labels(), strict=True)])
-        figures |= _figures(way.name, counts, names)
-    figures["label_over_prior"] = figures["label_miou_7"] - figures["position_prior_miou_7"]
+    figures = {"label_photos": float(len(photos)), **_judged(ways, photos)}
+    for way in ("label", "chosen"):
+        figures[f"{way}_over_prior"] = figures[f"{way}_miou_7"] - figures["position_prior_miou_7"]
     return figures
 
 
-def shown_photos(sizes: Sizes) -> list[StreetPhoto]:
-    """The test photos that are labelled."""
-    return street_photos("test")[:: sizes.photo_step][: sizes.photos]
+def _judged(ways: Sequence[_Way], photos: Sequence[StreetPhoto]) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for way in ways:
+        counts = np.stack([counted(photo, label) for photo, label in zip(photos, way.labels(), strict=True)])
+        figures |= _figures(way.name, counts, street_classes())
+    return figures
+
+
+def shown_photos(sizes: Sizes, split: str = "test") -> list[StreetPhoto]:
+    """The photos of a split that are labelled."""
+    return street_photos(split)[:: sizes.photo_step][: sizes.photos]
+
+
+def best_model(folder: Path, sizes: Sizes, models: Sequence[Path]) -> tuple[Path, dict[str, float]]:
+    """The model with the best labels of validation photos, and mIoU over the large classes of each.
+
+    What is told from captions can be learned by heart: a network then says everywhere what a crop shows.
+    """
+    photos, mious = shown_photos(sizes, "val"), {}
+    for model in models:
+        labels = labelled(folder, photos, model, sizes=sizes, split="val")
+        mious[model] = mious_of(np.sum(counted_labels(labels, photos), axis=0), list(TERMS))[0]
+    best = max(models, key=lambda model: mious[model])
+    return best, {f"validation_miou_7_{model.name.replace('-', '_')}": miou for model, miou in mious.items()}
 
 
 def counted_labels(folder: Path, photos: Sequence[StreetPhoto]) -> list[Counts]:
@@ -106,7 +154,15 @@ def _class_ids(photo: StreetPhoto) -> tuple[int, ...]:
     return tuple(names.index(name) + 1 for name in classes_in(photo.label, names))
 
 
-def labelled(folder: Path, photos: Sequence[StreetPhoto], model: Path, *, sizes: Sizes) -> Path:
+def labelled(
+    folder: Path,
+    photos: Sequence[StreetPhoto],
+    model: Path,
+    *,
+    sizes: Sizes,
+    read: Reading | None = None,
+    split: str = "test",
+) -> Path:
     """Labels photos as ``diffumask label`` does, their words given, where that was not done before.
 
     Args:
@@ -114,17 +170,20 @@ def labelled(folder: Path, photos: Sequence[StreetPhoto], model: Path, *, sizes:
         photos: The photos.
         model: The pipeline that is shown them.
         sizes: How large it is shown them.
+        read: How its attention is read; :data:`CHOSEN` where nothing else is said.
+        split: The split that they are of.
 
     Returns:
         The dataset folder, its rows in the order of the photos.
     """
-    shown = _shown(folder / "shown", photos)
-    output = folder / "labelled" / f"{model.parent.name}-{model.name}"
+    shown = _shown(folder / f"shown-{split}", photos)
+    read = read or CHOSEN
+    output = folder / f"labelled-{split}" / f"{model.parent.name}-{model.name}-{read.name}"
     if not (output / "recipe.yaml").exists():
         label_folder(
             shown,
             output,
-            split="test",
+            split="test" if split == "test" else "validation",
             classes=street_vocabulary(street_classes()),
             model=str(model),
             keep_heat_maps=True,
@@ -132,7 +191,7 @@ def labelled(folder: Path, photos: Sequence[StreetPhoto], model: Path, *, sizes:
             workers=1,
             height=sizes.shown,
             width=sizes.shown,
-            **WORDS,
+            **read.fields,
             **COVERED,
         )
     return output

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import yaml
 from matplotlib.figure import Figure
 
 from diffumask_datasets.models.reference import TOYBOX
@@ -15,10 +16,11 @@ from examples.small_model.autoencoder import images_to_tensor, load_autoencoder,
 from examples.small_model.pairs import images_of, open_pairs
 from examples.small_model.progress import read_losses
 from examples.small_model.train import main as train_model
-from tests.benchmarks.streets_pairs import write_pairs
+from tests.benchmarks.photos_data import street_classes
+from tests.benchmarks.streets_pairs import street_vocabulary, write_pairs
 from tests.benchmarks.streets_sizes import Sizes
 
-__all__ = ["kept_models", "model_figures", "model_folder", "save_curve", "untrained_model"]
+__all__ = ["kept_models", "model_figures", "save_curve", "step_of", "untaught_model", "untrained_model"]
 
 _MEASURED = 64
 """Crops on which the autoencoder is measured, the last ones."""
@@ -26,24 +28,12 @@ _MEASURED = 64
 _SAVE_EVERY = 25
 
 
-def model_folder(folder: Path) -> Path:
-    """The trained pipeline.
-
-    Raises:
-        SystemExit: there is none yet.
-    """
-    model = folder / "training" / "model"
-    if not model.is_dir():
-        raise SystemExit(f"no model in {folder}: run PARTS=model first")
-    return model
-
-
 def model_figures(folder: Path, sizes: Sizes) -> dict[str, float]:
     """Writes the pairs, and trains autoencoder and denoiser, each as far as it is not there yet."""
     pairs = write_pairs(folder / "pairs", sizes)
     autoencoder, figures = _autoencoder(folder, pairs, sizes)
     _train(folder / "training", pairs, sizes, autoencoder=autoencoder)
-    facts = json.loads((model_folder(folder) / "training.json").read_text(encoding="utf-8"))
+    facts = json.loads((folder / "training" / "model" / "training.json").read_text(encoding="utf-8"))
     losses = [loss for _, loss in _losses(folder)]
     return {
         **figures,
@@ -67,9 +57,28 @@ def untrained_model(folder: Path, sizes: Sizes) -> Path:
     return untrained / "model"
 
 
-def kept_models(folder: Path) -> list[Path]:
-    """The models that the training kept on its way, in its order; the last one is the trained one."""
-    return sorted(path for path in (folder / "training").glob("model-*") if path.suffix != ".partial")
+def untaught_model(folder: Path, sizes: Sizes) -> Path:
+    """The pipeline as it was before its attention was taught which classes captions name."""
+    return folder / "training" / f"model-{sizes.taught_from:07d}"
+
+
+def kept_models(folder: Path, sizes: Sizes) -> list[Path]:
+    """The models of the training, in its order, from the first whose attention was taught on; the last one is its end.
+
+    Raises:
+        SystemExit: it has not come to its end.
+    """
+    training = folder / "training"
+    if not (training / "model").is_dir():
+        raise SystemExit(f"no model in {folder}: run PARTS=model first")
+    kept = sorted(path for path in training.glob("model-*") if path.suffix != ".partial")
+    return [path for path in kept if sizes.taught_from < step_of(path) < sizes.steps] + [training / "model"]
+
+
+def step_of(model: Path) -> int:
+    """The optimizer steps of a model."""
+    facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
+    return int(facts["images_seen"]) // int(facts["batch"])
 
 
 def save_curve(folder: Path, sizes: Sizes, mious: Sequence[tuple[int, float]], path: Path) -> None:
@@ -128,6 +137,9 @@ def _train(output: Path, pairs: Path, sizes: Sizes, *, autoencoder: Path, steps:
     if (output / "model").is_dir():
         return
     torch.manual_seed(0)
+    vocabulary = pairs.with_name("streets.yaml")
+    classes = [{"name": name, **fields} for name, fields in street_vocabulary(street_classes()).items()]
+    vocabulary.write_text(yaml.safe_dump({"name": "streets", "classes": classes}), encoding="utf-8")
     train_model(
         [
             *("--data", str(pairs), "--kind", "unet", "--size", sizes.network, "--text", "new", "--resume"),
@@ -135,5 +147,6 @@ def _train(output: Path, pairs: Path, sizes: Sizes, *, autoencoder: Path, steps:
             *("--pixels", str(sizes.pixels), "--batch", str(sizes.batch), "--steps", str(steps or sizes.steps)),
             *("--save-every", str(_SAVE_EVERY), "--sample-every", str(sizes.kept_every)),
             *("--keep-every", str(sizes.kept_every), "--vae", str(autoencoder), "--output", str(output)),
+            *("--classes", str(vocabulary), "--classes-from", str(sizes.taught_from)),
         ]
     )

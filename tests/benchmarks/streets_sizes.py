@@ -16,8 +16,9 @@ class Sizes:
     ``crops`` are cut from each photo at random, squares of ``pixels`` a side after resizing; the autoencoder, or with
     ``decoder_only`` its decoder, is fine-tuned for ``autoencoder_steps`` where it reaches under ``least_psnr`` dB on them.
     The ``network`` is trained for ``steps`` of ``batch`` crops, and kept every ``kept_every`` steps for the curve over
-    images seen. Every ``photo_step``-th test photo is labelled, its shorter side shown at ``shown`` pixels, as high as the
-    ``generated`` pictures are made, and every segmenter is trained for ``segmenter_steps`` with each of ``seeds``.
+    images seen. From ``taught_from`` on, a multiple of these, attention is taught which classes captions name. Every
+    ``photo_step``-th test photo is labelled, its shorter side shown at ``shown`` pixels, as high as the ``generated``
+    pictures are made, and every segmenter is trained for ``segmenter_steps`` with each of ``seeds``.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Sizes:
     decoder_only: bool
     network: str
     steps: int
+    taught_from: int
     batch: int
     rate: float
     kept_every: int
@@ -47,6 +49,7 @@ FULL = Sizes(
     decoder_only=False,
     network="small",
     steps=60_000,
+    taught_from=20_000,
     batch=32,
     rate=1e-3,
     kept_every=10_000,
@@ -61,19 +64,20 @@ FULL = Sizes(
 HOURS = Sizes(
     name="hours",
     pixels=64,
-    crops=12,
+    crops=24,
     autoencoder_steps=400,
     decoder_only=True,
     network="compact",
-    steps=2600,
+    steps=12_800,
+    taught_from=6400,
     batch=32,
     rate=2e-3,
-    kept_every=500,
+    kept_every=3200,
     shown=128,
     photo_step=2,
     generated=300,
-    segmenter_steps=300,
-    seeds=(0,),
+    segmenter_steps=600,
+    seeds=(0, 1),
 )
 """About two hours of one core: more images seen by a smaller network."""
 
@@ -85,6 +89,7 @@ QUICK = Sizes(
     decoder_only=True,
     network="tiny",
     steps=4,
+    taught_from=2,
     batch=2,
     rate=1e-3,
     kept_every=2,

@@ -50,7 +50,8 @@ COMPOSE = {
 """Pastes things alone: what goes with none of the classes that are there is never drawn."""
 
 TENTH = 10
-FOLDS, EPOCHS = 3, 60
+FOLDS = 3
+EPOCHS = {"full": 60, "hours": 20, "quick": 1}
 HUMAN, VEHICLE = ("pedestrian", "bicyclist"), ("car",)
 """What the paper's Cityscapes table counts together."""
 
@@ -115,8 +116,7 @@ def curate_figures(folder: Path, sizes: Sizes, *, labels: Path) -> dict[str, flo
 def curated(source: Path, output: Path, sizes: Sizes) -> Path:
     """What is left of a dataset folder after noise learning, or without it where there are too few; made where missing."""
     if not (output / "recipe.yaml").exists():
-        epochs = EPOCHS if sizes.name == "full" else 1
-        curate(source, output, folds=FOLDS if _count(source) >= 2 * FOLDS else 0, epochs=epochs)
+        curate(source, output, folds=FOLDS if _count(source) >= 2 * FOLDS else 0, epochs=EPOCHS[sizes.name])
     return output
 
 

@@ -40,6 +40,15 @@ def test_the_toybox_has_defaults_of_its_own() -> None:
     assert (recipe.attention_grids, recipe.attention_words, recipe.affinity) == ((16,), "phrase", "self-attention")
 
 
+def test_a_scene_that_its_classes_cover_is_read_without_favour_to_small_ones() -> None:
+    recipe = prepare(Recipe.of(classes=["car", "boat"], background=None))
+    assert (recipe.competition, recipe.heat_normalization, recipe.threshold) == (0.0, None, 0.5)
+    own = prepare(Recipe.of(classes=["car", "boat"], background=None, threshold="otsu", competition=2.0))
+    assert (own.competition, own.threshold) == (2.0, "otsu")
+    usual = prepare(Recipe.of(classes=["car", "boat"]))
+    assert (usual.heat_normalization, usual.threshold) == ("local", "adaptive")
+
+
 def test_a_written_recipe_holds_the_values() -> None:
     text = recipe_text(prepare(Recipe.of(classes=["car"])), sizes={"train": 1}, keep_heat_maps=False)
     assert "height: 128\n" in text
