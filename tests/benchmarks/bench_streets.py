@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def work_folder(sizes: Sizes) -> Path:
 def _model(folder: Path, sizes: Sizes, pictures: Path) -> dict[str, float]:
     figures = model_figures(folder, sizes)
     save_curve(folder, sizes, (), pictures / "streets_curve.png")
+    shutil.copyfile(folder / "training" / "log.jsonl", pictures / "streets_training.jsonl")
     best, mious = best_model(folder, sizes, kept_models(folder, sizes))
     return figures | mious | {"model_best_images_seen": float(step_of(best) * sizes.batch)}
 

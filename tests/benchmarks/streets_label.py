@@ -66,6 +66,8 @@ CHOSEN = Reading(
 )
 """What reads best of the models that are trained here, chosen on validation photos: the last layer, every pixel named."""
 
+CHOOSING_STEP = 8
+
 BOOTSTRAPS = 200
 
 Counts = npt.NDArray[np.int64]
@@ -125,22 +127,24 @@ def _judged(ways: Sequence[_Way], photos: Sequence[StreetPhoto]) -> dict[str, fl
     return figures
 
 
-def shown_photos(sizes: Sizes, split: str = "test") -> list[StreetPhoto]:
-    """The photos of a split that are labelled."""
-    return street_photos(split)[:: sizes.photo_step][: sizes.photos]
+def shown_photos(sizes: Sizes) -> list[StreetPhoto]:
+    """The test photos that are labelled."""
+    return street_photos("test")[:: sizes.photo_step][: sizes.photos]
 
 
 def best_model(folder: Path, sizes: Sizes, models: Sequence[Path]) -> tuple[Path, dict[str, float]]:
-    """The model with the best labels of validation photos, and mIoU over the large classes of each.
+    """The model with the best labels of some photos of all drives but the test's, and mIoU over the large classes of each.
 
-    What is told from captions can be learned by heart: a network then says everywhere what a crop shows.
+    What is told from captions can be learned by heart: a network then says everywhere what a crop shows. The validation
+    photos are of a single drive at dusk, so that those of the training are asked as well.
     """
-    photos, mious = shown_photos(sizes, "val"), {}
+    photos = [*street_photos("train"), *street_photos("val")][::CHOOSING_STEP][: sizes.photos]
+    mious = {}
     for model in models:
-        labels = labelled(folder, photos, model, sizes=sizes, split="val")
+        labels = labelled(folder, photos, model, sizes=sizes, what="choosing")
         mious[model] = mious_of(np.sum(counted_labels(labels, photos), axis=0), list(TERMS))[0]
     best = max(models, key=lambda model: mious[model])
-    return best, {f"validation_miou_7_{model.name.replace('-', '_')}": miou for model, miou in mious.items()}
+    return best, {f"choosing_miou_7_{model.name.replace('-', '_')}": miou for model, miou in mious.items()}
 
 
 def counted_labels(folder: Path, photos: Sequence[StreetPhoto]) -> list[Counts]:
@@ -161,7 +165,7 @@ def labelled(
     *,
     sizes: Sizes,
     read: Reading | None = None,
-    split: str = "test",
+    what: str = "test",
 ) -> Path:
     """Labels photos as ``diffumask label`` does, their words given, where that was not done before.
 
@@ -171,19 +175,19 @@ def labelled(
         model: The pipeline that is shown them.
         sizes: How large it is shown them.
         read: How its attention is read; :data:`CHOSEN` where nothing else is said.
-        split: The split that they are of.
+        what: What they are called.
 
     Returns:
         The dataset folder, its rows in the order of the photos.
     """
-    shown = _shown(folder / f"shown-{split}", photos)
+    shown = _shown(folder / f"shown-{what}", photos)
     read = read or CHOSEN
-    output = folder / f"labelled-{split}" / f"{model.parent.name}-{model.name}-{read.name}"
+    output = folder / f"labelled-{what}" / f"{model.parent.name}-{model.name}-{read.name}"
     if not (output / "recipe.yaml").exists():
         label_folder(
             shown,
             output,
-            split="test" if split == "test" else "validation",
+            split="test",
             classes=street_vocabulary(street_classes()),
             model=str(model),
             keep_heat_maps=True,

@@ -72,7 +72,8 @@ def kept_models(folder: Path, sizes: Sizes) -> list[Path]:
     if not (training / "model").is_dir():
         raise SystemExit(f"no model in {folder}: run PARTS=model first")
     kept = sorted(path for path in training.glob("model-*") if path.suffix != ".partial")
-    return [path for path in kept if sizes.taught_from < step_of(path) < sizes.steps] + [training / "model"]
+    between = [path for path in kept if sizes.taught_from < int(path.name.rpartition("-")[2]) < sizes.steps]
+    return [*between, training / "model"]
 
 
 def step_of(model: Path) -> int:
