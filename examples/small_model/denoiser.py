@@ -19,7 +19,7 @@ class Denoiser(Protocol):
     def prepare(self, device: torch.device) -> None:
         """Moves the network to ``device`` and makes it ready for training."""
 
-    def ground(self, classes: Sequence[Sequence[str]], tokenizer: CLIPTokenizer) -> None:
+    def ground(self, classes: Sequence[tuple[str, ...]], tokenizer: CLIPTokenizer) -> None:
         """From here on the loss also teaches attention to tell classes apart, each called by its words.
 
         Raises:

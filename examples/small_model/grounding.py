@@ -8,6 +8,7 @@ classes in its place: else it would answer with the words that it has just read.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from examples.small_model.tokenizer import MAX_LENGTH
 
 __all__ = ["DECIDED", "NOISIEST", "Grounding", "partial_label_loss"]
 
+logger = logging.getLogger(__name__)
+
 NOISIEST = 600
 """Above this timestep an image shows too little to tell what is where."""
 
@@ -35,18 +38,27 @@ class Grounding:
     """What classes are called, and the queries of each cross-attention layer in the forward pass before.
 
     Args:
-        classes: The words of each class, each one token.
+        classes: The words of each class; those that no caption has as a single word are left out, with a warning.
         tokenizer: That of the model.
         unet: The network whose layers are watched from here on.
 
     Raises:
-        ModelError: a word of several tokens, or more classes than a caption can hold.
+        ModelError: fewer than two classes that captions name by a single word, or more than a caption can hold.
     """
 
-    def __init__(self, classes: Sequence[Sequence[str]], tokenizer: CLIPTokenizer, unet: UNet2DConditionModel) -> None:
+    def __init__(
+        self, classes: Sequence[tuple[str, ...]], tokenizer: CLIPTokenizer, unet: UNet2DConditionModel
+    ) -> None:
         if len(classes) > MAX_LENGTH - 2:
             raise ModelError(f"{len(classes)} classes: attention is taught to tell at most {MAX_LENGTH - 2} apart")
-        self._ids = [torch.tensor([_single(word, tokenizer) for word in words]) for words in classes]
+        known = {words: _single_tokens(words, tokenizer) for words in classes}
+        for words in (words for words, ids in known.items() if not ids):
+            logger.warning("%s: no caption has it as a single word, so attention is not taught it", " or ".join(words))
+        self._ids = [torch.tensor(ids) for ids in known.values() if ids]
+        if len(self._ids) < 2:
+            raise ModelError(
+                f"captions name {len(self._ids)} of the classes by a single word; attention is taught two or more"
+            )
         self._frame = caption_tokens([""], tokenizer)[0]
         self._order = torch.arange(len(classes))
         self._queries: dict[Any, Tensor] = {}
@@ -125,10 +137,7 @@ def _entropy(shares: Tensor) -> Tensor:
     return -(shares * (shares + _TINY).log()).sum(dim=-1)
 
 
-def _single(word: str, tokenizer: CLIPTokenizer) -> int:
-    ids: list[int] = tokenizer(word).input_ids[1:-1]
-    if len(ids) != 1:
-        raise ModelError(
-            f"{word!r} is {len(ids)} tokens: attention is taught single words; take a word of the captions"
-        )
-    return ids[0]
+def _single_tokens(words: Sequence[str], tokenizer: CLIPTokenizer) -> list[int]:
+    """The ids of those words that are one token, as the words of captions are."""
+    found = [tokenizer(word).input_ids[1:-1] for word in words]
+    return [ids[0] for ids in found if len(ids) == 1]

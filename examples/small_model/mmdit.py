@@ -96,7 +96,7 @@ class MMDiTDenoiser(nn.Module):
         self.to(device)
         self.transformer.set_attn_processor(CollapsedAttention())
 
-    def ground(self, classes: Sequence[Sequence[str]], tokenizer: CLIPTokenizer) -> None:
+    def ground(self, classes: Sequence[tuple[str, ...]], tokenizer: CLIPTokenizer) -> None:
         """See :class:`Denoiser`; its words attend to each other and to places at once, which was not tried."""
         raise ModelError("only a UNet's attention is taught to tell classes apart: take --kind unet")
 

@@ -51,7 +51,7 @@ class UNetDenoiser(nn.Module):
         self.scheduler = build_scheduler()
         self._grounding: Grounding | None = None
 
-    def ground(self, classes: Sequence[Sequence[str]], tokenizer: CLIPTokenizer) -> None:
+    def ground(self, classes: Sequence[tuple[str, ...]], tokenizer: CLIPTokenizer) -> None:
         """From here on the loss also teaches attention to tell classes apart, each called by its words."""
         self._grounding = Grounding(classes, tokenizer, self.unet)
 

@@ -98,15 +98,25 @@ def test_a_caption_that_was_given_or_names_nothing_teaches_nothing() -> None:
     assert without != loss([False, True])
 
 
+def test_words_that_no_caption_has_are_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer, text = new_text(CAPTIONS, layers=0)
+    net = UNetDenoiser(text, size="tiny", channels=4, side=8)
+    grounding = Grounding((*CLASSES, ("tram", "traffic light")), tokenizer, net.unet)
+    assert caplog.messages == [
+        "tram or traffic light: no caption has it as a single word, so attention is not taught it"
+    ]
+    assert grounding.present(caption_tokens(CAPTIONS[:1], tokenizer)).tolist() == [[True, True, False]]
+
+
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ((("traffic light",),), "'traffic light' is 2 tokens"),
+        ((("sky",), ("traffic light",)), "captions name 1 of the classes by a single word"),
         (tuple((f"c{number}",) for number in range(31)), "31 classes: attention is taught to tell at most 30 apart"),
     ],
 )
-def test_words_that_cannot_be_taught_are_told(classes: tuple[tuple[str, ...], ...], message: str) -> None:
-    tokenizer, text = new_text(["a traffic light"], layers=0)
+def test_classes_that_cannot_be_taught_are_told(classes: tuple[tuple[str, ...], ...], message: str) -> None:
+    tokenizer, text = new_text(CAPTIONS, layers=0)
     net = UNetDenoiser(text, size="tiny", channels=4, side=8)
     with pytest.raises(ModelError, match=message):
         net.ground(classes, tokenizer)
