@@ -56,7 +56,7 @@ def measure(quick: bool, chosen: Sequence[str]) -> Mapping[str, float]:
         "photos": lambda: photo_figures(shown.methods, quick=quick),
         "presence": lambda: presence_figures(images=20 if quick else 500),
         "flip": lambda: flip_figures(scenes=20 if quick else 200),
-        "joined": lambda: joined_figures(scenes=30 if quick else 200, epochs=2 if quick else EPOCHS),
+        "joined": lambda: joined_figures(scenes=30 if quick else 500, epochs=2 if quick else EPOCHS),
     }
     figures: dict[str, float] = {}
     with single_thread():
