@@ -83,8 +83,7 @@ class Task:
 
 def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
     sizes = QUICK if quick else FULL
-    folder = ROOT / "build" / "benchmarks" / ("segmentation-quick" if quick else "segmentation")
-    made = experiments(sizes)
+    made, folder = experiments(sizes), ROOT / "build" / "benchmarks" / f"segmentation{'-quick' if quick else ''}"
     with WorkerPool[Task, float](_worker, [(folder,)] * PROCESSES) as crew:
         for part in (part for part in PARTS if part in parts):
             _do_part(part, made[part], sizes, folder, crew)
@@ -97,15 +96,15 @@ def measure(quick: bool, parts: Sequence[str]) -> Mapping[str, float]:
     if "augmentations" in parts:
         save_augmented(made["augmentations"], folder, pictures / "augmented.png")
     if "compose" in parts:
-        seen = next(member for member in made["compose"] if member.name == "one object composed as seen")
+        (seen,) = (member for member in made["compose"] if member.name == "one object composed as seen")
         save_errors(made["prompts"][0], seen, folder, pictures / "composed_errors.png")
     if "noise" in parts:
         save_dropped(made["noise"], folder, pictures / "dropped_masks.png")
     judged = _judged(made["noise"], folder) if "noise" in parts else {}
     cost = metrics_over_forward(quick=quick) if COST in parts else {}
-    instances = _instances(made["prompts"][0], folder, quick=quick) if INSTANCES in parts else {}
-    headline = {**_headline(results), **_longer(results)}
-    return {**headline, **_open_vocabulary(results), **_others(results), **judged, **cost, **instances}
+    things = _instances(made["prompts"][0], folder, quick=quick) if INSTANCES in parts else {}
+    found = {**_headline(results), **_longer(results), **_open_vocabulary(results), **_others(results)}
+    return {**found, **judged, **cost, **things}
 
 
 def _do_part(
