@@ -133,10 +133,10 @@ def shown_photos(sizes: Sizes) -> list[StreetPhoto]:
 
 
 def best_model(folder: Path, sizes: Sizes, models: Sequence[Path]) -> tuple[Path, dict[str, float]]:
-    """The model with the best labels of some photos of all drives but the test's, and mIoU over the large classes of each.
+    """The model with the best labels of some photos that it was trained on, and mIoU over the large classes of each.
 
     What is told from captions can be learned by heart: a network then says everywhere what a crop shows. The validation
-    photos are of a single drive at dusk, so that those of the training are asked as well.
+    photos are of a single drive at dusk, so that those of other drives are asked as well.
     """
     photos = [*street_photos("train"), *street_photos("val")][::CHOOSING_STEP][: sizes.photos]
     mious = {}
