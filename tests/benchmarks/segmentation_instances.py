@@ -43,7 +43,7 @@ class Sizes:
 
 
 QUICK = Sizes(steps=4, test=6, seeds=1)
-FULL = Sizes(steps=2000, test=200, seeds=3)
+FULL = Sizes(steps=4500, test=200, seeds=3)
 
 
 def instance_gain(plain: Sequence[Scene], step: Any, sizes: Sizes) -> Iterator[tuple[str, float]]:
