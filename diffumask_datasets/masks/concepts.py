@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from diffumask_datasets.errors import ModelError
-from diffumask_datasets.masks.promptable import normalization_of, segmenter_reference
+from diffumask_datasets.masks.promptable import declared_type, normalization_of, segmenter_reference
 from diffumask_datasets.models.locks import model_lock
 from diffumask_datasets.models.weights import load_whole, on_device, readable_errors
-from diffumask_datasets.recipes.json_reader import read_json
 
 __all__ = ["Concept", "ConceptSegmenter", "check_concept_model", "load_concept_segmenter"]
 
@@ -84,9 +83,7 @@ def check_concept_model(model: str, revision: str | None = None) -> None:
     Raises:
         ModelError: it takes no texts, cannot be found or is gated.
     """
-    file = segmenter_reference(model, revision).file("config.json")
-    config = read_json(file, what="the config", error=ModelError)
-    kind = config.get("model_type") if isinstance(config, dict) else None
+    kind = declared_type(model, revision)
     if kind not in MODEL_TYPES:
         raise ModelError(
             f"the model {model!r} (model_type {kind!r}) finds nothing by its name; give a checkpoint of SAM 3, e.g. "

@@ -22,6 +22,7 @@ __all__ = [
     "Answer",
     "Prompt",
     "Segmenter",
+    "declared_type",
     "load_segmenter",
     "model_type_of",
     "normalization_of",
@@ -201,15 +202,24 @@ class Segmenter:
         return enlarged[:, :, :height, :width]
 
 
+def declared_type(model: str, revision: str | None = None) -> Any:
+    """The ``model_type`` that the config of a segmenter has, whatever that is; None where it has none.
+
+    Raises:
+        ModelError: it cannot be found or is gated.
+    """
+    file = segmenter_reference(model, revision).file("config.json")
+    config = read_json(file, what="the config", error=ModelError)
+    return config.get("model_type") if isinstance(config, dict) else None
+
+
 def model_type_of(model: str, revision: str | None = None) -> str:
     """The ``model_type`` of a promptable segmenter.
 
     Raises:
         ModelError: it cannot be found, is gated, or is no model that takes points, boxes and masks as prompts.
     """
-    config = segmenter_reference(model, revision).file("config.json")
-    found = read_json(config, what="the config", error=ModelError)
-    kind = found.get("model_type") if isinstance(found, dict) else None
+    kind = declared_type(model, revision)
     if kind not in NETWORKS:
         raise ModelError(
             f"the model {model!r} (model_type {kind!r}) takes no points, boxes and masks as prompts; give a checkpoint of "
