@@ -27,7 +27,7 @@ class Denoiser(Protocol):
         """
 
     def loss(
-        self, latents: Tensor, tokens: Tensor, generator: torch.Generator, *, words_only: float, unseen: Tensor
+        self, latents: Tensor, tokens: Tensor, generator: torch.Generator, *, words_only: float, withheld: Tensor
     ) -> Tensor:
         """The loss of a batch.
 

@@ -60,7 +60,7 @@ class Grounding:
                 f"captions name {len(self._ids)} of the classes by a single word; attention is taught two or more"
             )
         self._frame = caption_tokens([""], tokenizer)[0]
-        self._order = torch.arange(len(classes))
+        self._order = torch.arange(len(self._ids))
         self._queries: dict[Any, Tensor] = {}
         for name, layer in unet.named_modules():
             if name.endswith("attn2"):

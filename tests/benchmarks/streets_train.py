@@ -35,9 +35,6 @@ TRAINING: Mapping[str, Any] = {
 }
 """Settings of every segmenter: a small SegFormer from scratch."""
 
-FINE_TUNING = {"share": 1.0, "learning_rate": 1e-3}
-"""Steps of fine-tuning as a share of a training's, and its learning rate: as many and as fast as on the tenth alone."""
-
 COMPOSE = {
     "kind": "compose",
     "objects": [20, 40],
@@ -161,11 +158,7 @@ def _settings(way: Way, seed: int, folder: Path, sizes: Sizes) -> TrainingSettin
     fields = {**TRAINING, "classes": street_classes(), "steps": sizes.segmenter_steps, "augment": list(way.augment)}
     if way.after:
         _scores(way.after, seed, folder, sizes)
-        fields |= {
-            "model": str(_segmenter(way.after, seed, folder)),
-            "steps": max(1, round(FINE_TUNING["share"] * sizes.segmenter_steps)),
-            "learning_rate": FINE_TUNING["learning_rate"],
-        }
+        fields["model"] = str(_segmenter(way.after, seed, folder))
     return TrainingSettings.of(sources=[source], seed=seed, **fields)
 
 
