@@ -15,6 +15,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from diffumask_datasets.cli.options import class_names
 from diffumask_datasets.errors import DiffuMaskError, ModelError
 from diffumask_datasets.models.fingerprint import fingerprint
 from diffumask_datasets.models.reference import TOYBOX
@@ -103,7 +104,8 @@ def _classes(asked: str | None) -> tuple[tuple[str, ...], ...]:
     """The words of each class."""
     if not asked:
         return ()
-    recipe = Recipe.of(classes=asked if Path(asked).suffix in (".yaml", ".yml") else asked.split(","))
+    names = class_names([asked])
+    recipe = Recipe.of(classes=names if len(names) > 1 else asked)
     return tuple(recipe.words_of(name).words for name in recipe.classes)
 
 

@@ -13,6 +13,7 @@ from examples.small_model.latents import Encoded, LatentPool
 from examples.small_model.optimizers import MatrixDescent
 from examples.small_model.run import Run, Settings
 from examples.small_model.text import caption_tokens, new_text
+from examples.small_model.train import _classes
 from examples.small_model.unet import UNetDenoiser
 
 CAPTIONS = ["a photo of sky and roadway", "a photo of road", "a view of nothing", "sky, car and road"]
@@ -120,6 +121,12 @@ def test_classes_that_cannot_be_taught_are_told(classes: tuple[tuple[str, ...], 
     net = UNetDenoiser(text, size="tiny", channels=4, side=8)
     with pytest.raises(ModelError, match=message):
         net.ground(classes, tokenizer)
+
+
+def test_classes_are_given_as_everywhere_else() -> None:
+    assert _classes(None) == ()
+    assert _classes("sky,road") == (("sky",), ("road",))
+    assert _classes("voc:dog,sofa")[0][0] == "dog"
 
 
 def run_with(**settings: object) -> Run:
